@@ -1,0 +1,77 @@
+"""Where everything lies: `CM_HOME` for what is yours, `CM_CACHE` for what can be made again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Home:
+    """The folders of one user of `cm`: `root` is `CM_HOME`, `cache` is `CM_CACHE`."""
+
+    root: Path
+    cache: Path
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str]) -> Home:
+        """Return the home that `CM_HOME`, `CM_CACHE`, `XDG_CACHE_HOME` and `HOME` name."""
+        user = Path(environ.get("HOME") or Path.home())
+        root = Path(environ.get("CM_HOME") or user / ".cloudmesh")
+        caches = Path(environ.get("XDG_CACHE_HOME") or user / ".cache")
+        cache = Path(environ.get("CM_CACHE") or caches / "cloudmesh")
+        return cls(root.expanduser().absolute(), cache.expanduser().absolute())
+
+    def make(self) -> None:
+        """Make the folders that are missing, readable for their owner only."""
+        for folder in (self.root, self.clusters, self.profiles, self.locks):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.cache.mkdir(mode=0o755, parents=True, exist_ok=True)
+
+    @property
+    def clusters(self) -> Path:
+        """The folder that holds a folder for each cluster."""
+        return self.root / "clusters"
+
+    @property
+    def locks(self) -> Path:
+        """The folder of the lock files; they outlive their clusters, so that a lock is never lost."""
+        return self.root / "locks"
+
+    @property
+    def profiles(self) -> Path:
+        """The user's own profiles."""
+        return self.root / "profiles.d"
+
+    @property
+    def plugins(self) -> Path:
+        """The user's own plugins."""
+        return self.root / "plugins"
+
+    @property
+    def providers_file(self) -> Path:
+        """The file that names providers and their settings."""
+        return self.root / "providers.yaml"
+
+    @property
+    def state_file(self) -> Path:
+        """The journal."""
+        return self.root / "state.db"
+
+    @property
+    def history_file(self) -> Path:
+        """The lines typed into the shell."""
+        return self.root / "history"
+
+    def cluster(self, name: str) -> Path:
+        """Return the folder of a cluster: its keys and known hosts."""
+        return self.clusters / name
+
+    def lock_file(self, name: str) -> Path:
+        """Return the file whose flock makes an operation the only one on a cluster."""
+        return self.locks / f"{name}.lock"
+
+    def logs(self, name: str, operation: str) -> Path:
+        """Return the folder of an operation's evidence; it outlives the cluster."""
+        return self.root / "clusters" / name / "logs" / operation

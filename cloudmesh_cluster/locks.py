@@ -1,0 +1,65 @@
+"""One writer per cluster: an flock that the kernel releases when its holder dies."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from cloudmesh_cluster.errors import ClusterBusy, LockHolder
+from cloudmesh_cluster.events import now
+from cloudmesh_cluster.home import Home
+
+
+@contextmanager
+def cluster_lock(home: Home, cluster: str, *, operation: str) -> Iterator[None]:
+    """Hold the lock of a cluster, or say at once who holds it.
+
+    Args:
+        home: whose clusters.
+        cluster: the cluster's name.
+        operation: what the lock is for, shown to whoever comes second.
+
+    Raises:
+        ClusterBusy: another process holds the lock.
+
+    """
+    home.make()
+    descriptor = os.open(home.lock_file(cluster), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ClusterBusy(cluster, _read_holder(descriptor)) from None
+        holder = json.dumps({"pid": os.getpid(), "operation": operation, "since": now()})
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, holder.encode(), 0)
+        yield
+        os.ftruncate(descriptor, 0)
+    finally:
+        os.close(descriptor)
+
+
+def lock_holder(home: Home, cluster: str) -> LockHolder | None:
+    """Return who holds the lock of a cluster now, None when nobody does."""
+    try:
+        descriptor = os.open(home.lock_file(cluster), os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _read_holder(descriptor)
+    finally:
+        os.close(descriptor)
+    return None
+
+
+def _read_holder(descriptor: int) -> LockHolder | None:
+    try:
+        return LockHolder(**json.loads(os.pread(descriptor, 4096, 0)))
+    except ValueError:
+        # The holder has the lock but has not written its name yet.
+        return None

@@ -1,0 +1,185 @@
+"""The words of the design as frozen dataclasses: what a cluster is, and what became of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+RoleName = Literal["master", "worker"]
+Mesh = Literal["all", "master-to-workers", "none"]
+CLUSTER_NAME = re.compile(r"[a-z][a-z0-9-]{0,29}")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something wrong with what the user gave: where, what, what was expected instead."""
+
+    where: str
+    what: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what}" + (f" ({self.hint})" if self.hint else "")
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A block volume of a role's nodes; size in GiB."""
+
+    size: int
+    mount: str
+
+
+@dataclass(frozen=True)
+class RoleSpec:
+    """How many nodes a role has, and of which size: `memory` in MiB, None means the provider's default."""
+
+    count: int
+    image: str | None = None
+    flavor: str | None = None
+    cpus: float | None = None
+    memory: int | None = None
+    volumes: tuple[Volume, ...] = ()
+
+
+@dataclass(frozen=True)
+class PluginUse:
+    """A plugin as a profile names it, with the settings given there (defaults not yet filled in)."""
+
+    name: str
+    settings: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """What a command must answer: exit status, patterns (Python `re.search`), number of output lines."""
+
+    exit: int | None = 0
+    stdout: str | None = None
+    stderr: str | None = None
+    count: int | None = None
+
+
+@dataclass(frozen=True)
+class Check:
+    """A command, port or file with what is expected of it.
+
+    `on` is a target, or "cluster": once, from the master. `within` is the deadline in seconds.
+    """
+
+    name: str
+    on: str = "all"
+    run: str | None = None
+    port: int | None = None
+    file: str | None = None
+    expect: Expectation = Expectation()
+    within: float = 30.0
+
+
+@dataclass(frozen=True)
+class RoleScript:
+    """A script as it is run: the role it runs on ("all" or a role), its name, its bytes."""
+
+    role: str
+    name: str
+    content: bytes
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What a cluster is, as a profile says it. `source` is the file, for messages."""
+
+    name: str
+    source: str
+    provider: str | None = None
+    user: str = "cm"
+    mesh: Mesh = "all"
+    master: RoleSpec = RoleSpec(count=1)
+    worker: RoleSpec = RoleSpec(count=2)
+    plugins: tuple[PluginUse, ...] = ()
+    scripts: tuple[RoleScript, ...] = ()
+    checks: tuple[Check, ...] = ()
+
+
+@dataclass(frozen=True)
+class Node:
+    """One machine of a cluster. `name` is its host name (`t-worker-1`), `index` 0 is the master."""
+
+    name: str
+    role: RoleName
+    index: int
+    state: str
+    private_ip: str
+    public_ip: str | None = None
+    provider_id: str | None = None
+
+    @property
+    def short_name(self) -> str:
+        """The name inside the cluster: `master`, `worker-1`."""
+        return "master" if self.role == "master" else f"worker-{self.index}"
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A cluster as the state knows it. `provider` is the name asked for; `created_at` is ISO 8601, UTC."""
+
+    name: str
+    state: str
+    provider: str
+    profile: str
+    created_at: str
+    nodes: tuple[Node, ...] = ()
+
+    @property
+    def master(self) -> Node:
+        """The one node that is not a worker."""
+        return next(node for node in self.nodes if node.role == "master")
+
+    @property
+    def workers(self) -> tuple[Node, ...]:
+        """The workers in the order of their indices."""
+        return tuple(node for node in self.nodes if node.role == "worker")
+
+
+@dataclass(frozen=True)
+class CommandResult:
+    """What a command answered on a node. `exit` is -1 when there is no answer (unreachable, timed out)."""
+
+    node: str
+    exit: int
+    stdout: str
+    stderr: str
+    seconds: float
+
+    @property
+    def ok(self) -> bool:
+        """Whether the command exited 0."""
+        return self.exit == 0
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """What a check found on a node, against what was expected."""
+
+    check: str
+    node: str
+    expected: str
+    actual: str
+    ok: bool
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """Something that an undo could not remove, or that is there and should not be."""
+
+    kind: str
+    id: str
+    remedy: str = ""
+
+
+def node_names(cluster: str, workers: int) -> list[str]:
+    """Return the host names of a cluster's nodes, master first."""
+    return [f"{cluster}-master", *(f"{cluster}-worker-{i}" for i in range(1, workers + 1))]

@@ -1,0 +1,103 @@
+"""What every provider can do: the one narrow door between the operations and where nodes come from."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from cloudmesh_cluster.events import Emit
+from cloudmesh_cluster.model import Leftover, Node, Problem, RoleSpec
+
+
+@dataclass(frozen=True)
+class NodeBoot:
+    """One node to boot, with the user_data of its first boot."""
+
+    node: Node
+    spec: RoleSpec
+    user_data: bytes
+
+
+@dataclass(frozen=True)
+class Boot:
+    """The nodes that one operation boots.
+
+    Args:
+        cluster: the cluster's name.
+        network: the nodes' network as CIDR.
+        nodes: what to boot, in order; the last one carries the propagation script.
+        packages: Debian packages that plugins need, for providers that can bake them into the image.
+
+    """
+
+    cluster: str
+    network: str
+    nodes: tuple[NodeBoot, ...]
+    packages: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where nodes will be: the network as CIDR and an address for each node index."""
+
+    network: str
+    addresses: dict[int, str]
+
+
+class Provider(Protocol):
+    """A place where nodes come from."""
+
+    def preflight(self, boot: Boot, *, needs_internet: bool) -> tuple[list[Problem], list[str]]:
+        """Return what forbids to boot these nodes, all problems at once, and warnings."""
+
+    def place(self, cluster: str, indices: Sequence[int], *, taken: Sequence[str]) -> Placement:
+        """Choose addresses for nodes before they boot, none of `taken`."""
+
+    def provision(self, boot: Boot, emit: Emit) -> AsyncIterator[Node]:
+        """Boot nodes and yield each as soon as it runs; nodes that run already are yielded as they are."""
+
+    async def host_keys(self, node: Node, *, deadline: float) -> list[str]:
+        """Return the host keys that a node printed on its console, waiting for them.
+
+        Args:
+            node: the node, which has been provisioned.
+            deadline: seconds to wait.
+
+        Raises:
+            Unreachable: the node died, or printed none in time.
+
+        """
+
+    async def dial(self, node: Node, port: int = 22) -> socket.socket:
+        """Return a socket connected to a port of a node.
+
+        Raises:
+            OSError: nothing answers there.
+
+        """
+
+    def proxy_command(self, node: Node) -> str | None:
+        """Return the ProxyCommand (which passes a descriptor) for the system's ssh, None for a direct connection."""
+
+    def console(self, node: Node) -> str:
+        """Return what a node has printed on its console."""
+
+    def states(self, cluster: str) -> dict[str, str]:
+        """Return the state of each node that exists: "running" or "stopped", by name. Costs no SSH."""
+
+    async def start(self, nodes: Sequence[Node], emit: Emit) -> None:
+        """Start stopped nodes with their disks."""
+
+    async def stop(self, nodes: Sequence[Node]) -> None:
+        """Stop nodes, keeping their disks."""
+
+    async def destroy(self, cluster: str, nodes: Sequence[str]) -> None:
+        """Remove nodes by name with their disks; what is gone already is no error."""
+
+    async def destroy_all(self, cluster: str) -> None:
+        """Remove everything of a cluster that this provider made, however incomplete it is."""
+
+    def leftovers(self, cluster: str) -> list[Leftover]:
+        """Return what still exists of a cluster."""

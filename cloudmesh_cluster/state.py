@@ -1,0 +1,382 @@
+"""The journal: what there is, what was done and how to undo it, in one SQLite file.
+
+Homes are on NFS, where SQLite's write-ahead log does not work: rollback journal, `synchronous=FULL`, and every
+transaction begins with `BEGIN IMMEDIATE`.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from cloudmesh_cluster.codec import decode, encode
+from cloudmesh_cluster.errors import CmError, NotFound
+from cloudmesh_cluster.events import Event, now
+from cloudmesh_cluster.home import Home
+from cloudmesh_cluster.model import CheckResult, Cluster, CommandResult, Node, Profile
+
+SCHEMA_VERSION = 1
+SCHEMA = """
+CREATE TABLE clusters (
+    name TEXT PRIMARY KEY, state TEXT NOT NULL, provider TEXT NOT NULL, profile TEXT NOT NULL,
+    created_at TEXT NOT NULL, record TEXT NOT NULL);
+CREATE TABLE nodes (
+    cluster TEXT NOT NULL REFERENCES clusters(name) ON DELETE CASCADE, name TEXT NOT NULL, role TEXT NOT NULL,
+    idx INTEGER NOT NULL, state TEXT NOT NULL, private_ip TEXT NOT NULL, public_ip TEXT, provider_id TEXT,
+    host_keys TEXT NOT NULL DEFAULT '[]', public_key TEXT NOT NULL DEFAULT '', PRIMARY KEY (cluster, idx));
+CREATE TABLE operations (
+    id TEXT PRIMARY KEY, cluster TEXT NOT NULL, kind TEXT NOT NULL, state TEXT NOT NULL, pid INTEGER NOT NULL,
+    began_at TEXT NOT NULL, ended_at TEXT, request TEXT NOT NULL, error TEXT NOT NULL DEFAULT '');
+CREATE TABLE steps (
+    id INTEGER PRIMARY KEY, operation TEXT NOT NULL REFERENCES operations(id), name TEXT NOT NULL,
+    state TEXT NOT NULL, undo TEXT, began_at TEXT NOT NULL, ended_at TEXT);
+CREATE TABLE scripts (
+    id INTEGER PRIMARY KEY, cluster TEXT NOT NULL REFERENCES clusters(name) ON DELETE CASCADE,
+    role TEXT NOT NULL, name TEXT NOT NULL, digest TEXT NOT NULL, content BLOB NOT NULL, written_at TEXT NOT NULL,
+    state TEXT NOT NULL);
+CREATE TABLE runs (
+    script INTEGER NOT NULL REFERENCES scripts(id) ON DELETE CASCADE, node TEXT NOT NULL, exit INTEGER NOT NULL,
+    seconds REAL NOT NULL, at TEXT NOT NULL, PRIMARY KEY (script, node));
+CREATE TABLE checks (
+    operation TEXT NOT NULL REFERENCES operations(id), name TEXT NOT NULL, node TEXT NOT NULL,
+    expected TEXT NOT NULL, actual TEXT NOT NULL, ok INTEGER NOT NULL, seconds REAL NOT NULL);
+CREATE TABLE events (
+    operation TEXT NOT NULL REFERENCES operations(id), at TEXT NOT NULL, kind TEXT NOT NULL, step TEXT NOT NULL,
+    node TEXT NOT NULL, message TEXT NOT NULL, seconds REAL);
+CREATE INDEX events_of_operation ON events(operation);
+CREATE INDEX operations_of_cluster ON operations(cluster);
+"""
+
+
+@dataclass(frozen=True)
+class ClusterRecord:
+    """What is kept of a cluster beyond its row, so that no later operation needs the profile's file.
+
+    Args:
+        profile: as it was resolved for this cluster.
+        provider_type: "local", "openstack" or "baremetal".
+        provider_settings: as in `providers.yaml`.
+        network: the nodes' network as CIDR.
+
+    """
+
+    profile: Profile
+    provider_type: str
+    provider_settings: dict[str, object]
+    network: str
+
+
+@dataclass(frozen=True)
+class Operation:
+    """A row of the history; `state` is running, done, failed, rolled back, kept or interrupted."""
+
+    id: str
+    cluster: str
+    kind: str
+    state: str
+    pid: int
+    began_at: str
+    ended_at: str | None
+    request: dict[str, Any]
+    error: str
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step of an operation; `state` is begun, done, failed or undone."""
+
+    id: int
+    name: str
+    state: str
+    undo: dict[str, Any] | None
+
+
+@dataclass(frozen=True)
+class WrittenScript:
+    """A script that `cluster write` has stored; `state` is running or remembered."""
+
+    id: int
+    role: str
+    name: str
+    digest: str
+    content: bytes
+    written_at: str
+    state: str
+
+
+class State:
+    """The journal of one home. Cheap to open; each method is one transaction."""
+
+    def __init__(self, home: Home) -> None:
+        home.make()
+        self._db = sqlite3.connect(home.state_file, isolation_level=None, timeout=30)
+        self._db.row_factory = sqlite3.Row
+        home.state_file.chmod(0o600)
+        self._db.execute("PRAGMA synchronous=FULL")
+        self._db.execute("PRAGMA foreign_keys=ON")
+        self._make_schema()
+
+    def _make_schema(self) -> None:
+        version = self._version()
+        if version == 0:
+            with self._transaction():
+                if self._version() == 0:
+                    for statement in filter(str.strip, SCHEMA.split(";")):
+                        self._db.execute(statement)
+                    self._db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+        elif version != SCHEMA_VERSION:
+            raise CmError(
+                f"the journal has version {version}, this cm knows {SCHEMA_VERSION}",
+                hint="use the version of cm that wrote it, or another CM_HOME",
+            )
+
+    def _version(self) -> int:
+        return int(self._db.execute("PRAGMA user_version").fetchone()[0])
+
+    def __enter__(self) -> State:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._db.close()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield self._db
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
+
+    # Clusters and nodes
+
+    def add_cluster(self, cluster: Cluster, record: ClusterRecord) -> None:
+        """Store a new cluster with its nodes."""
+        with self._transaction() as db:
+            db.execute(
+                "INSERT INTO clusters VALUES (?, ?, ?, ?, ?, ?)",
+                (cluster.name, cluster.state, cluster.provider, cluster.profile, cluster.created_at, encode(record)),
+            )
+            self._put_nodes(db, cluster.name, cluster.nodes)
+
+    def clusters(self) -> list[Cluster]:
+        """Return all clusters with their nodes, by name."""
+        return [self._cluster(row) for row in self._db.execute("SELECT * FROM clusters ORDER BY name")]
+
+    def cluster_names(self) -> list[str]:
+        """Return the names of all clusters."""
+        return [row["name"] for row in self._db.execute("SELECT name FROM clusters ORDER BY name")]
+
+    def cluster(self, name: str) -> Cluster:
+        """Return a cluster.
+
+        Raises:
+            NotFound: there is none of that name.
+
+        """
+        return self._cluster(self._cluster_row(name))
+
+    def record(self, name: str) -> ClusterRecord:
+        """Return what is kept of a cluster beyond its row."""
+        return decode(ClusterRecord, self._cluster_row(name)["record"])
+
+    def put_record(self, name: str, record: ClusterRecord) -> None:
+        """Replace what is kept of a cluster beyond its row."""
+        with self._transaction() as db:
+            db.execute("UPDATE clusters SET record=? WHERE name=?", (encode(record), name))
+
+    def set_cluster_state(self, name: str, state: str) -> None:
+        """Set the state of a cluster: creating, ready, stopped, failed, deleting..."""
+        with self._transaction() as db:
+            db.execute("UPDATE clusters SET state=? WHERE name=?", (state, name))
+
+    def remove_cluster(self, name: str) -> None:
+        """Forget a cluster, its nodes and scripts; the history stays."""
+        with self._transaction() as db:
+            db.execute("DELETE FROM clusters WHERE name=?", (name,))
+
+    def put_nodes(self, cluster: str, nodes: Sequence[Node]) -> None:
+        """Store nodes, replacing those of the same index."""
+        with self._transaction() as db:
+            self._put_nodes(db, cluster, nodes)
+
+    def remove_nodes(self, cluster: str, names: Sequence[str]) -> None:
+        """Forget nodes by name."""
+        with self._transaction() as db:
+            db.executemany("DELETE FROM nodes WHERE cluster=? AND name=?", [(cluster, name) for name in names])
+
+    def put_node_keys(self, cluster: str, node: str, *, host_keys: Sequence[str], public_key: str) -> None:
+        """Store the pinned host keys of a node and the public half of the key it made itself."""
+        with self._transaction() as db:
+            db.execute(
+                "UPDATE nodes SET host_keys=?, public_key=? WHERE cluster=? AND name=?",
+                (json.dumps(list(host_keys)), public_key, cluster, node),
+            )
+
+    def host_keys(self, cluster: str) -> dict[str, list[str]]:
+        """Return the pinned host keys by node name."""
+        rows = self._db.execute("SELECT name, host_keys FROM nodes WHERE cluster=? ORDER BY idx", (cluster,))
+        return {row["name"]: json.loads(row["host_keys"]) for row in rows}
+
+    def public_keys(self, cluster: str) -> dict[str, str]:
+        """Return the public keys that the nodes made, by node name; a node without one is left out."""
+        rows = self._db.execute("SELECT name, public_key FROM nodes WHERE cluster=? ORDER BY idx", (cluster,))
+        return {row["name"]: row["public_key"] for row in rows if row["public_key"]}
+
+    def _put_nodes(self, db: sqlite3.Connection, cluster: str, nodes: Sequence[Node]) -> None:
+        db.executemany(
+            "INSERT INTO nodes (cluster, name, role, idx, state, private_ip, public_ip, provider_id)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (cluster, idx) DO UPDATE SET state=excluded.state,"
+            " private_ip=excluded.private_ip, public_ip=excluded.public_ip, provider_id=excluded.provider_id",
+            [
+                (cluster, n.name, n.role, n.index, n.state, n.private_ip, n.public_ip, n.provider_id)
+                for n in nodes
+            ],
+        )
+
+    def _cluster_row(self, name: str) -> sqlite3.Row:
+        row: sqlite3.Row | None = self._db.execute("SELECT * FROM clusters WHERE name=?", (name,)).fetchone()
+        if row is None:
+            raise NotFound("cluster", name, self.cluster_names())
+        return row
+
+    def _cluster(self, row: sqlite3.Row) -> Cluster:
+        rows = self._db.execute("SELECT * FROM nodes WHERE cluster=? ORDER BY idx", (row["name"],))
+        nodes = tuple(
+            Node(n["name"], n["role"], n["idx"], n["state"], n["private_ip"], n["public_ip"], n["provider_id"])
+            for n in rows
+        )
+        return Cluster(row["name"], row["state"], row["provider"], row["profile"], row["created_at"], nodes)
+
+    # Operations, steps and events
+
+    def begin_operation(self, operation: Operation) -> None:
+        """Write down an operation before it does anything."""
+        with self._transaction() as db:
+            db.execute(
+                "INSERT INTO operations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    operation.id, operation.cluster, operation.kind, operation.state, operation.pid,
+                    operation.began_at, operation.ended_at, json.dumps(operation.request), operation.error,
+                ),
+            )  # fmt: skip
+
+    def end_operation(self, operation: str, *, state: str, error: str = "") -> None:
+        """Write down how an operation ended."""
+        with self._transaction() as db:
+            db.execute(
+                "UPDATE operations SET state=?, ended_at=?, error=? WHERE id=?", (state, now(), error, operation)
+            )
+
+    def take_over(self, operation: str, *, pid: int) -> None:
+        """Make this process the one that runs an operation which another left behind."""
+        with self._transaction() as db:
+            db.execute("UPDATE operations SET pid=?, state='running' WHERE id=?", (pid, operation))
+
+    def operations(self, cluster: str | None = None) -> list[Operation]:
+        """Return the history of a cluster, or of all, oldest first."""
+        rows = self._db.execute(
+            "SELECT * FROM operations WHERE cluster=? OR ? IS NULL ORDER BY began_at", (cluster, cluster)
+        )
+        return [Operation(**{**dict(row), "request": json.loads(row["request"])}) for row in rows]
+
+    def unfinished(self, cluster: str) -> Operation | None:
+        """Return the newest operation of a cluster that says it runs; whoever holds the lock knows it does not."""
+        running = [operation for operation in self.operations(cluster) if operation.state == "running"]
+        return running[-1] if running else None
+
+    def begin_step(self, operation: str, name: str, undo: dict[str, Any] | None) -> int:
+        """Write down a step and how to undo it, before it is done; return its id."""
+        with self._transaction() as db:
+            cursor = db.execute(
+                "INSERT INTO steps (operation, name, state, undo, began_at) VALUES (?, ?, 'begun', ?, ?)",
+                (operation, name, None if undo is None else json.dumps(undo), now()),
+            )
+            return int(cursor.lastrowid or 0)
+
+    def end_step(self, step: int, *, state: str) -> None:
+        """Write down that a step is done, failed or undone."""
+        with self._transaction() as db:
+            db.execute("UPDATE steps SET state=?, ended_at=? WHERE id=?", (state, now(), step))
+
+    def steps(self, operation: str) -> list[Step]:
+        """Return the steps of an operation, oldest first."""
+        rows = self._db.execute("SELECT * FROM steps WHERE operation=? ORDER BY id", (operation,))
+        return [
+            Step(row["id"], row["name"], row["state"], json.loads(row["undo"]) if row["undo"] else None)
+            for row in rows
+        ]
+
+    def add_events(self, operation: str, events: Sequence[Event]) -> None:
+        """Store what an operation told the world."""
+        with self._transaction() as db:
+            db.executemany(
+                "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?)",
+                [(operation, e.at, e.kind, e.step, e.node, e.message, e.seconds) for e in events],
+            )
+
+    def events(self, cluster: str) -> list[tuple[str, Event]]:
+        """Return a cluster's events with the operation each belongs to, oldest first."""
+        rows = self._db.execute(
+            "SELECT e.* FROM events e JOIN operations o ON o.id = e.operation WHERE o.cluster=? ORDER BY e.at, e.rowid",
+            (cluster,),
+        )
+        return [
+            (r["operation"], Event(r["kind"], r["step"], r["node"], r["message"], r["seconds"], r["at"])) for r in rows
+        ]
+
+    def add_checks(self, operation: str, results: Sequence[CheckResult]) -> None:
+        """Store what checks found."""
+        with self._transaction() as db:
+            db.executemany(
+                "INSERT INTO checks VALUES (?, ?, ?, ?, ?, ?, ?)",
+                [(operation, r.check, r.node, r.expected, r.actual, r.ok, r.seconds) for r in results],
+            )
+
+    # Written scripts
+
+    def add_script(self, cluster: str, script: WrittenScript) -> int:
+        """Store a script before it runs; return its id."""
+        with self._transaction() as db:
+            cursor = db.execute(
+                "INSERT INTO scripts (cluster, role, name, digest, content, written_at, state)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (cluster, script.role, script.name, script.digest, script.content, script.written_at, script.state),
+            )
+            return int(cursor.lastrowid or 0)
+
+    def remember_script(self, script: int) -> None:
+        """Keep a script for the nodes to come."""
+        with self._transaction() as db:
+            db.execute("UPDATE scripts SET state='remembered' WHERE id=?", (script,))
+
+    def forget_script(self, script: int) -> None:
+        """Forget a script that failed."""
+        with self._transaction() as db:
+            db.execute("DELETE FROM scripts WHERE id=?", (script,))
+
+    def scripts(self, cluster: str) -> list[WrittenScript]:
+        """Return the scripts of a cluster in the order in which they were written."""
+        rows = self._db.execute("SELECT * FROM scripts WHERE cluster=? ORDER BY id", (cluster,))
+        return [
+            WrittenScript(r["id"], r["role"], r["name"], r["digest"], r["content"], r["written_at"], r["state"])
+            for r in rows
+        ]
+
+    def add_runs(self, script: int, results: Sequence[CommandResult]) -> None:
+        """Store what a script answered on nodes."""
+        with self._transaction() as db:
+            db.executemany(
+                "INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?)",
+                [(script, r.node, r.exit, r.seconds, now()) for r in results],
+            )
+
+    def runs(self, script: int) -> dict[str, int]:
+        """Return the exit status of a script by node."""
+        rows = self._db.execute("SELECT node, exit FROM runs WHERE script=? ORDER BY node", (script,))
+        return {row["node"]: row["exit"] for row in rows}
