@@ -1,0 +1,49 @@
+# Every target does its own set-up and may be run again at any time. `make help` lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest
+# By their first line or their name: many scripts that nodes run have no suffix.
+SHELL_SCRIPTS = $(shell find . \( -name .git -o -name .venv -o -name build \) -prune -o -type f -print0 | \
+	xargs -0 awk 'FNR == 1 { if (/^\#!.*[\/ ](ba|da)?sh( |$$)/ || FILENAME ~ /\.sh$$/) print FILENAME; nextfile }')
+
+.PHONY: help demo test check lint unit bench scale clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
+
+demo:  ## set everything up, make a Hadoop cluster on this machine and prove it
+	@./bootstrap.sh nodes
+	@./demo.sh
+
+test:  ## set everything up, lint, run all tests (real nodes included)
+	@./bootstrap.sh nodes
+	@$(MAKE) lint
+	@$(PYTEST) $(ARGS)
+
+check:  ## lint and unit tests: no root, no nodes
+	@./bootstrap.sh check
+	@$(MAKE) lint
+	@$(PYTEST) tests/unit $(ARGS)
+
+lint:  ## ruff, mypy, shellcheck, yamllint
+	@./bootstrap.sh check
+	@echo "lint: ruff";       $(BIN)/ruff check --quiet .
+	@echo "lint: mypy";       $(BIN)/mypy --no-error-summary
+	@echo "lint: shellcheck"; shellcheck --external-sources $(SHELL_SCRIPTS)
+	@echo "lint: yamllint";   $(BIN)/yamllint --strict .
+
+bench:  ## measure what the README claims, as ratios in one run
+	@./bootstrap.sh bench
+	@$(BIN)/python benchmarks/run.py $(ARGS)
+
+scale:  ## 64 nodes on this machine, timed
+	@./bootstrap.sh nodes
+	@$(BIN)/python benchmarks/scale.py $(ARGS)
+
+clean:  ## remove what was made in this tree (clusters and CM_CACHE stay)
+	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache *.egg-info cloudmesh_cluster/_data
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

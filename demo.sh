@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# A verified Hadoop cluster on this machine: makes it the first time, proves it again every other time.
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+cm=$here/.venv/bin/cm
+name=hadoop
+
+# Prints the state of the cluster; nothing where there is none.
+state_of() {
+  "$cm" cluster list -f json | "$here/.venv/bin/python" -c '
+import json, sys
+print(*[row["state"] for row in json.load(sys.stdin) if row["name"] == sys.argv[1]])' "$name"
+}
+
+run() {
+  printf '\n$ cm %s\n' "$*"
+  "$cm" "$@" </dev/null
+}
+
+state=$(state_of)
+case $state in
+  "") run cluster create "$name" ;;
+  ready)
+    echo "The cluster $name is there already; proving it again."
+    run cluster verify "$name"
+    ;;
+  stopped)
+    echo "The cluster $name is stopped; starting and proving it."
+    run cluster start "$name"
+    run cluster verify "$name"
+    ;;
+  *)
+    echo "The cluster $name is in the state '$state'; finishing what was begun."
+    run cluster resume "$name"
+    run cluster verify "$name"
+    ;;
+esac
+
+cat <<END
+
+The cluster is up. Next (with $here/.venv/bin on your PATH):
+
+  cm cluster ssh $name                                  log in to the master
+  cm cluster cmd $name -t worker -- uptime              run a command on all workers
+  cm cluster ssh $name -- hdfs dfs -ls /                Hadoop's own commands
+  cm cluster status $name hadoop                        what its services say
+  cm cluster delete $name -y                            remove it, to the last process
+END
