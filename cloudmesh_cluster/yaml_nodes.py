@@ -220,7 +220,8 @@ class _Builder:
         return node
 
     def _mark(self, event: yaml.Event) -> Mark:
-        return Mark(event.start_mark.line + 1, event.start_mark.column + 1, self.name)
+        start = event.start_mark
+        return Mark(start.line + 1, start.column + 1, self.name) if start else Mark(0, 0, self.name)
 
     def _fault(self, event: yaml.Event, path: str, what: str, hint: str = "") -> None:
         self.faults.append(Fault(self._mark(event), path, what, hint))
