@@ -31,7 +31,7 @@ check:  ## lint and unit tests: no root, no nodes
 
 lint:  ## ruff, mypy, shellcheck, yamllint
 	@./bootstrap.sh check
-	@echo "lint: ruff";       $(BIN)/ruff check --quiet .
+	@echo "lint: ruff";       $(BIN)/ruff check --quiet --output-format=concise .
 	@echo "lint: mypy";       $(BIN)/mypy --no-error-summary
 	@echo "lint: shellcheck"; shellcheck --external-sources $(SHELL_SCRIPTS)
 	@echo "lint: yamllint";   $(BIN)/yamllint --strict .

@@ -21,7 +21,7 @@ class BuildWithNodeSideFiles(build_py):
     """
 
     def run(self) -> None:
-        """Build the modules, then renew `_data`, so that a file deleted here is not shipped from an old build."""
+        """Build the modules, then renew `_data`: an old build may hold files that are gone here."""
         super().run()
         if self.editable_mode:
             return
@@ -36,11 +36,11 @@ class BuildWithNodeSideFiles(build_py):
         return [*super().get_outputs(include_bytecode), *copied]
 
     def _node_side_files(self) -> list[tuple[Path, Path]]:
-        files = [path for folder in NODE_SIDE for path in sorted(Path(HERE, folder).rglob("*")) if path.is_file()]
+        below = (path for folder in NODE_SIDE for path in sorted(Path(HERE, folder).rglob("*")))
         return [
             (path, Path(self.build_lib, DATA, path.relative_to(HERE)))
-            for path in files
-            if "__pycache__" not in path.parts
+            for path in below
+            if path.is_file() and "__pycache__" not in path.parts
         ]
 
 
