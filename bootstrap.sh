@@ -66,9 +66,9 @@ find_python() {
 # Ubuntu 22.04 and other older ones have a newer Python beside their own.
 python_packages() {
   if /usr/bin/python3 -c 'import sys; sys.exit(sys.version_info >= (3, 11))' 2>/dev/null; then
-    echo python3.11 python3.11-venv
+    printf '%s\n' python3.11 python3.11-venv
   else
-    echo python3 python3-venv
+    printf '%s\n' python3 python3-venv
   fi
 }
 

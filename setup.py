@@ -80,6 +80,7 @@ setup(
             "ruff>=0.14",
             "setuptools>=77",
             "types-PyYAML>=6.0.12",
+            "types-setuptools",
             "yamllint>=1.37",
         ],
         "bench": ["ansible-core>=2.18", "python-openstackclient>=8"],
