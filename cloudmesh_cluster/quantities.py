@@ -44,3 +44,16 @@ def parse_size(text: str) -> int:
     if mebibytes != int(mebibytes):
         raise ValueError(f"{text!r} is not a whole number of MiB")
     return int(mebibytes)
+
+
+def format_duration(seconds: float) -> str:
+    """Return a duration as `parse_duration` reads it: 120.0 is `2m`."""
+    for unit in ("h", "m"):
+        if seconds and seconds % _SECONDS[unit] == 0:
+            return f"{int(seconds / _SECONDS[unit])}{unit}"
+    return f"{int(seconds) if seconds == int(seconds) else seconds}s"
+
+
+def format_size(mebibytes: int) -> str:
+    """Return a size as `parse_size` reads it: 2048 is `2G`."""
+    return f"{mebibytes // 1024}G" if mebibytes and mebibytes % 1024 == 0 else f"{mebibytes}M"

@@ -90,7 +90,7 @@ class Source:
     def problems(self) -> list[Problem]:
         """All problems so far in the order of the text; keys that were never asked for are unknown."""
         found = [*self._found, *self._unknown_keys()]
-        return [_problem(fault) for fault in sorted(set(found), key=lambda fault: fault.mark)]
+        return [_problem(fault) for fault in sorted(dict.fromkeys(found), key=lambda fault: fault.mark)]
 
     def finish(self, *, hint: str = "") -> None:
         """End the reading.
@@ -124,14 +124,17 @@ class Value:
     """A place in a source: what is written there, or that nothing is.
 
     The readers (`text`, `integer`...) take the default that stands for "nothing written" and for "something wrong
-    written"; in the second case they have also reported the problem.
+    written"; in the second case they have also reported the problem. `is_null` tells YAML's words for nothing
+    from nothing at all.
     """
 
-    def __init__(self, source: Source, node: Node | None, *, path: str, mark: Mark) -> None:
+    def __init__(self, source: Source, node: Node | None, *, path: str, mark: Mark, hushed: bool = False) -> None:
         self.source = source
         self.path = path
         self.mark = node.mark if node is not None else mark
         self.node = None if isinstance(node, ScalarNode) and node.unset else node
+        self.is_null = isinstance(node, ScalarNode) and node.unset and node.text != ""
+        self._hushed = hushed
 
     @property
     def missing(self) -> bool:
@@ -159,7 +162,7 @@ class Value:
 
     def required(self) -> Value:
         """Report a problem when nothing is written here; return the value itself."""
-        if self.missing:
+        if self.missing and not self._hushed:
             self.report("is missing")
         return self
 
@@ -168,7 +171,8 @@ class Value:
         path = join_path(self.path, key)
         if not isinstance(self.node, MappingNode):
             self._expected("a mapping (key: value)")
-            return Value(self.source, None, path=path, mark=self.mark)
+            hushed = self._hushed or not self.missing
+            return Value(self.source, None, path=path, mark=self.mark, hushed=hushed)
         self.source.asked(self.path, self.node, [key])
         return Value(self.source, self.node.entries.get(Written(key, self.mark)), path=path, mark=self.mark)
 
@@ -216,6 +220,8 @@ class Value:
         """
         text = self._scalar(form or "text")
         if text is None:
+            if choices and self.is_null:
+                self.report(f"null is unknown: expected {' or '.join(choices)}", hint="leave it out for the default")
             return default
         if choices and text not in choices:
             self.report(f"{text!r} is unknown: expected {' or '.join(choices)}", hint=_close(text, choices))
@@ -254,7 +260,7 @@ class Value:
 
     def size(self, default: D, *, least: int | None = None) -> int | D:
         """Return a size in MiB, written as a number of MiB or `512M`, `2G`."""
-        return self._bounded(default, parse_size, f"a size ({SIZE_FORM})", least, None)
+        return self._bounded(default, parse_size, f"a size ({SIZE_FORM})", least, None, hint="MiB, or write 2G")
 
     def regex(self, default: D) -> str | D:
         """Return a regular expression that compiles."""
@@ -278,7 +284,14 @@ class Value:
         return _plain_of(self.node)
 
     def _bounded(
-        self, default: D, convert: Callable[[str], T], form: str, least: float | None, most: float | None
+        self,
+        default: D,
+        convert: Callable[[str], T],
+        form: str,
+        least: float | None,
+        most: float | None,
+        *,
+        hint: str = "",
     ) -> T | D:
         text = self._scalar(form)
         if text is None:
@@ -290,7 +303,7 @@ class Value:
             return default
         for bound, word, beyond in ((least, "at least", -1), (most, "at most", 1)):
             if bound is not None and (value - bound) * beyond > 0:  # type: ignore[operator]
-                self.report(f"expected {word} {bound}, got {text}")
+                self.report(f"expected {word} {bound}, got {text}", hint=hint)
                 return default
         return value
 
