@@ -120,21 +120,21 @@ install_packages() {
 # Nodes of an ordinary user need 65536 subordinate ids; root writes its maps itself.
 ensure_subordinate_ids() {
   [[ $EUID -eq 0 ]] && return
-  local user words
+  local user first range words
   user=$(id -un)
   grep -qs "^$user:" /etc/subuid && grep -qs "^$user:" /etc/subgid && return
+  first=$(awk -F: 'BEGIN { top = 1000000 } $2 + $3 > top { top = $2 + $3 } END { print top }' \
+    <(cat /etc/subuid /etc/subgid 2>/dev/null))
+  range=$first-$((first + 65535))
   if ! words=$(as_root); then
     complain "user $user has no subordinate ids, which nodes on this machine need. Ask an administrator for"
-    complain "    sudo usermod --add-subuids 1000000-1065535 --add-subgids 1000000-1065535 $user"
+    complain "    sudo usermod --add-subuids $range --add-subgids $range $user"
     exit 1
   fi
   local -a root
   read -ra root <<<"$words"
-  local first
-  first=$(awk -F: 'BEGIN { top = 1000000 } $2 + $3 > top { top = $2 + $3 } END { print top }' \
-    <(cat /etc/subuid /etc/subgid 2>/dev/null))
-  say "giving $user the subordinate ids $first to $((first + 65535))"
-  "${root[@]}" usermod --add-subuids "$first-$((first + 65535))" --add-subgids "$first-$((first + 65535))" "$user"
+  say "giving $user the subordinate ids $range"
+  "${root[@]}" usermod --add-subuids "$range" --add-subgids "$range" "$user"
 }
 
 # --- virtual environment --------------------------------------------------------------------------------------------
