@@ -1,35 +1,23 @@
-"""Profiles: YAML that says what a cluster is, read into frozen dataclasses, all problems of a file at once."""
+"""Profiles: where they are found, how they are loaded, and what command-line options change in them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal, cast, get_args
+from typing import Any
 
-from cloudmesh_cluster.errors import NotFound
+from cloudmesh_cluster.errors import NotFound, UsageError, did_you_mean
 from cloudmesh_cluster.home import Home
-from cloudmesh_cluster.model import (
-    Check,
-    Expectation,
-    Mesh,
-    PluginUse,
-    Problem,
-    Profile,
-    RoleName,
-    RoleScript,
-    RoleSpec,
-    Volume,
-)
-from cloudmesh_cluster.yaml_source import Source, Value
+from cloudmesh_cluster.model import Problem, Profile, RoleSpec
+from cloudmesh_cluster.profile_schema import MOST_WORKERS, read_profile
+from cloudmesh_cluster.profile_yaml import plain
+from cloudmesh_cluster.yaml_nodes import Mark, Written
+from cloudmesh_cluster.yaml_source import Source
 
-MOST_WORKERS = 10_000
-LEAST_MEMORY = 64
 _BUILT_IN = Path(__file__).resolve().parent / "profiles"
-_LOGIN = r"[a-z_][a-z0-9_-]{0,31}"
-_SYSTEM_LOGINS = frozenset({"root", "daemon", "bin", "sys", "sync", "man", "mail", "backup", "nobody", "_apt", "sshd"})
-_WORD = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
-_PLUGIN = r"[a-z][a-z0-9-]{0,29}"
-_VOLUME_SIZE = r"[1-9][0-9]{0,5}G?"
+_SETTABLE = ("provider", "user", "mesh", "roles")
+_LISTS = ("plugins", "scripts", "checks")
 
 
 def find_profiles(home: Home) -> dict[str, Path]:
@@ -58,6 +46,19 @@ def profile_named(home: Home, name: str) -> Profile:
     return _load(known[name], called=name)
 
 
+def profile_for(home: Home, name: str | None, *, cluster: str) -> Profile:
+    """Return the profile `name`; without one that of the cluster's name, or else `default`.
+
+    Raises:
+        NotFound: there is no profile `name`.
+        InvalidInput: its file has problems.
+
+    """
+    if name is None:
+        name = cluster if cluster in find_profiles(home) else "default"
+    return profile_named(home, name)
+
+
 def load_profile(path: Path) -> Profile:
     """Return the profile that a file holds; it is named after the file unless it says otherwise.
 
@@ -75,30 +76,94 @@ def validate(path: Path) -> list[Problem]:
     return source.problems
 
 
-def read_profile(source: Source, *, folder: Path, default_name: str) -> Profile:
-    """Read a profile from an open source, which collects the problems.
+def with_overrides(
+    profile: Profile,
+    *,
+    provider: str | None = None,
+    workers: int | None = None,
+    image: str | None = None,
+    flavor: str | None = None,
+    settings: Sequence[str] = (),
+) -> Profile:
+    """Return the profile with what the command line says instead.
 
     Args:
-        source: the YAML text.
-        folder: what the paths of scripts are relative to.
-        default_name: the name of a profile that does not state one.
+        profile: what to start from.
+        provider: `--provider`.
+        workers: `-n`.
+        image: `--image`, for both roles.
+        flavor: `--flavor`, for both roles.
+        settings: `--set`, each `PLUGIN.SETTING=VALUE` or `PROFILE.PATH=VALUE`; an empty value unsets.
+
+    Raises:
+        UsageError: a setting is malformed, unknown or of the wrong type, or `workers` is out of range.
 
     """
-    if source.root.missing:
-        source.root.report("is empty", hint="the least profile is 'name: NAME'")
-    master, worker = _read_roles(source["roles"])
-    return Profile(
-        name=source["name"].text(default_name, pattern=_WORD, form="a word of letters, digits, '-', '_' and '.'"),
-        source=source.mark.name,
-        provider=source["provider"].text(None, pattern=_WORD, form="the name of a provider"),
-        user=_read_user(source["user"]),
-        mesh=cast("Mesh", source["mesh"].text("all", choices=get_args(Mesh))),
-        master=master,
-        worker=worker,
-        plugins=_read_plugins(source["plugins"]),
-        scripts=_read_scripts(source["scripts"], folder),
-        checks=_read_checks(source["checks"]),
+    if workers is not None and not 1 <= workers <= MOST_WORKERS:
+        raise UsageError(f"-n {workers}: a cluster has 1 to {MOST_WORKERS} workers", hint="for example -n 3")
+    changed = _with_settings(profile, settings) if settings else profile
+    count = changed.worker.count if workers is None else workers
+    return replace(
+        changed,
+        provider=changed.provider if provider is None else provider,
+        master=_sized(changed.master, image=image, flavor=flavor),
+        worker=_sized(replace(changed.worker, count=count), image=image, flavor=flavor),
     )
+
+
+def _sized(spec: RoleSpec, *, image: str | None, flavor: str | None) -> RoleSpec:
+    return replace(
+        spec,
+        image=spec.image if image is None else image,
+        flavor=spec.flavor if flavor is None else flavor,
+    )
+
+
+def _with_settings(profile: Profile, settings: Sequence[str]) -> Profile:
+    data = plain(profile)
+    data.pop("scripts", None)
+    plugins: dict[str, dict[str, Any]] = {use.name: dict(use.settings) for use in profile.plugins}
+    for setting in settings:
+        path, value = _split(setting)
+        if path[0] in plugins:
+            _set(plugins[path[0]], path[1:], value, setting)
+        elif path[0] in _SETTABLE:
+            _set(data, path, value, setting)
+        else:
+            raise _unknown(path[0], profile, setting)
+    data["plugins"] = [{name: given} for name, given in plugins.items()]
+    source = Source.of_plain(data, name=profile.source)
+    changed = read_profile(source, folder=Path(), default_name=profile.name)
+    source.finish()
+    return replace(changed, scripts=profile.scripts)
+
+
+def _split(setting: str) -> tuple[list[Written], Written | None]:
+    key, equals, value = setting.partition("=")
+    path = key.strip().split(".")
+    if not equals or not all(path):
+        raise UsageError(f"--set {setting}: expected KEY=VALUE", hint="for example --set roles.worker.memory=2G")
+    mark = Mark(0, 0, f"--set {setting}")
+    return [Written(word, mark) for word in path], Written(value, mark) if value else None
+
+
+def _set(data: dict[str, Any], path: Sequence[Written], value: Written | None, setting: str) -> None:
+    if not path:
+        raise UsageError(f"--set {setting}: names a plugin but no setting of it", hint="PLUGIN.SETTING=VALUE")
+    for word in path[:-1]:
+        below = data.get(word)
+        data[word] = dict(below) if isinstance(below, Mapping) else {}
+        data = data[word]
+    data.pop(path[-1], None)
+    data[path[-1]] = value
+
+
+def _unknown(word: str, profile: Profile, setting: str) -> UsageError:
+    if word in _LISTS or word == "name":
+        return UsageError(f"--set {setting}: {word} can't be set here", hint="write a profile of your own")
+    known = [*(use.name for use in profile.plugins), *_SETTABLE]
+    what = f"--set {setting}: {word!r} is neither a plugin of profile {profile.name!r} nor one of its keys"
+    return UsageError(what, hint=did_you_mean(word, known))
 
 
 def _load(path: Path, *, called: str) -> Profile:
@@ -108,127 +173,3 @@ def _load(path: Path, *, called: str) -> Profile:
         source["name"].report(f"expected {called!r} as the file is called, got {profile.name!r}", hint="leave it out")
     source.finish()
     return profile
-
-
-def _read_user(value: Value) -> str:
-    user = value.text("cm", pattern=_LOGIN, form="a login name (a-z, 0-9, '_', '-', at most 32)")
-    if user in _SYSTEM_LOGINS:
-        value.report(f"{user!r} is an account of the system", hint="name an ordinary user, it gets sudo")
-    return user
-
-
-def _read_roles(value: Value) -> tuple[RoleSpec, RoleSpec]:
-    master = _read_role(value["master"], count=1)
-    if master.count != 1:
-        value["master"]["count"].report(f"a cluster has exactly 1 master, got {master.count}")
-    return master, _read_role(value["worker"], count=2)
-
-
-def _read_role(value: Value, *, count: int) -> RoleSpec:
-    return RoleSpec(
-        count=value["count"].integer(count, least=1, most=MOST_WORKERS),
-        image=value["image"].text(None),
-        flavor=value["flavor"].text(None),
-        cpus=value["cpus"].number(None, least=0.01, most=1024),
-        memory=value["memory"].size(None, least=LEAST_MEMORY),
-        volumes=_read_volumes(value["volumes"]),
-    )
-
-
-def _read_volumes(value: Value) -> tuple[Volume, ...]:
-    volumes: dict[str, Volume] = {}
-    for item in value.items():
-        size = item["size"].required().text("1", pattern=_VOLUME_SIZE, form="a size in GiB (10 or 10G)")
-        mount = item["mount"].required().text("", pattern=r"/[A-Za-z0-9._/-]+", form="an absolute path")
-        if mount in volumes:
-            item["mount"].report(f"{mount!r} is given twice")
-        volumes[mount] = Volume(int(size.rstrip("G")), mount)
-    return tuple(volumes.values())
-
-
-def _read_plugins(value: Value) -> tuple[PluginUse, ...]:
-    uses: dict[str, PluginUse] = {}
-    for item in value.items():
-        use = _read_plugin(item)
-        if use.name in uses:
-            item.report(f"plugin {use.name!r} is given twice")
-        uses[use.name] = use
-    return tuple(uses.values())
-
-
-def _read_plugin(item: Value) -> PluginUse:
-    if not item.is_mapping:
-        return PluginUse(item.text("", pattern=_PLUGIN, form="the name of a plugin"))
-    entries = item.entries()
-    if len(entries) != 1:
-        item.report("expected one plugin, as NAME or NAME: {settings}", hint="one plugin a list item")
-        return PluginUse("")
-    name, settings = entries[0]
-    if not settings.missing and not settings.is_mapping:
-        settings.report("expected a mapping of settings")
-        return PluginUse(name)
-    return PluginUse(name, cast("Mapping[str, object]", settings.plain() or {}))
-
-
-def _read_scripts(value: Value, folder: Path) -> tuple[RoleScript, ...]:
-    roles: tuple[Literal["all"] | RoleName, ...] = ("all", "master", "worker")
-    return tuple(_read_script(item, role, folder) for role in roles for item in value[role].items())
-
-
-def _read_script(item: Value, role: str, folder: Path) -> RoleScript:
-    if item.is_mapping:
-        name = item["name"].required().text("", pattern=_WORD, form="a word of letters, digits, '-', '_' and '.'")
-        text = item["run"].required().text("")
-        if not item["run"].missing and not text.strip():
-            item["run"].report("is empty")
-        return RoleScript(role, name, text.encode())
-    path = folder / Path(item.text("") or ".").expanduser()
-    try:
-        content = path.read_bytes() if item.is_scalar else b""
-    except OSError as error:
-        item.report(f"{str(path)!r} can't be read: {error.strerror}", hint="paths are relative to the profile")
-        return RoleScript(role, path.name, b"")
-    if item.is_scalar and not content.strip():
-        item.report(f"{str(path)!r} is empty")
-    return RoleScript(role, path.name, content)
-
-
-def _read_checks(value: Value) -> tuple[Check, ...]:
-    checks: dict[str, Check] = {}
-    for item in value.items():
-        check = read_check(item)
-        if check.name in checks:
-            item["name"].report(f"check {check.name!r} is given twice")
-        checks[check.name] = check
-    return tuple(checks.values())
-
-
-def read_check(item: Value) -> Check:
-    """Read a check of a profile or a plugin: `{name, on, run|port|file, expect, within}`."""
-    check = Check(
-        name=item["name"].required().text("", pattern=r"[^\s](.{0,78}[^\s])?", form="one line, at most 80 characters"),
-        on=item["on"].text("all"),
-        run=item["run"].text(None),
-        port=item["port"].integer(None, least=1, most=65535),
-        file=item["file"].text(None, pattern=r"/.*", form="an absolute path"),
-        expect=_read_expectation(item["expect"]),
-        within=item["within"].duration(30.0),
-    )
-    kinds = [key for key in ("run", "port", "file") if not item[key].missing]
-    if item.is_mapping and len(kinds) != 1:
-        item.report(f"expected exactly one of run, port and file, got {' and '.join(kinds) or 'none'}")
-    if kinds == ["port"] and (check.expect.stdout or check.expect.stderr or check.expect.count is not None):
-        item["expect"].report("a port answers or does not: only exit can be expected")
-    return check
-
-
-def _read_expectation(value: Value) -> Expectation:
-    status = value["exit"]
-    if status.is_null:
-        status.report("null is no exit status", hint="write any when every exit status is right")
-    return Expectation(
-        exit=None if status.is_scalar and status.text("") == "any" else status.integer(0, least=0, most=255),
-        stdout=value["stdout"].regex(None),
-        stderr=value["stderr"].regex(None),
-        count=value["count"].integer(None, least=0),
-    )
