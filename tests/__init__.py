@@ -1,0 +1,1 @@
+"""Tests: `unit` needs no root and seconds; `local` starts real nodes on this machine."""
