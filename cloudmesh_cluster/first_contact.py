@@ -1,0 +1,173 @@
+"""What the client runs on nodes to make a cluster of them, and what they answer.
+
+Each step is one command with everything it needs on its standard input: one exec on a connection that is open anyway,
+and nothing that must be installed first.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from cloudmesh_cluster.errors import ProviderError
+from cloudmesh_cluster.hosts import hosts_block
+from cloudmesh_cluster.model import Node
+from cloudmesh_cluster.resources import resource
+
+CloudInit = Literal["done", "degraded", "error", "running", "absent"]
+PropagationState = Literal["ok", "failed", "timed out"]
+
+
+@dataclass(frozen=True)
+class RemoteStep:
+    """A command to be run as root, with its standard input."""
+
+    command: str
+    stdin: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Greeting:
+    """What a node says of itself.
+
+    Args:
+        hostname: as its kernel knows it.
+        public_key: the node's own key, without a comment.
+        time: the node's clock in seconds since the epoch.
+        cloud_init: "done"; "degraded": ended with recoverable errors; "error": a part of it failed; "running": it
+            had not ended in time; "absent": the node has none.
+        cloud_init_errors: what cloud-init reports, recoverable errors too.
+
+    """
+
+    hostname: str
+    public_key: str
+    time: float
+    cloud_init: CloudInit
+    cloud_init_errors: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class PropagationReport:
+    """What the last node reports: for each peer by name "ok", or why it could not be told."""
+
+    operation: str
+    state: PropagationState
+    peers: Mapping[str, str]
+
+    @property
+    def failures(self) -> dict[str, str]:
+        """The peers that were not told, with the reason."""
+        return {name: answer for name, answer in self.peers.items() if answer != "ok"}
+
+
+def greet(*, cluster: str, user: str, node: Node, nodes: Iterable[Node], timeout: int) -> RemoteStep:
+    """Return the step that waits for the end of cloud-init, writes the hosts block and makes the node's own key.
+
+    Args:
+        cluster: its name.
+        user: the login user, who owns the key.
+        node: the node it runs on.
+        nodes: the nodes whose addresses are known.
+        timeout: seconds to wait for cloud-init at most.
+
+    """
+    return _step("greet", [cluster, user, node.name, str(timeout)], {"hosts": hosts_block(cluster, nodes)})
+
+
+def wire(
+    *, cluster: str, user: str, hosts: str, known_hosts: str, authorized_keys: str, remove_bootstrap: bool = True
+) -> RemoteStep:
+    """Return the step that replaces a node's three marked blocks; it is the same for all nodes of a cluster.
+
+    Args:
+        cluster: its name.
+        user: the login user, whose authorized keys are meant.
+        hosts: the block that `hosts_block` makes.
+        known_hosts: the block that `known_hosts_block` makes.
+        authorized_keys: the block that `authorized_keys_block` makes.
+        remove_bootstrap: whether to remove all bootstrap keys, once the propagation's result has been read.
+
+    """
+    sections = {"hosts": hosts, "known_hosts": known_hosts, "authorized_keys": authorized_keys}
+    return _step("wire", [cluster, user, "remove" if remove_bootstrap else "keep"], sections)
+
+
+def propagation_result(operation: str, timeout: int) -> RemoteStep:
+    """Return the step, for the last node, that waits at most `timeout` seconds for the propagation's result."""
+    return RemoteStep(
+        shlex.join(["bash", "-s", "--", operation, str(timeout)]), _script("propagation-result")
+    )
+
+
+def find_keys(keys: Sequence[str]) -> RemoteStep:
+    """Return the step that prints each file of a node by which one of `keys` would open it.
+
+    Args:
+        keys: the base64 part of public keys, or fingerprints (`SHA256:...`).
+
+    """
+    return RemoteStep(shlex.join(["bash", "-s", "--", *keys]), _script("bootstrap-keys"))
+
+
+def parse_greeting(answer: str) -> Greeting:
+    """Return what a node said to `greet`.
+
+    Raises:
+        ProviderError: the answer makes no sense.
+
+    """
+    try:
+        data = json.loads(answer)
+        state, errors = _cloud_init(data)
+        return Greeting(
+            hostname=data["hostname"],
+            public_key=data["public_key"],
+            time=float(data["time"]),
+            cloud_init=state,
+            cloud_init_errors=errors,
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ProviderError(f"a node's greeting makes no sense: {answer[:200]!r}") from error
+
+
+def parse_propagation(answer: str) -> PropagationReport:
+    """Return what the last node reported.
+
+    Raises:
+        ProviderError: the report makes no sense.
+
+    """
+    try:
+        data = json.loads(answer)
+        return PropagationReport(operation=data["operation"], state=data["state"], peers=dict(data["peers"]))
+    except (ValueError, KeyError, TypeError) as error:
+        raise ProviderError(f"the propagation's report makes no sense: {answer[:200]!r}") from error
+
+
+def _cloud_init(data: Mapping[str, Any]) -> tuple[CloudInit, tuple[str, ...]]:
+    if data["cloud_init"] != "finished":
+        return ("running" if data["cloud_init"] == "running" else "absent"), ()
+    errors = tuple(str(error) for error in data["result"]["v1"].get("errors", ()))
+    stages = ((data["status"] or {}).get("v1") or {}).values()
+    recoverable = tuple(
+        f"{level}: {message}"
+        for stage in stages
+        if isinstance(stage, dict)
+        for level, messages in (stage.get("recoverable_errors") or {}).items()
+        for message in messages
+    )
+    return "error" if errors else "degraded" if recoverable else "done", errors + recoverable
+
+
+def _step(name: str, arguments: Sequence[str], sections: Mapping[str, str]) -> RemoteStep:
+    payload = "".join(f"== {section}\n{text}" for section, text in sections.items()) + "== end\n"
+    stdin = _script("blocks.sh") + _script("payload.sh") + _script(name) + payload.encode("ascii")
+    return RemoteStep(shlex.join(["bash", "-s", "--", *arguments]), stdin)
+
+
+def _script(name: str) -> bytes:
+    return resource("scripts", "boot", name).read_bytes()
