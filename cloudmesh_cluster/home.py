@@ -68,10 +68,26 @@ class Home:
         """Return the folder of a cluster: its keys and known hosts."""
         return self.clusters / name
 
+    def login_key(self, name: str) -> Path:
+        """Return the file of the private key that opens the nodes of a cluster."""
+        return self.cluster(name) / "id_ed25519"
+
+    def bootstrap_key(self, name: str, operation: str) -> Path:
+        """Return the file of the key that an operation boots nodes with; it is gone when the operation has ended."""
+        return self.cluster(name) / f"bootstrap-{operation}"
+
+    def known_hosts(self, name: str) -> Path:
+        """Return the file of the pinned host keys, for the system's ssh."""
+        return self.cluster(name) / "known_hosts"
+
+    def ssh_config(self, name: str) -> Path:
+        """Return the file that tells the system's ssh how to reach the nodes."""
+        return self.cluster(name) / "ssh_config"
+
     def lock_file(self, name: str) -> Path:
         """Return the file whose flock makes an operation the only one on a cluster."""
         return self.locks / f"{name}.lock"
 
     def logs(self, name: str, operation: str) -> Path:
         """Return the folder of an operation's evidence; it outlives the cluster."""
-        return self.root / "clusters" / name / "logs" / operation
+        return self.cluster(name) / "logs" / operation

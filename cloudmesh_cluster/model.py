@@ -88,6 +88,15 @@ class RoleScript:
 
 
 @dataclass(frozen=True)
+class ScriptExpectation:
+    """What a written script must do: its exit status, a pattern in its output, a command that must exit 0 after it."""
+
+    exit: int = 0
+    stdout: str | None = None
+    test: str | None = None
+
+
+@dataclass(frozen=True)
 class Profile:
     """What a cluster is, as a profile says it. `source` is the file, for messages."""
 

@@ -17,7 +17,7 @@ from cloudmesh_cluster.codec import decode, encode
 from cloudmesh_cluster.errors import CmError, NotFound
 from cloudmesh_cluster.events import Event, now
 from cloudmesh_cluster.home import Home
-from cloudmesh_cluster.model import CheckResult, Cluster, CommandResult, Node, Profile
+from cloudmesh_cluster.model import CheckResult, Cluster, CommandResult, Node, Profile, ScriptExpectation
 
 SCHEMA_VERSION = 1
 SCHEMA = """
@@ -37,7 +37,7 @@ CREATE TABLE steps (
 CREATE TABLE scripts (
     id INTEGER PRIMARY KEY, cluster TEXT NOT NULL REFERENCES clusters(name) ON DELETE CASCADE,
     role TEXT NOT NULL, name TEXT NOT NULL, digest TEXT NOT NULL, content BLOB NOT NULL, written_at TEXT NOT NULL,
-    state TEXT NOT NULL);
+    state TEXT NOT NULL, expect TEXT NOT NULL);
 CREATE TABLE runs (
     script INTEGER NOT NULL REFERENCES scripts(id) ON DELETE CASCADE, node TEXT NOT NULL, exit INTEGER NOT NULL,
     seconds REAL NOT NULL, at TEXT NOT NULL, PRIMARY KEY (script, node));
@@ -61,6 +61,7 @@ class ClusterRecord:
         provider_type: "local", "openstack" or "baremetal".
         provider_settings: as in `providers.yaml`.
         network: the nodes' network as CIDR.
+        bootstrap_keys: the public keys that nodes were booted with; none of them may open anything.
 
     """
 
@@ -68,6 +69,7 @@ class ClusterRecord:
     provider_type: str
     provider_settings: dict[str, object]
     network: str
+    bootstrap_keys: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,7 @@ class WrittenScript:
     content: bytes
     written_at: str
     state: str
+    expect: ScriptExpectation = ScriptExpectation()
 
 
 class State:
@@ -344,10 +347,13 @@ class State:
         """Store a script before it runs; return its id."""
         with self._transaction() as db:
             cursor = db.execute(
-                "INSERT INTO scripts (cluster, role, name, digest, content, written_at, state)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (cluster, script.role, script.name, script.digest, script.content, script.written_at, script.state),
-            )
+                "INSERT INTO scripts (cluster, role, name, digest, content, written_at, state, expect)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    cluster, script.role, script.name, script.digest, script.content, script.written_at,
+                    script.state, encode(script.expect),
+                ),
+            )  # fmt: skip
             return int(cursor.lastrowid or 0)
 
     def remember_script(self, script: int) -> None:
@@ -364,7 +370,10 @@ class State:
         """Return the scripts of a cluster in the order in which they were written."""
         rows = self._db.execute("SELECT * FROM scripts WHERE cluster=? ORDER BY id", (cluster,))
         return [
-            WrittenScript(r["id"], r["role"], r["name"], r["digest"], r["content"], r["written_at"], r["state"])
+            WrittenScript(
+                r["id"], r["role"], r["name"], r["digest"], r["content"], r["written_at"], r["state"],
+                decode(ScriptExpectation, r["expect"]),
+            )  # fmt: skip
             for r in rows
         ]
 

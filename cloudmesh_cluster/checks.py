@@ -1,0 +1,71 @@
+"""Checks of profiles and plugins: run on their nodes at once, tried again until their deadline, judged."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+
+from cloudmesh_cluster.model import Check, CheckResult, Cluster, Node
+from cloudmesh_cluster.remote import Connections
+from cloudmesh_cluster.role_scripts import environment, with_environment
+from cloudmesh_cluster.targets import select
+from cloudmesh_cluster.verdicts import check_command, judge
+
+FIRST_PAUSE = 0.25
+LONGEST_PAUSE = 2.0
+
+
+def check_nodes(cluster: Cluster, check: Check) -> tuple[Node, ...]:
+    """Return the nodes that a check runs on; "cluster" is once, on the master.
+
+    Raises:
+        NotFound: the check's target names nothing.
+
+    """
+    return (cluster.master,) if check.on == "cluster" else select(cluster.nodes, check.on)
+
+
+async def run_checks(
+    connections: Connections,
+    cluster: Cluster,
+    checks: Sequence[Check],
+    *,
+    report: Callable[[CheckResult], None] = lambda result: None,
+) -> list[CheckResult]:
+    """Run checks on all their nodes at once.
+
+    Args:
+        connections: to the nodes.
+        cluster: whose nodes.
+        checks: what to check.
+        report: is called with each result as it comes.
+
+    Returns:
+        A result for each check and node, in the order of checks and nodes.
+
+    """
+
+    async def run(check: Check, node: Node) -> CheckResult:
+        result = await _run_until_good(connections, cluster, check, node)
+        report(result)
+        return result
+
+    return await asyncio.gather(
+        *(run(check, node) for check in checks for node in check_nodes(cluster, check))
+    )
+
+
+async def _run_until_good(connections: Connections, cluster: Cluster, check: Check, node: Node) -> CheckResult:
+    """Try a check again until it is good or its time is over; there is no event to wait for."""
+    line = with_environment(environment(cluster, node), ["bash", "-c", check_command(check)])
+    began, pause = time.monotonic(), FIRST_PAUSE
+    while True:
+        left = check.within - (time.monotonic() - began)
+        answer = await connections.run(node, line, sudo=True, timeout=max(left, 1.0))
+        result = judge(check, answer)
+        seconds = time.monotonic() - began
+        if result.ok or seconds + pause > check.within:
+            return CheckResult(result.check, result.node, result.expected, result.actual, result.ok, seconds)
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, LONGEST_PAUSE)

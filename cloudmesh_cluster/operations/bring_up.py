@@ -1,0 +1,203 @@
+"""From nodes that do not exist to nodes that run everything the cluster runs: provision, reach, wire, scripts.
+
+The same steps serve `create`, `scale`, `replace` and `rebuild`; each can be done again, which is how `resume` works.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+from dataclasses import replace
+from typing import Any
+
+from cloudmesh_cluster.errors import CmError, RemoteFailed
+from cloudmesh_cluster.first_contact import (
+    greet,
+    parse_greeting,
+    parse_propagation,
+    propagation_result,
+)
+from cloudmesh_cluster.keys import KeyPair, bootstrap_comment, generate, public_of, write_private
+from cloudmesh_cluster.keys import read_private as read_key
+from cloudmesh_cluster.model import Node
+from cloudmesh_cluster.operations.plugin_steps import (
+    Payloads,
+    fetch_payloads,
+    install_on_node,
+    join_roles,
+    prepare_node,
+)
+from cloudmesh_cluster.operations.session import Session
+from cloudmesh_cluster.operations.scripts import replay
+from cloudmesh_cluster.operations.wiring import raise_failed, wire_all
+from cloudmesh_cluster.providers.base import Boot, NodeBoot
+from cloudmesh_cluster.remote import Connections
+from cloudmesh_cluster.userdata import UserData, user_data
+
+REACH_DEADLINE = 600
+PROPAGATION_DEADLINE = 300
+
+
+async def bring_up(session: Session, new: Sequence[Node], *, undo: dict[str, Any]) -> None:
+    """Boot nodes that the journal knows already, and make them full members of the cluster.
+
+    Args:
+        session: the running operation.
+        new: the nodes to boot, in order; those that run already are taken as they are.
+        undo: how to take the boot back.
+
+    Raises:
+        CmError: what failed first.
+
+    """
+    payloads = await fetch_payloads(session)
+    boot, propagates = _make_boot(session, new)
+    async with session.connections() as connections:
+        async with asyncio.TaskGroup() as group:
+            reached: list[asyncio.Task[Node]] = []
+            with session.journal.step("provision", undo=undo):
+                async for node in session.provider.provision(boot, session.journal.emit):
+                    session.state.put_nodes(session.name, [node])
+                    reaching = group.create_task(reach(session, connections, node))
+                    reached.append(reaching)
+                    group.create_task(_run_everywhere_scripts(session, connections, reaching, payloads))
+            with session.journal.step("reach"):
+                await asyncio.gather(*reached)
+            with session.journal.step("wire"):
+                if propagates:
+                    await _read_propagation(session, connections, new[-1])
+                await wire_all(session, connections)
+        await _run_role_scripts(session, connections, new, first=len(new) == len(session.cluster.nodes))
+    session.set_node_states([node for node in session.cluster.nodes if node.name in _names(new)], "running")
+
+
+def _make_boot(session: Session, new: Sequence[Node]) -> tuple[Boot, bool]:
+    """Return what to boot, and whether the last node will propagate the hosts."""
+    record, profile = session.record, session.record.profile
+    specs = {"master": profile.master, "worker": profile.worker}
+    boots = [(node, _user_data(session, node, new)) for node in new]
+    if any(data.propagation == "left out" for _, data in boots):
+        session.journal.warn("the list of nodes outgrows user_data: names are propagated by the client alone")
+    return Boot(
+        session.name,
+        record.network,
+        tuple(NodeBoot(node, specs[node.role], data.content) for node, data in boots),
+        tuple(sorted({package for chosen in session.plugins for package in chosen.plugin.packages})),
+    ), any(data.propagation == "included" for _, data in boots)
+
+
+def _user_data(session: Session, node: Node, new: Sequence[Node]) -> UserData:
+    return user_data(
+        cluster=session.name,
+        operation=session.journal.operation.id,
+        node=node,
+        nodes=session.cluster.nodes,
+        booted=new,
+        user=session.user,
+        login_public_key=public_of(read_key(session.home.login_key(session.name)), f"cm-login {session.name}"),
+        bootstrap=bootstrap_key(session),
+        cidr=session.record.network,
+        deadline=PROPAGATION_DEADLINE,
+    )
+
+
+def bootstrap_key(session: Session) -> KeyPair:
+    """Return the key pair that this operation boots nodes with, made when it is first asked for."""
+    operation = session.journal.operation.id
+    file = session.home.bootstrap_key(session.name, operation)
+    if not file.exists():
+        pair = generate(bootstrap_comment(operation))
+        record = session.record
+        keys = (*record.bootstrap_keys, pair.public)
+        session.state.put_record(session.name, replace(record, bootstrap_keys=keys))
+        write_private(file, pair.private)
+    private = read_key(file)
+    return KeyPair(private, public_of(private, bootstrap_comment(operation)))
+
+
+async def reach(session: Session, connections: Connections, node: Node) -> Node:
+    """Wait until a node answers with a pinned host key and has ended its first boot; keep the keys it has.
+
+    Raises:
+        CmError: it does not answer, or its first boot failed.
+
+    """
+    with session.journal.progress("reach", node=node.name):
+        host_keys = await session.provider.host_keys(node, deadline=REACH_DEADLINE)
+        connections.pin(node, host_keys)
+        await connections.connect(node, within=REACH_DEADLINE, login_grace=30)
+        step = greet(
+            cluster=session.name,
+            user=session.user,
+            node=node,
+            nodes=session.cluster.nodes,
+            timeout=REACH_DEADLINE,
+        )
+        result = await connections.run(node, step.command, sudo=True, stdin=step.stdin, timeout=REACH_DEADLINE + 30)
+        raise_failed("first boot", [result], hint=f"the console is in {session.logs}")
+        greeting = parse_greeting(result.stdout)
+        if greeting.cloud_init == "error":
+            errors = "; ".join(greeting.cloud_init_errors) or "see its cloud-init log"
+            raise RemoteFailed(f"cloud-init failed on {node.name}: {errors}", [result])
+        if greeting.cloud_init == "degraded":
+            session.journal.warn(f"cloud-init: {'; '.join(greeting.cloud_init_errors)}", node=node.name)
+        session.state.put_node_keys(session.name, node.name, host_keys=host_keys, public_key=greeting.public_key)
+        reached = replace(node, state="reached")
+        session.state.put_nodes(session.name, [reached])
+        return reached
+
+
+async def _read_propagation(session: Session, connections: Connections, last: Node) -> None:
+    """Read what the last node's propagation script says; what it could not do, `wire` repairs."""
+    step = propagation_result(session.journal.operation.id, PROPAGATION_DEADLINE)
+    result = await connections.run(
+        last, step.command, sudo=True, stdin=step.stdin, timeout=PROPAGATION_DEADLINE + 30
+    )
+    raise_failed("propagation", [result])
+    propagation = parse_propagation(result.stdout)
+    for peer, state in propagation.peers.items():
+        if state != "ok":
+            session.journal.warn(f"the hosts were not propagated to {peer}: {state}; repaired by wire", node=last.name)
+    if propagation.state == "timed out":
+        session.journal.warn("the propagation of the hosts did not end in time; repaired by wire", node=last.name)
+
+
+async def _run_everywhere_scripts(
+    session: Session, connections: Connections, reaching: asyncio.Task[Node], payloads: Payloads
+) -> None:
+    """Bring the plugins to a node and run the `all` scripts there, as soon as that node is reached."""
+    node = await reaching
+    for chosen in session.plugins:
+        await prepare_node(session, connections, node, chosen, payloads)
+    await replay(session, connections, [node], roles=("all",))
+
+
+async def _run_role_scripts(
+    session: Session, connections: Connections, new: Sequence[Node], *, first: bool
+) -> None:
+    """Install and start the plugins by role, then run the scripts of the roles: master, then worker."""
+    with session.journal.step("scripts"):
+        for chosen in session.plugins:
+            await together(install_on_node(session, connections, node, chosen) for node in new)
+            await join_roles(session, connections, chosen, new, first=first)
+        for role in ("master", "worker"):
+            await replay(session, connections, [node for node in new if node.role == role], roles=(role,))
+
+
+async def together(tasks: Any) -> None:
+    """Run coroutines at once; the first that fails cancels the others.
+
+    Raises:
+        CmError: what failed first.
+
+    """
+    try:
+        async with asyncio.TaskGroup() as group:
+            for task in tasks:
+                group.create_task(task)
+    except* CmError as failed:
+        raise failed.exceptions[0] from None
+
+
+def _names(nodes: Sequence[Node]) -> set[str]:
+    return {node.name for node in nodes}

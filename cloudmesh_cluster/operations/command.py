@@ -1,0 +1,100 @@
+"""Using a cluster: commands on nodes, files to and from them, the system's ssh."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from cloudmesh_cluster.errors import UsageError
+from cloudmesh_cluster.home import Home
+from cloudmesh_cluster.model import CommandResult
+from cloudmesh_cluster.operations.session import connections_of
+from cloudmesh_cluster.providers import provider_of
+from cloudmesh_cluster.providers.base import Provider
+from cloudmesh_cluster.remote import command_line
+from cloudmesh_cluster.state import State
+from cloudmesh_cluster.targets import select
+
+
+def _provider(home: Home, state: State, name: str) -> Provider:
+    record = state.record(name)
+    return provider_of(home, record.provider_type, record.provider_settings)
+
+
+async def command(
+    home: Home, name: str, words: Sequence[str], *, target: str = "all", timeout: float | None = None
+) -> list[CommandResult]:
+    """Run a command on nodes at once, as the login user; return every node's answer, in the order of nodes.
+
+    Args:
+        home: whose cluster.
+        name: the cluster's.
+        words: one word is a shell line, several are an argument vector.
+        target: which nodes.
+        timeout: seconds for each node.
+
+    """
+    with State(home) as state:
+        nodes = select(state.cluster(name).nodes, target)
+        async with connections_of(home, state, name, _provider(home, state, name)) as connections:
+            return await connections.run_all(nodes, command_line(words), timeout=timeout)
+
+
+async def put(home: Home, name: str, local: Path, remote: str, *, target: str = "all") -> list[CommandResult]:
+    """Copy a file to nodes at once; each gets it whole or not at all.
+
+    Raises:
+        UsageError: the local file can't be read.
+
+    """
+    if not local.is_file():
+        raise UsageError(f"{local}: not a file that can be read", hint="tar a folder first, then put the archive")
+    mode = local.stat().st_mode & 0o777
+    with State(home) as state:
+        nodes = select(state.cluster(name).nodes, target)
+        async with connections_of(home, state, name, _provider(home, state, name)) as connections:
+            remote = remote + local.name if remote.endswith("/") else remote
+            return await connections.push_many(nodes, local, remote, mode=mode)
+
+
+async def get(home: Home, name: str, remote: str, local: Path, *, target: str = "all") -> list[CommandResult]:
+    """Copy a file from nodes, one file a node: `local` for a single node, `local/NODE/FILE` for several.
+
+    Raises:
+        UsageError: a file would be overwritten; nothing was copied.
+
+    """
+    with State(home) as state:
+        nodes = select(state.cluster(name).nodes, target)
+        single = len(nodes) == 1
+        base = Path(remote).name
+        paths = {
+            node.name: (local / base if local.is_dir() else local) if single else local / node.name / base
+            for node in nodes
+        }
+        if existing := [str(path) for path in paths.values() if path.exists()]:
+            raise UsageError(f"{existing[0]} exists; get never overwrites", hint="name another place")
+        async with connections_of(home, state, name, _provider(home, state, name)) as connections:
+            results = []
+            for node in nodes:
+                paths[node.name].parent.mkdir(parents=True, exist_ok=True)
+                result = await connections.fetch(node, remote, paths[node.name])
+                results.append(replace(result, stdout=str(paths[node.name])) if result.ok else result)
+            return results
+
+
+def ssh_argv(home: Home, name: str, node: str | None, words: Sequence[str]) -> list[str]:
+    """Return the command line of the system's ssh that logs in to a node, the master when none is named.
+
+    Raises:
+        NotFound: there is no such cluster or node.
+        UsageError: the target names several nodes.
+
+    """
+    with State(home) as state:
+        nodes = select(state.cluster(name).nodes, node or "master")
+    if len(nodes) != 1:
+        raise UsageError(f"{node!r} names {len(nodes)} nodes; ssh logs in to one")
+    line = [command_line(words)] if words else []
+    return ["ssh", "-F", str(home.ssh_config(name)), nodes[0].name, *(["--", *line] if line else [])]

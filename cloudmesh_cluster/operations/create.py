@@ -1,0 +1,150 @@
+"""`cm cluster create`: from a profile to a verified cluster, or back to nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from cloudmesh_cluster.errors import InvalidInput, NameTaken
+from cloudmesh_cluster.events import Emit, Event, now
+from cloudmesh_cluster.home import Home
+from cloudmesh_cluster.keys import generate, write_private
+from cloudmesh_cluster.model import CheckResult, Cluster, Node
+from cloudmesh_cluster.operations.bring_up import bring_up
+from cloudmesh_cluster.operations.journal import StepTime
+from cloudmesh_cluster.operations.plan import CreateRequest, Plan, make_plan
+from cloudmesh_cluster.operations.session import Session, session
+from cloudmesh_cluster.operations.verify import verify_all
+from cloudmesh_cluster.providers import provider_of
+from cloudmesh_cluster.role_scripts import digest
+from cloudmesh_cluster.state import ClusterRecord, State, WrittenScript
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What came of an operation that brings nodes up.
+
+    Args:
+        cluster: as it is now.
+        checks: all results; every one is ok.
+        seconds: how long it took in all.
+        steps: how long each step took; steps overlap.
+        login: the line to type to log in.
+        uis: name and address of each user interface, inside the cluster.
+        warnings: what did not stop the operation but should be known.
+
+    """
+
+    cluster: Cluster
+    checks: tuple[CheckResult, ...]
+    seconds: float
+    steps: tuple[StepTime, ...]
+    login: str
+    uis: tuple[tuple[str, str], ...]
+    warnings: tuple[str, ...]
+
+
+async def create(home: Home, request: CreateRequest, environ: Mapping[str, str], emit: Emit) -> Summary:
+    """Create a cluster and verify it; on failure undo it as the request says.
+
+    Raises:
+        UsageError: something about the request is wrong; nothing was made.
+        OperationFailed: it failed, and was rolled back or kept.
+        LeftBehind: it failed, and the rollback did too.
+        Interrupted: the user stopped it.
+
+    """
+    plan = make_plan(home, request, environ)
+    emit(Event("plan", message=plan.headline))
+
+    def refuse(state: State) -> None:
+        if request.name in state.cluster_names():
+            raise NameTaken(
+                f"there is a cluster named {request.name!r} already",
+                hint=f"cm cluster show {request.name}, or choose another name",
+            )
+        preflight(home, plan, emit)
+
+    async with session(
+        home, request.name, "create", plan, emit=emit, on_failure=request.on_failure, timeout=request.timeout,
+        refuse=refuse,
+    ) as current:  # fmt: skip
+        return await carry_out(current, plan)
+
+
+def preflight(home: Home, plan: Plan, emit: Emit) -> None:
+    """Refuse what can be refused before anything is made.
+
+    Raises:
+        InvalidInput: names all problems at once.
+
+    """
+    provider = provider_of(home, plan.provider_type, plan.provider_settings)
+    problems, warnings = provider.preflight(plan.profile, needs_internet=plan.needs_internet)
+    for warning in warnings:
+        emit(Event("warning", message=warning))
+    if problems:
+        raise InvalidInput(problems)
+
+
+async def carry_out(current: Session, plan: Plan) -> Summary:
+    """Do what the plan says; also from the middle, when an earlier process left it unfinished."""
+    began = time.monotonic()
+    with current.journal.step("prepare", undo={"kind": "cluster"}):
+        _prepare(current, plan)
+    cluster = current.cluster
+    # Nodes that this operation has boot before are taken as they are: provisioning is idempotent.
+    await bring_up(current, cluster.nodes, undo={"kind": "all nodes"})
+    return await finish(current, began)
+
+
+def _prepare(current: Session, plan: Plan) -> None:
+    """Make the keys and write down what is to be."""
+    state, home = current.state, current.home
+    if plan.cluster not in state.cluster_names():
+        record = ClusterRecord(plan.profile, plan.provider_type, plan.provider_settings, plan.network)
+        state.add_cluster(
+            Cluster(plan.cluster, "creating", plan.provider, plan.profile.name, now(), plan.nodes), record
+        )
+        for script in plan.profile.scripts:
+            written = WrittenScript(
+                0, script.role, script.name, digest(script.content), script.content, now(), "remembered"
+            )
+            state.add_script(plan.cluster, written)
+    home.cluster(plan.cluster).mkdir(mode=0o700, exist_ok=True)
+    if not home.login_key(plan.cluster).exists():
+        write_private(home.login_key(plan.cluster), generate(f"cm-login {plan.cluster}").private)
+
+
+async def finish(current: Session, began: float, *, touching: tuple[Node, ...] | None = None) -> Summary:
+    """Verify the cluster, call it ready, drop the bootstrap key, and return the summary.
+
+    Args:
+        current: the running operation.
+        began: when it began, by `time.monotonic()`.
+        touching: the nodes whose SSH edges are verified; None for all.
+
+    Raises:
+        ChecksFailed: the cluster is not ready.
+
+    """
+    with current.journal.step("verify"):
+        async with current.connections() as connections:
+            checks = await verify_all(current, connections, touching=touching)
+    current.home.bootstrap_key(current.name, current.journal.operation.id).unlink(missing_ok=True)
+    current.state.set_cluster_state(current.name, "ready")
+    return Summary(
+        cluster=current.cluster,
+        checks=tuple(checks),
+        seconds=time.monotonic() - began,
+        steps=tuple(current.journal.times),
+        login=f"cm cluster ssh {current.name}",
+        uis=tuple(
+            (port.name, f"http://{current.cluster.master.name}:{port.number}")
+            for chosen in current.plugins
+            for port in chosen.plugin.ports
+            if port.ui
+        ),
+        warnings=tuple(current.journal.warnings),
+    )

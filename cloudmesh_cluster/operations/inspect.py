@@ -1,0 +1,153 @@
+"""What there is, from the journal alone: cheap enough for a prompt, so nothing heavy is imported here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from cloudmesh_cluster.home import Home
+from cloudmesh_cluster.locks import lock_holder
+from cloudmesh_cluster.model import Cluster
+from cloudmesh_cluster.providers import provider_of
+from cloudmesh_cluster.state import State
+
+INTERRUPTED = "interrupted"
+
+
+def clusters(home: Home) -> list[Cluster]:
+    """Return all clusters as they are now."""
+    with State(home) as state:
+        return [_as_it_is(home, state, cluster) for cluster in state.clusters()]
+
+
+def cluster(home: Home, name: str) -> Cluster:
+    """Return a cluster as it is now.
+
+    Raises:
+        NotFound: there is none of that name.
+
+    """
+    with State(home) as state:
+        return _as_it_is(home, state, state.cluster(name))
+
+
+def _as_it_is(home: Home, state: State, cluster: Cluster) -> Cluster:
+    """Compare what the journal says with what the provider has, and with who works on it."""
+    record = state.record(cluster.name)
+    states = provider_of(home, record.provider_type, record.provider_settings).states(cluster.name)
+    nodes = tuple(
+        replace(node, state=states.get(node.name, "missing"))
+        if states.get(node.name) != "running" and node.state in ("running", "reached")
+        else node
+        for node in cluster.nodes
+    )
+    word = cluster.state
+    if word == "ready" and any(node.state != "running" for node in nodes):
+        word = "stopped" if all(node.state != "running" for node in nodes) else "degraded"
+    unfinished = state.unfinished(cluster.name)
+    if unfinished is not None and lock_holder(home, cluster.name) is None:
+        word = INTERRUPTED
+    return replace(cluster, state=word, nodes=nodes)
+
+
+def history(home: Home, name: str | None) -> list[dict[str, Any]]:
+    """Return the operations of a cluster, or of all, oldest first."""
+    with State(home) as state:
+        if name is not None and not state.operations(name):
+            state.cluster(name)
+        rows = []
+        for operation in state.operations(name):
+            died = operation.state == "running" and lock_holder(home, operation.cluster) is None
+            rows.append(
+                {
+                    "operation": operation.id,
+                    "cluster": operation.cluster,
+                    "kind": operation.kind,
+                    "state": INTERRUPTED if died else operation.state,
+                    "began_at": operation.began_at,
+                    "ended_at": operation.ended_at,
+                    "error": operation.error,
+                }
+            )
+        return rows
+
+
+def events(home: Home, name: str) -> list[dict[str, Any]]:
+    """Return what the operations on a cluster told, oldest first."""
+    with State(home) as state:
+        if not state.operations(name):
+            state.cluster(name)
+        return [{"operation": operation, **vars(event)} for operation, event in state.events(name)]
+
+
+def scripts(home: Home, name: str, role: str | None) -> list[dict[str, Any]]:
+    """Return the scripts written to a cluster, in order: role, name, digest, when, exit status by node."""
+    with State(home) as state:
+        state.cluster(name)
+        return [
+            {
+                "order": order,
+                "role": script.role,
+                "name": script.name,
+                "digest": script.digest,
+                "written_at": script.written_at,
+                "state": script.state,
+                "result": state.runs(script.id),
+            }
+            for order, script in enumerate(state.scripts(name), start=1)
+            if role is None or script.role == role
+        ]
+
+
+def script_text(home: Home, name: str, order: int) -> bytes:
+    """Return the text of a script by its place in the order.
+
+    Raises:
+        NotFound: there is none at that place.
+
+    """
+    from cloudmesh_cluster.errors import NotFound
+
+    with State(home) as state:
+        state.cluster(name)
+        written = state.scripts(name)
+    if not 1 <= order <= len(written):
+        raise NotFound("script", str(order), [str(place) for place in range(1, len(written) + 1)])
+    return written[order - 1].content
+
+
+def inventory(home: Home, name: str, form: str) -> str:
+    """Return the nodes of a cluster as another tool wants them: ansible, ssh, hosts or nodeset."""
+    from cloudmesh_cluster.inventory import render
+
+    with State(home) as state:
+        record = state.record(name)
+        provider = provider_of(home, record.provider_type, record.provider_settings)
+        return render(
+            form,
+            state.cluster(name),
+            user=record.profile.user,
+            key=home.login_key(name),
+            known_hosts=home.known_hosts(name),
+            ssh_config=home.ssh_config(name),
+            proxy=provider.proxy_command,
+        )
+
+
+def information(home: Home, environ: Mapping[str, str]) -> dict[str, Any]:
+    """Return where things lie and which versions are in use."""
+    import platform
+    import sqlite3
+
+    from cloudmesh_cluster import __version__
+
+    return {
+        "version": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "home": str(home.root),
+        "cache": str(home.cache),
+        "sqlite": sqlite3.sqlite_version,
+        "cloud": environ.get("OS_CLOUD", ""),
+    }

@@ -1,0 +1,102 @@
+"""A running operation: its steps go into the journal before they are done, its events to whoever listens."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from cloudmesh_cluster.events import Emit, Event, now
+from cloudmesh_cluster.state import Operation, State
+
+FLUSH_AFTER = 200
+
+
+@dataclass(frozen=True)
+class StepTime:
+    """How long a step of an operation took, in seconds."""
+
+    name: str
+    seconds: float
+
+
+class Journal:
+    """The journal of one operation: steps are written before they are done, events in batches."""
+
+    def __init__(self, state: State, operation: Operation, emit: Emit) -> None:
+        self.state = state
+        self.operation = operation
+        self.times: list[StepTime] = []
+        self.warnings: list[str] = []
+        self._listener = emit
+        self._events: list[Event] = []
+
+    def emit(self, event: Event) -> None:
+        """Tell the listener, and keep the event for the journal."""
+        self._listener(event)
+        self._events.append(event)
+        if len(self._events) >= FLUSH_AFTER:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write the events that wait."""
+        if self._events:
+            self.state.add_events(self.operation.id, self._events)
+            self._events = []
+
+    def info(self, message: str, *, node: str = "") -> None:
+        """Tell something that is worth a line."""
+        self.emit(Event("info", node=node, message=message))
+
+    def warn(self, message: str, *, node: str = "") -> None:
+        """Tell something that did not stop the operation but should be known; the summary repeats it."""
+        self.warnings.append(f"{node}: {message}" if node else message)
+        self.emit(Event("warning", node=node, message=message))
+
+    @contextmanager
+    def step(self, name: str, *, undo: dict[str, Any] | None = None) -> Iterator[None]:
+        """Frame a step of the whole cluster: written down with its undo before it begins.
+
+        Args:
+            name: the step.
+            undo: what `undo.py` needs to take the step back; None when there is nothing to undo.
+
+        """
+        step = self.state.begin_step(self.operation.id, name, undo)
+        began = time.monotonic()
+        try:
+            with self.progress(name):
+                yield
+        except BaseException:
+            self.state.end_step(step, state="failed")
+            raise
+        finally:
+            self.times.append(StepTime(name, time.monotonic() - began))
+            self.flush()
+        self.state.end_step(step, state="done")
+
+    @contextmanager
+    def progress(self, name: str, *, node: str = "") -> Iterator[None]:
+        """Frame a part of a step, on one node or on all; it is told and kept as events only."""
+        began = time.monotonic()
+        self.emit(Event("begin", name, node))
+        try:
+            yield
+        except BaseException as error:
+            message = str(error) or type(error).__name__
+            self.emit(Event("failed", name, node, message, time.monotonic() - began))
+            raise
+        self.emit(Event("done", name, node, seconds=time.monotonic() - began))
+
+
+def new_operation(cluster: str, kind: str, request: str) -> Operation:
+    """Return a fresh operation; its id sorts by time and says its kind."""
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+    identity = f"{stamp}-{kind}-{secrets.token_hex(2)}"
+    return Operation(identity, cluster, kind, "running", os.getpid(), now(), None, json.loads(request), "")

@@ -1,0 +1,150 @@
+"""The plan: profile and options become one immutable object, which `--dry-run` prints and `create` carries out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from cloudmesh_cluster.errors import UsageError
+from cloudmesh_cluster.home import Home
+from cloudmesh_cluster.model import CLUSTER_NAME, Node, Profile, node_names
+from cloudmesh_cluster.operations.session import OnFailure
+from cloudmesh_cluster.plugins import resolve
+from cloudmesh_cluster.profile import profile_for, with_overrides
+from cloudmesh_cluster.providers import provider_of
+from cloudmesh_cluster.providers_file import choose_provider
+
+
+@dataclass(frozen=True)
+class CreateRequest:
+    """What the user asked for; None is what the profile or the default says.
+
+    Args:
+        name: the cluster's.
+        profile: name of the profile.
+        provider: name or type of the provider.
+        workers: number of workers.
+        image: of all roles.
+        flavor: of all roles.
+        settings: `KEY=VALUE`, for plugins (`hadoop.source=...`) or the profile (`roles.worker.memory=2G`).
+        on_failure: "rollback" or "keep".
+        timeout: seconds for the whole operation.
+
+    """
+
+    name: str
+    profile: str | None = None
+    provider: str | None = None
+    workers: int | None = None
+    image: str | None = None
+    flavor: str | None = None
+    settings: tuple[str, ...] = ()
+    on_failure: OnFailure = "rollback"
+    timeout: float | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will be done, complete: nothing is decided later.
+
+    Args:
+        cluster: its name.
+        provider: as it was named.
+        provider_type: "local", "openstack" or "baremetal".
+        provider_settings: as in `providers.yaml`.
+        why: why this provider.
+        profile: with all options applied.
+        network: the nodes' network as CIDR.
+        nodes: what will be booted, master first.
+        plugins: in the order in which they are installed.
+        checks: the names of all checks, the built-in ones first.
+        needs_internet: whether nodes must have a way out.
+        notes: what the user should know before he says yes.
+
+    """
+
+    cluster: str
+    provider: str
+    provider_type: str
+    provider_settings: dict[str, object]
+    why: str
+    profile: Profile
+    network: str
+    nodes: tuple[Node, ...]
+    plugins: tuple[str, ...]
+    checks: tuple[str, ...]
+    needs_internet: bool
+    notes: tuple[str, ...]
+
+    @property
+    def headline(self) -> str:
+        """The plan in one line: what, where, and why there."""
+        return (
+            f"cluster {self.cluster}: 1 master and {len(self.nodes) - 1} workers on provider {self.provider}"
+            f" ({self.why}), profile {self.profile.name}"
+        )
+
+
+BUILT_IN_CHECKS = ("names", "ssh between nodes", "bootstrap key dead", "scripts", "clocks")
+
+
+def make_plan(home: Home, request: CreateRequest, environ: Mapping[str, str]) -> Plan:
+    """Make the plan of a cluster; touches nothing.
+
+    Raises:
+        UsageError: the name is no cluster name, or a profile, plugin, provider or option is wrong.
+
+    """
+    check_name(request.name)
+    profile = with_overrides(
+        profile_for(home, request.profile, cluster=request.name),
+        provider=request.provider,
+        workers=request.workers,
+        image=request.image,
+        flavor=request.flavor,
+        settings=request.settings,
+    )
+    choice = choose_provider(home, option=request.provider, profile=profile.provider, environ=environ)
+    provider = provider_of(home, choice.type, choice.settings)
+    chosen = resolve(profile.plugins, home)
+    indices = range(profile.worker.count + 1)
+    placement = provider.place(request.name, indices, taken=())
+    names = node_names(request.name, profile.worker.count)
+    return Plan(
+        cluster=request.name,
+        provider=choice.name,
+        provider_type=choice.type,
+        provider_settings=dict(choice.settings),
+        why=choice.why,
+        profile=profile,
+        network=placement.network,
+        nodes=tuple(
+            Node(names[i], "master" if i == 0 else "worker", i, "planned", placement.addresses[i]) for i in indices
+        ),
+        plugins=tuple(each.plugin.name for each in chosen),
+        checks=(
+            *BUILT_IN_CHECKS,
+            *(check.name for each in chosen for check in each.plugin.checks),
+            *(check.name for check in profile.checks),
+        ),
+        needs_internet=any(each.plugin.needs_internet for each in chosen),
+        notes=_notes(profile),
+    )
+
+
+def check_name(name: str) -> None:
+    """Raise a UsageError when a cluster can't have this name."""
+    if not CLUSTER_NAME.fullmatch(name):
+        raise UsageError(
+            f"{name!r} is not a name for a cluster",
+            hint="a lower-case letter, then up to 29 lower-case letters, digits and hyphens",
+        )
+
+
+def _notes(profile: Profile) -> tuple[str, ...]:
+    if profile.mesh != "all":
+        return ()
+    return (
+        f"mesh: all: every node can log in to every node as {profile.user}, who may use sudo, so one bad node is"
+        " root on all; mesh: master-to-workers or none in the profile limits that",
+    )

@@ -1,0 +1,189 @@
+"""An operation on one cluster, from taking the lock to the proof that nothing is left when it failed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Literal
+
+from cloudmesh_cluster.codec import encode
+from cloudmesh_cluster.errors import CmError, Interrupted, LeftBehind, OperationFailed, UsageError
+from cloudmesh_cluster.events import Emit
+from cloudmesh_cluster.home import Home
+from cloudmesh_cluster.keys import read_private
+from cloudmesh_cluster.locks import cluster_lock
+from cloudmesh_cluster.model import Cluster, Node
+from cloudmesh_cluster.operations.journal import Journal, new_operation
+from cloudmesh_cluster.plugins import ChosenPlugin, resolve
+from cloudmesh_cluster.providers import provider_of
+from cloudmesh_cluster.providers.base import Provider
+from cloudmesh_cluster.remote import Connections
+from cloudmesh_cluster.state import ClusterRecord, Operation, State
+
+OnFailure = Literal["rollback", "keep"]
+
+
+class Session:
+    """What every step of an operation needs: the home, the journal, the cluster and its provider."""
+
+    def __init__(self, home: Home, journal: Journal) -> None:
+        self.home = home
+        self.journal = journal
+        self.state = journal.state
+        self.name = journal.operation.cluster
+        self._provider: Provider | None = None
+
+    @property
+    def cluster(self) -> Cluster:
+        """The cluster as the journal knows it now."""
+        return self.state.cluster(self.name)
+
+    @property
+    def record(self) -> ClusterRecord:
+        """What is kept of the cluster beyond its row."""
+        return self.state.record(self.name)
+
+    @property
+    def user(self) -> str:
+        """The login user of the nodes."""
+        return self.record.profile.user
+
+    @property
+    def provider(self) -> Provider:
+        """Where the cluster's nodes come from."""
+        if self._provider is None:
+            record = self.record
+            self._provider = provider_of(self.home, record.provider_type, record.provider_settings)
+        return self._provider
+
+    @property
+    def logs(self) -> str:
+        """The folder of this operation's evidence."""
+        return str(self.home.logs(self.name, self.journal.operation.id))
+
+    @property
+    def plugins(self) -> tuple[ChosenPlugin, ...]:
+        """The cluster's plugins with their settings, those that others require first."""
+        return resolve(self.record.profile.plugins, self.home)
+
+    def set_node_states(self, nodes: Sequence[Node], state: str) -> None:
+        """Write down a new state of nodes."""
+        self.state.put_nodes(self.name, [replace(node, state=state) for node in nodes])
+
+    def connections(self) -> Connections:
+        """Return the SSH connections of this operation: one a node, made when first needed."""
+        return connections_of(self.home, self.state, self.name, self.provider)
+
+
+def connections_of(home: Home, state: State, cluster: str, provider: Provider) -> Connections:
+    """Return SSH connections to the nodes of a cluster, with its login key and the pinned host keys."""
+    return Connections(
+        provider.dial,
+        cluster=cluster,
+        user=state.record(cluster).profile.user,
+        login_key=read_private(home.login_key(cluster)),
+        host_keys=state.host_keys(cluster),
+    )
+
+
+@asynccontextmanager
+async def session(
+    home: Home,
+    cluster: str,
+    kind: str,
+    request: object,
+    *,
+    emit: Emit,
+    on_failure: OnFailure = "keep",
+    timeout: float | None = None,
+    outcome: str = "rolled back",
+    refuse: Callable[[State], None] | None = None,
+    resumed: Operation | None = None,
+) -> AsyncIterator[Session]:
+    """Run an operation: lock, journal, and on failure evidence, undo and proof.
+
+    Args:
+        home: whose cluster.
+        cluster: its name.
+        kind: the operation's word ("create", "scale"...).
+        request: a dataclass that says what was asked, enough to resume the operation.
+        emit: who listens to the events.
+        on_failure: "rollback" undoes exactly this operation's steps.
+        timeout: seconds after which the operation fails; None for no limit.
+        outcome: the word for what an undo of this operation means to the user.
+        refuse: raises a UsageError when the operation makes no sense, before anything is written.
+        resumed: the operation to go on with, instead of a new one.
+
+    Raises:
+        ClusterBusy: another operation works on the cluster.
+        OperationFailed: it failed, and what was to be undone is undone.
+        LeftBehind: it failed, and something could not be undone.
+        Interrupted: the user stopped it.
+
+    """
+    with cluster_lock(home, cluster, operation=kind), State(home) as state:
+        if refuse is not None:
+            refuse(state)
+        if resumed is None:
+            operation = new_operation(cluster, kind, encode(request))
+            state.begin_operation(operation)
+        else:
+            operation = resumed
+            state.take_over(operation.id, pid=os.getpid())
+        current = Session(home, Journal(state, operation, emit))
+        try:
+            async with asyncio.timeout(timeout):
+                yield current
+        except BaseException as error:
+            await _fail(current, _innermost(error), on_failure, outcome)
+            raise
+        current.journal.flush()
+        state.end_operation(operation.id, state="done")
+
+
+async def _fail(current: Session, error: BaseException, on_failure: OnFailure, outcome: str) -> None:
+    """Collect evidence, undo what is to be undone, and raise what became of it."""
+    from cloudmesh_cluster.operations.evidence import collect
+    from cloudmesh_cluster.operations.undo import roll_back
+
+    await collect(current)
+    if on_failure == "keep":
+        _end(current, "failed", error)
+        raise _what_became(current, error, "kept") from error
+    with current.journal.progress("roll back"):
+        leftovers = await roll_back(current)
+    _end(current, "failed" if leftovers else outcome, error)
+    if leftovers:
+        hint = f"cm cluster delete {current.name}"
+        raise LeftBehind(leftovers, message=f"{_text(error)}; the rollback failed", hint=hint) from error
+    raise _what_became(current, error, outcome) from error
+
+
+def _end(current: Session, state: str, error: BaseException) -> None:
+    current.journal.flush()
+    current.state.end_operation(current.journal.operation.id, state=state, error=_text(error))
+
+
+def _what_became(current: Session, error: BaseException, outcome: str) -> CmError:
+    operation = current.journal.operation
+    if isinstance(error, asyncio.CancelledError | KeyboardInterrupt):
+        return Interrupted(f"{operation.kind} interrupted, {outcome}", hint=f"evidence: {current.logs}")
+    if isinstance(error, UsageError):
+        return error
+    return OperationFailed(operation.id, error, logs=current.logs, outcome=outcome)
+
+
+def _innermost(error: BaseException) -> BaseException:
+    """Return the one error that a task group wrapped."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _text(error: BaseException) -> str:
+    if isinstance(error, TimeoutError):
+        return str(error) or "out of time"
+    return str(error) or type(error).__name__

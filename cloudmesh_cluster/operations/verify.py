@@ -1,0 +1,82 @@
+"""`cm cluster verify`: the built-in checks, then those of the plugins and of the profile."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cloudmesh_cluster.checks import run_checks
+from cloudmesh_cluster.errors import ChecksFailed
+from cloudmesh_cluster.events import Emit, Event
+from cloudmesh_cluster.home import Home
+from cloudmesh_cluster.model import CheckResult, Node
+from cloudmesh_cluster.operations.built_in_checks import built_in_checks
+from cloudmesh_cluster.operations.existing import require_cluster
+from cloudmesh_cluster.operations.session import Session, session
+from cloudmesh_cluster.remote import Connections
+
+
+@dataclass(frozen=True)
+class VerifyRequest:
+    """What to verify: `full_mesh` tries SSH between all pairs of nodes."""
+
+    full_mesh: bool = False
+
+
+async def verify(home: Home, name: str, emit: Emit, *, full_mesh: bool = False) -> list[CheckResult]:
+    """Run all checks of a cluster.
+
+    Raises:
+        NotFound: there is no such cluster.
+        ChecksFailed: a check failed; the error holds all results.
+
+    """
+    request = VerifyRequest(full_mesh)
+    async with session(home, name, "verify", request, emit=emit, refuse=require_cluster(name)) as current:
+        async with current.connections() as connections:
+            results = await run_all_checks(current, connections, full_mesh=full_mesh)
+    if not all(result.ok for result in results):
+        raise ChecksFailed(results)
+    return results
+
+
+async def verify_all(
+    current: Session, connections: Connections, *, touching: Sequence[Node] | None = None
+) -> list[CheckResult]:
+    """Run all checks inside another operation.
+
+    Raises:
+        ChecksFailed: a check failed; the error holds all results.
+
+    """
+    results = await run_all_checks(current, connections, touching=touching)
+    if not all(result.ok for result in results):
+        raise ChecksFailed(results, hint=f"cm cluster history {current.name}")
+    return results
+
+
+async def run_all_checks(
+    current: Session,
+    connections: Connections,
+    *,
+    touching: Sequence[Node] | None = None,
+    full_mesh: bool = False,
+) -> list[CheckResult]:
+    """Run all checks, write the results down and return them, the built-in ones first."""
+    checks = [check for chosen in current.plugins for check in chosen.plugin.checks]
+    checks += current.record.profile.checks
+
+    def report(result: CheckResult) -> None:
+        kind = "info" if result.ok else "warning"
+        verdict = "ok" if result.ok else f"expected {result.expected}, found {result.actual}"
+        current.journal.emit(Event("info" if kind == "info" else "warning", "verify", result.node,
+                                   f"{result.check}: {verdict}"))  # fmt: skip
+
+    built_in, own = await asyncio.gather(
+        built_in_checks(current, connections, touching=touching, full_mesh=full_mesh),
+        run_checks(connections, current.cluster, checks, report=report),
+    )
+    results = [*built_in, *own]
+    current.state.add_checks(current.journal.operation.id, results)
+    return results

@@ -1,0 +1,83 @@
+"""Wiring: every node learns every node's name, host key and public key in one atomic push; bootstrap keys go."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from cloudmesh_cluster.errors import RemoteFailed
+from cloudmesh_cluster.files import write_atomically
+from cloudmesh_cluster.first_contact import wire
+from cloudmesh_cluster.hosts import (
+    authorized_keys_block,
+    client_known_hosts,
+    hosts_block,
+    known_hosts_block,
+)
+from cloudmesh_cluster.inventory import render
+from cloudmesh_cluster.model import CommandResult, Node
+from cloudmesh_cluster.operations.session import Session
+from cloudmesh_cluster.remote import Connections
+
+WIRE_TIMEOUT = 60.0
+
+
+async def wire_all(session: Session, connections: Connections | None = None) -> None:
+    """Push the three marked blocks to all nodes of the cluster, and write the client's own files.
+
+    Raises:
+        RemoteFailed: a node could not be wired.
+
+    """
+    if connections is None:
+        async with session.connections() as own:
+            return await wire_all(session, own)
+    cluster = session.cluster
+    write_client_files(session)
+    step = wire(
+        cluster=cluster.name,
+        user=session.user,
+        hosts=hosts_block(cluster.name, cluster.nodes),
+        known_hosts=known_hosts_block(cluster.name, cluster.nodes, session.state.host_keys(cluster.name)),
+        authorized_keys=authorized_keys_block(
+            cluster.name, cluster.nodes, session.state.public_keys(cluster.name), session.record.profile.mesh
+        ),
+    )
+
+    async def wire_node(node: Node) -> CommandResult:
+        with session.journal.progress("wire", node=node.name):
+            return await connections.run(node, step.command, sudo=True, stdin=step.stdin, timeout=WIRE_TIMEOUT)
+
+    raise_failed("wire", await asyncio.gather(*(wire_node(node) for node in cluster.nodes)))
+
+
+def write_client_files(session: Session) -> None:
+    """Write the pinned host keys and the configuration for the system's ssh into the cluster's folder."""
+    cluster, home = session.cluster, session.home
+    lines = client_known_hosts(cluster.name, cluster.nodes, session.state.host_keys(cluster.name))
+    write_atomically(home.known_hosts(cluster.name), lines.encode())
+    config = render(
+        "ssh",
+        cluster,
+        user=session.user,
+        key=home.login_key(cluster.name),
+        known_hosts=home.known_hosts(cluster.name),
+        ssh_config=home.ssh_config(cluster.name),
+        proxy=session.provider.proxy_command,
+    )
+    write_atomically(home.ssh_config(cluster.name), config.encode())
+
+
+def raise_failed(what: str, results: Sequence[CommandResult], *, hint: str = "") -> None:
+    """Raise when a result is not ok.
+
+    Raises:
+        RemoteFailed: says which nodes failed, and the last line the first of them printed.
+
+    """
+    if failed := [result for result in results if not result.ok]:
+        first = failed[0]
+        last = (first.stderr.strip() or first.stdout.strip() or "no output").splitlines()[-1]
+        others = f" (and on {len(failed) - 1} more)" if len(failed) > 1 else ""
+        status = "no answer" if first.exit == -1 else f"exit status {first.exit}"
+        raise RemoteFailed(f"{what} failed on {first.node}{others}: {status}: {last}", results, hint=hint)
