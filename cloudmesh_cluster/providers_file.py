@@ -1,0 +1,165 @@
+"""`providers.yaml`: named providers with their settings, and which one a cluster is made on."""
+
+from __future__ import annotations
+
+import ipaddress
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, cast, get_args
+
+from cloudmesh_cluster.errors import InvalidInput, NotFound, UsageError
+from cloudmesh_cluster.home import Home
+from cloudmesh_cluster.model import Problem
+from cloudmesh_cluster.yaml_source import Source, Value
+
+ProviderType = Literal["local", "openstack", "baremetal"]
+TYPES: tuple[ProviderType, ...] = get_args(ProviderType)
+BUILT: tuple[ProviderType, ...] = ("local",)
+
+_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+_SMALLEST_NETWORK = 28
+
+
+@dataclass(frozen=True)
+class ProviderEntry:
+    """A provider as `providers.yaml` names it."""
+
+    name: str
+    type: ProviderType
+    settings: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Providers:
+    """What `providers.yaml` holds: the name or type that `default:` gives, and the entries by name."""
+
+    default: str | None = None
+    entries: Mapping[str, ProviderEntry] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ProviderChoice:
+    """The provider of a cluster: the word it was found by, its type and settings, and why this one."""
+
+    name: str
+    type: ProviderType
+    settings: Mapping[str, object]
+    why: str
+
+
+def load_providers(home: Home) -> Providers:
+    """Return what the user's `providers.yaml` holds; without that file, nothing.
+
+    Raises:
+        InvalidInput: with all problems of the file; that others may read it is one, for it holds secrets.
+
+    """
+    path = home.providers_file
+    if not path.exists():
+        return Providers()
+    _refuse_readable_by_others(path)
+    source = Source.read(path)
+    providers = _read_providers(source, folder=path.parent)
+    source.finish()
+    return providers
+
+
+def choose_provider(
+    home: Home, *, option: str | None, profile: str | None, environ: Mapping[str, str]
+) -> ProviderChoice:
+    """Return the provider to use: the option's, else the profile's, else `default:`, else what is at hand.
+
+    Args:
+        home: where `providers.yaml` lies.
+        option: `--provider`.
+        profile: the provider that the profile names.
+        environ: the environment; `OS_CLOUD` or `OS_AUTH_URL` stand for OpenStack.
+
+    Raises:
+        NotFound: the word is neither a name in `providers.yaml` nor a type.
+        UsageError: the type is not built in this version.
+        InvalidInput: `providers.yaml` has problems.
+
+    """
+    providers = load_providers(home)
+    word, why = _word(option, profile, providers.default, environ)
+    entry = providers.entries.get(word)
+    if entry is None:
+        if word not in TYPES:
+            raise NotFound("provider", word, [*providers.entries, *TYPES])
+        entry = ProviderEntry(word, word)
+    if entry.type not in BUILT:
+        hint = "cm cluster create NAME --provider local"
+        raise UsageError(f"provider {word!r} ({why}): {entry.type} is not built yet in this version", hint=hint)
+    return ProviderChoice(word, entry.type, entry.settings, why)
+
+
+def _word(option: str | None, profile: str | None, default: str | None, environ: Mapping[str, str]) -> tuple[str, str]:
+    if option:
+        return option, "--provider"
+    if profile:
+        return profile, "the profile says so"
+    if default:
+        return default, "default in providers.yaml"
+    for variable in ("OS_CLOUD", "OS_AUTH_URL"):
+        if environ.get(variable):
+            return "openstack", f"{variable} is set"
+    return "local", "no other is configured"
+
+
+def _refuse_readable_by_others(path: Path) -> None:
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & _OTHERS:
+        what = f"is open to other users (mode {mode:04o})"
+        raise InvalidInput([Problem(str(path), what, f"chmod 600 {path}")])
+
+
+def _read_providers(source: Source, *, folder: Path) -> Providers:
+    default = source["default"].text(None)
+    entries: dict[str, ProviderEntry] = {}
+    for name, value in source.root.entries():
+        if name == "default":
+            continue
+        if value.missing or value.is_scalar or value.is_list:
+            value.report("expected a mapping with a type and settings", hint="NAME: {type: local}")
+        else:
+            entries[str(name)] = _read_entry(str(name), value, folder=folder)
+    if default is not None and default not in entries and default not in TYPES:
+        known = ", ".join([*entries, *TYPES])
+        source["default"].report(f"no provider named {default!r}", hint=f"known: {known}")
+    return Providers(default, entries)
+
+
+def _read_entry(name: str, value: Value, *, folder: Path) -> ProviderEntry:
+    kind = cast("ProviderType", value["type"].required().text("local", choices=TYPES))
+    if kind == "local":
+        return ProviderEntry(name, kind, _read_local(value, folder=folder))
+    settings = cast("dict[str, object]", value.plain())
+    return ProviderEntry(name, kind, {key: item for key, item in settings.items() if key != "type"})
+
+
+def _read_local(value: Value, *, folder: Path) -> dict[str, object]:
+    image = value["image"].text(None)
+    settings = {
+        "mirror": value["mirror"].text(None, pattern=r"(https?|file)://\S+", form="a URL (https://...)"),
+        "image": None if image is None else str(folder / Path(image).expanduser()),
+        "network": _read_network(value["network"]),
+    }
+    return {key: item for key, item in settings.items() if item is not None}
+
+
+def _read_network(value: Value) -> str | None:
+    text = value.text(None)
+    if text is None:
+        return None
+    try:
+        network = ipaddress.IPv4Network(text)
+    except ValueError as error:
+        value.report(f"{text!r} is no IPv4 network: {error}", hint="for example 10.88.0.0/16")
+        return None
+    if network.prefixlen > _SMALLEST_NETWORK or not network.is_private:
+        value.report(f"expected a private network of at least /{_SMALLEST_NETWORK}, got {text}")
+    return text
