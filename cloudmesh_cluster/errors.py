@@ -103,6 +103,14 @@ class Unreachable(CmError):
         self.reason = reason
 
 
+class HostKeyMismatch(Unreachable):
+    """What answered is not the node that is known under this name."""
+
+
+class LoginDenied(Unreachable):
+    """The node does not let the login user in."""
+
+
 class RemoteFailed(CmError):
     """Commands or scripts failed on nodes; `results` holds every node's answer."""
 
