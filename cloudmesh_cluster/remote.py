@@ -56,6 +56,7 @@ class Connections:
 
     Args:
         dial: returns a connected socket to a node's SSH server, or raises OSError.
+        cluster: the name of the cluster, part of the aliases of host keys.
         user: the login user.
         login_key: the private half of the cluster's login key.
         host_keys: known host keys by node name; `pin` adds more.
@@ -67,12 +68,14 @@ class Connections:
         self,
         dial: Dial,
         *,
+        cluster: str,
         user: str,
         login_key: bytes,
         host_keys: Mapping[str, Sequence[str]] | None = None,
         window: int = 32,
     ) -> None:
         self._dial = dial
+        self._cluster = cluster
         self._user = user
         self._login_key = asyncssh.import_private_key(login_key)
         self._host_keys: dict[str, tuple[str, ...]] = {n: tuple(keys) for n, keys in (host_keys or {}).items()}
@@ -239,8 +242,7 @@ class Connections:
         except FileExistsError as error:
             raise UsageError(f"{local} exists already: nothing is overwritten") from error
         finally:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(partial)
+            await asyncio.to_thread(partial.unlink, missing_ok=True)
         return result
 
     async def _connected(self, node: Node, within: float, login_grace: float) -> asyncssh.SSHClientConnection:
@@ -275,7 +277,7 @@ class Connections:
             username=self._user,
             client_keys=[self._login_key],
             known_hosts=([asyncssh.import_public_key(key) for key in keys], [], []),
-            host_key_alias=host_key_alias(node),
+            host_key_alias=host_key_alias(self._cluster, node),
             config=None,
             agent_path=None,
             preferred_auth="publickey",
