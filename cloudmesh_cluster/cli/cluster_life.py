@@ -1,0 +1,127 @@
+"""`cm cluster create`, `scale`, `replace`, `resume` and `delete`: what makes and unmakes clusters and nodes."""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+
+from cloudmesh_cluster.cli.common import NAME, timeout_argument, whole_number, yes_argument
+from cloudmesh_cluster.cli.session import Session
+from cloudmesh_cluster.cli.tree import Command, argument
+
+
+def create(args: Namespace, session: Session) -> int:
+    """Make a cluster, or show what would be made."""
+    from cloudmesh_cluster.cli.summary import plan_as, summary_as
+    from cloudmesh_cluster.operations.create import CreateRequest, plan
+    from cloudmesh_cluster.operations.create import create as make
+
+    request = CreateRequest(
+        name=args.name,
+        profile=args.profile,
+        provider=args.provider,
+        workers=args.workers,
+        image=args.image,
+        flavor=args.flavor,
+        settings=tuple(args.set or ()),
+        on_failure=args.on_failure,
+        timeout=args.timeout,
+    )
+    if args.dry_run:
+        planned = plan(session.home, request, session.environ)
+        sys.stdout.write(plan_as(args.format, planned))
+        return 0
+    summary = session.run([args.name], lambda emit: make(session.home, request, session.environ, emit))
+    text, session.result = summary_as(args.format, summary)
+    sys.stdout.write(text)
+    return 0
+
+
+def scale(args: Namespace, session: Session) -> int:
+    """Add or remove workers."""
+    from cloudmesh_cluster.operations.scale import scale as change
+
+    session.run([args.name], lambda emit: change(session.home, args.name, args.count, emit))
+    return 0
+
+
+def replace(args: Namespace, session: Session) -> int:
+    """Make a node anew."""
+    from cloudmesh_cluster.operations.scale import replace as renew
+
+    session.run([args.name], lambda emit: renew(session.home, args.name, args.node, emit))
+    return 0
+
+
+def resume(args: Namespace, session: Session) -> int:
+    """Finish what was interrupted."""
+    from cloudmesh_cluster.operations.resume import resume as finish
+
+    session.run([args.name], lambda emit: finish(session.home, args.name, emit))
+    return 0
+
+
+def delete(args: Namespace, session: Session) -> int:
+    """Remove clusters; what is gone already is no error."""
+    from cloudmesh_cluster.operations.delete import delete as remove
+    from cloudmesh_cluster.operations.inspect import clusters
+
+    if there := [each.name for each in clusters(session.home) if each.name in args.names]:
+        session.confirm(f"Delete {', '.join(there)} and everything on its nodes?", yes=args.yes)
+    session.run(args.names, lambda emit: remove(session.home, args.names, emit, force=args.force))
+    return 0
+
+
+COMMANDS = (
+    Command(
+        "cluster", "create", "make a cluster and prove that it works", create,
+        examples=(
+            "cluster create hadoop",
+            "cluster create t --provider local -n 3",
+            "cluster create h2 -p hadoop --set hadoop.replication=2 --on-failure keep",
+            "cluster create h3 -p ./my-profile.yaml --dry-run",
+        ),
+        arguments=(
+            argument("name", metavar="NAME", help="its name: a letter, then letters, digits and -; 30 at most"),
+            argument("-p", "--profile", metavar="PROFILE", completes="profile",
+                     help="a profile's name or file (default: the profile called NAME, else 'default')"),
+            argument("--provider", metavar="PROVIDER", completes="provider", help="where the nodes come from"),
+            argument("-n", "--workers", type=whole_number, metavar="WORKERS", help="how many workers"),
+            argument("--image", metavar="IMAGE", help="the image of all nodes"),
+            argument("--flavor", metavar="FLAVOR", help="the size of all nodes"),
+            argument("--set", action="append", metavar="KEY=VALUE",
+                     help="change a setting of the profile or of a plugin; may be repeated"),
+            argument("--on-failure", choices=("rollback", "keep"), default="rollback",
+                     help="what to do with what was made when something fails (default: rollback)"),
+            argument("--dry-run", action="store_true", help="print what would be done, and do nothing"),
+            timeout_argument("give up after this time"),
+            argument("-f", "--format", choices=("table", "json", "yaml"), default="table",
+                     help="how to print the summary, or the plan"),
+            yes_argument(),
+        ),
+    ),
+    Command(
+        "cluster", "scale", "add or remove workers", scale,
+        examples=("cluster scale hadoop 5", "cluster scale hadoop +2", "cluster scale hadoop -1"),
+        arguments=(NAME, argument("count", metavar="N|+N|-N", help="the number of workers, or how many more or fewer")),
+    ),
+    Command(
+        "cluster", "replace", "make a node anew: same name, same role, fresh disk", replace,
+        examples=("cluster replace hadoop worker-2",),
+        arguments=(NAME, argument("node", metavar="NODE", completes="node", help="the node")),
+    ),
+    Command(
+        "cluster", "resume", "finish an operation that was interrupted", resume,
+        examples=("cluster resume hadoop",),
+        arguments=(NAME,),
+    ),
+    Command(
+        "cluster", "delete", "remove clusters with everything on their nodes", delete,
+        examples=("cluster delete t", "cluster delete t1 t2 -y", "cluster delete broken --force -y"),
+        arguments=(
+            argument("names", nargs="+", metavar="NAME", completes="cluster", help="the clusters"),
+            argument("--force", action="store_true", help="go on where something cannot be removed in good order"),
+            yes_argument(),
+        ),
+    ),
+)  # fmt: skip

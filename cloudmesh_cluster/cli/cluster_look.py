@@ -1,0 +1,171 @@
+"""`cm cluster list`, `show`, `nodes`, `status`, `history`, `events`, `scripts`, `inventory`, `verify`."""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+from dataclasses import asdict
+
+from cloudmesh_cluster.cli.common import CHECK_COLUMNS, CLUSTER_COLUMNS, NAME, NODE_COLUMNS, cluster_row, whole_number
+from cloudmesh_cluster.cli.session import Session
+from cloudmesh_cluster.cli.tree import Command, argument
+from cloudmesh_cluster.errors import ChecksFailed
+
+STATUS_COLUMNS = ("plugin", "node", "service", "state", "detail")
+HISTORY_COLUMNS = ("operation", "cluster", "kind", "state", "began_at", "seconds", "error")
+EVENT_COLUMNS = ("at", "operation", "kind", "step", "node", "message", "seconds")
+SCRIPT_COLUMNS = ("order", "role", "name", "digest", "written_at", "result")
+
+
+def list_clusters(args: Namespace, session: Session) -> int:
+    """Print all clusters."""
+    from cloudmesh_cluster.operations.inspect import clusters
+
+    rows = [cluster_row(each) for each in clusters(session.home)]
+    session.show_rows(args, rows, CLUSTER_COLUMNS)
+    if not rows and sys.stderr.isatty():
+        sys.stderr.write("no clusters yet; make one: cm cluster create NAME\n")
+    return 0
+
+
+def show(args: Namespace, session: Session) -> int:
+    """Print one cluster."""
+    from cloudmesh_cluster.operations.inspect import cluster
+
+    session.show_record(args, cluster_row(cluster(session.home, args.name)), CLUSTER_COLUMNS)
+    return 0
+
+
+def nodes(args: Namespace, session: Session) -> int:
+    """Print the nodes of a cluster."""
+    from cloudmesh_cluster.operations.inspect import nodes as nodes_of
+
+    session.show_rows(args, [asdict(each) for each in nodes_of(session.home, args.name)], NODE_COLUMNS)
+    return 0
+
+
+def status(args: Namespace, session: Session) -> int:
+    """Print the state of plugins' services on each node."""
+    from cloudmesh_cluster.operations.services import status as status_of
+
+    rows = session.run([args.name], lambda _: status_of(session.home, args.name, args.plugin))
+    session.show_rows(args, rows, STATUS_COLUMNS)
+    return 0
+
+
+def history(args: Namespace, session: Session) -> int:
+    """Print the operations of a cluster, or of all."""
+    from cloudmesh_cluster.operations.inspect import history as history_of
+
+    session.show_rows(args, history_of(session.home, args.name), HISTORY_COLUMNS)
+    return 0
+
+
+def events(args: Namespace, session: Session) -> int:
+    """Print what happened on a cluster."""
+    from cloudmesh_cluster.operations.inspect import events as events_of
+
+    session.show_rows(args, events_of(session.home, args.name), EVENT_COLUMNS)
+    return 0
+
+
+def scripts(args: Namespace, session: Session) -> int:
+    """Print which scripts are remembered, or one of them."""
+    from cloudmesh_cluster.operations.inspect import script, scripts as scripts_of
+
+    if args.show is not None:
+        content = script(session.home, args.name, args.show)
+        sys.stdout.write(content.decode(errors="replace"))
+        return 0
+    session.show_rows(args, scripts_of(session.home, args.name, args.role), SCRIPT_COLUMNS)
+    return 0
+
+
+def inventory(args: Namespace, session: Session) -> int:
+    """Print a cluster's nodes for other tools."""
+    from cloudmesh_cluster.operations.inspect import inventory as inventory_of
+
+    sys.stdout.write(inventory_of(session.home, args.name, args.form))
+    return 0
+
+
+def verify(args: Namespace, session: Session) -> int:
+    """Run all checks of a cluster and print what they found."""
+    from cloudmesh_cluster.cli.summary import checks_table
+    from cloudmesh_cluster.operations.verify import verify as check
+
+    failed = None
+    try:
+        results = session.run([args.name], lambda emit: check(session.home, args.name, emit, full_mesh=args.full_mesh))
+    except ChecksFailed as error:
+        results, failed = list(error.results), error
+    if args.junit:
+        from cloudmesh_cluster.cli.junit import write_junit
+
+        write_junit(args.junit, args.name, results)
+    if args.format == "table" and not args.column:
+        session.result = [asdict(each) for each in results]
+        sys.stdout.write(checks_table(results) + "\n")
+    else:
+        session.show_rows(args, [asdict(each) for each in results], CHECK_COLUMNS)
+    if failed is not None:
+        raise failed
+    return 0
+
+
+COMMANDS = (
+    Command(
+        "cluster", "list", "list all clusters", list_clusters, columns=CLUSTER_COLUMNS,
+        examples=("cluster list", "cluster list -f json", "cluster list -f value -c name"),
+    ),
+    Command(
+        "cluster", "show", "show one cluster", show, columns=CLUSTER_COLUMNS,
+        examples=("cluster show hadoop", "cluster show hadoop -f value -c state"), arguments=(NAME,),
+    ),
+    Command(
+        "cluster", "nodes", "list the nodes of a cluster", nodes, columns=NODE_COLUMNS,
+        examples=("cluster nodes hadoop", "cluster nodes hadoop -f value -c name -c private_ip"), arguments=(NAME,),
+    ),
+    Command(
+        "cluster", "status", "show what runs on each node", status, columns=STATUS_COLUMNS,
+        examples=("cluster status hadoop", "cluster status h2 hadoop -f json"),
+        arguments=(NAME, argument("plugin", nargs="?", metavar="PLUGIN", completes="plugin", help="only this plugin")),
+    ),
+    Command(
+        "cluster", "history", "list the operations of a cluster, or of all, deleted ones too", history,
+        columns=HISTORY_COLUMNS, examples=("cluster history", "cluster history hadoop -f json"),
+        arguments=(argument("name", nargs="?", metavar="NAME", completes="cluster", help="the cluster"),),
+    ),
+    Command(
+        "cluster", "events", "list what happened on a cluster", events, columns=EVENT_COLUMNS,
+        examples=("cluster events hadoop", "cluster events hadoop -f json -c at -c message"), arguments=(NAME,),
+    ),
+    Command(
+        "cluster", "scripts", "list the scripts that new nodes will run too, or show one", scripts,
+        columns=SCRIPT_COLUMNS,
+        examples=("cluster scripts t", "cluster scripts t worker -f json", "cluster scripts t --show 2"),
+        arguments=(
+            NAME,
+            argument("role", nargs="?", metavar="ROLE", completes="role", help="only scripts of this role"),
+            argument("--show", type=whole_number, metavar="N", help="print the script of this number"),
+        ),
+    ),
+    Command(
+        "cluster", "verify", "run all checks and show what they find", verify, columns=CHECK_COLUMNS,
+        examples=("cluster verify hadoop", "cluster verify hadoop --junit report.xml --full-mesh"),
+        arguments=(
+            NAME,
+            argument("--junit", metavar="FILE", completes="file", help="write the results as JUnit XML too"),
+            argument("--full-mesh", action="store_true", help="check SSH between all pairs of nodes"),
+        ),
+    ),
+    Command(
+        "cluster", "inventory", "print the nodes for other tools", inventory,
+        examples=("cluster inventory t -F ansible > hosts.ini", "cluster inventory t -F ssh >> ~/.ssh/config"),
+        arguments=(
+            NAME,
+            argument("-F", "--form", choices=("ansible", "ssh", "hosts", "nodeset"), default="ansible",
+                     help="for which tool (default: ansible)"),
+        ),
+    ),
+)  # fmt: skip

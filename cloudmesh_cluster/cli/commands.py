@@ -1,0 +1,39 @@
+"""All commands of `cm`."""
+
+from __future__ import annotations
+
+from cloudmesh_cluster.cli import (
+    about,
+    cluster_life,
+    cluster_look,
+    cluster_reach,
+    cluster_services,
+    completion,
+    plugins,
+    profiles,
+    providers,
+)
+from cloudmesh_cluster.cli.tree import Tree
+
+TREE = Tree(
+    objects={
+        "cluster": "make, use and remove clusters",
+        "profile": "what clusters can be made of",
+        "plugin": "what clusters can run",
+        "provider": "where nodes can come from",
+        "info": "show what this installation is and where it keeps things",
+        "completion": "print what makes bash or zsh complete cm",
+        "run_script": "run the lines of a file, up to the first that fails",
+    },
+    commands=(
+        *cluster_life.COMMANDS,
+        *cluster_look.COMMANDS,
+        *cluster_reach.COMMANDS,
+        *cluster_services.COMMANDS,
+        *profiles.COMMANDS,
+        *plugins.COMMANDS,
+        *providers.COMMANDS,
+        *about.COMMANDS,
+        *completion.COMMANDS,
+    ),
+)

@@ -1,0 +1,71 @@
+"""Arguments that several commands share, and how their values are read."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cloudmesh_cluster.cli.tree import Argument, argument
+from cloudmesh_cluster.errors import UsageError
+
+if TYPE_CHECKING:
+    from cloudmesh_cluster.model import Cluster
+
+NAME = argument("name", metavar="NAME", completes="cluster", help="the cluster")
+TARGET_HELP = "all, a role, head, compute, a node, an index (0 = master), a range 2-5, worker-[1-3,7]; comma joins"
+NODE_COLUMNS = ("name", "role", "index", "state", "private_ip", "public_ip", "provider_id")
+CLUSTER_COLUMNS = ("name", "state", "provider", "profile", "nodes", "created_at")
+CHECK_COLUMNS = ("check", "node", "expected", "actual", "ok", "seconds")
+RESULT_COLUMNS = ("node", "exit", "stdout", "stderr", "seconds")
+
+
+def seconds(text: str) -> float:
+    """Read a duration for argparse."""
+    from cloudmesh_cluster.quantities import parse_duration
+
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def whole_number(text: str) -> int:
+    """Read an integer for argparse."""
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a whole number, got {text!r}") from None
+
+
+def timeout_argument(what: str) -> Argument:
+    """Return the option that limits how long something may take."""
+    return argument("--timeout", type=seconds, metavar="DURATION", help=f"{what} (a number of seconds, or 5s, 2m, 1h)")
+
+
+def target_argument(*, default: str | None = "all") -> Argument:
+    """Return the option that says on which nodes."""
+    return argument("-t", "--target", default=default, metavar="TARGET", completes="target", help=TARGET_HELP)
+
+
+def yes_argument() -> Argument:
+    """Return the option that says yes to every question."""
+    return argument("-y", "--yes", action="store_true", help="ask nothing")
+
+
+def cluster_row(cluster: Cluster) -> dict[str, Any]:
+    """Return a cluster as the row of the contract, where `nodes` is their number."""
+    return {name: getattr(cluster, name) for name in CLUSTER_COLUMNS} | {"nodes": len(cluster.nodes)}
+
+
+def read_bytes(path: str) -> bytes:
+    """Return a file's content.
+
+    Raises:
+        UsageError: it cannot be read.
+
+    """
+    try:
+        return Path(path).expanduser().read_bytes()
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from None

@@ -1,0 +1,54 @@
+"""From the words of one line to an exit code; the same for the OS's shell, ours, and scripts."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from cloudmesh_cluster.cli import failures
+from cloudmesh_cluster.cli.commands import TREE
+from cloudmesh_cluster.cli.output import chosen_columns
+from cloudmesh_cluster.cli.session import Session
+from cloudmesh_cluster.cli.tree import Parser, build
+from cloudmesh_cluster.cli.words import split_words
+from cloudmesh_cluster.errors import UsageError
+
+TAKES_INPUT = ("cluster write",)
+
+
+def run_words(words: Sequence[str], session: Session) -> int:
+    """Run one line, print errors, and return its exit code.
+
+    Args:
+        words: the line, without `cm`.
+        session: where it was typed.
+
+    """
+    debug = "--debug" in words
+    try:
+        return _run(["--help"] if list(words) == ["help"] else list(words), session)
+    except BrokenPipeError:
+        raise
+    except SystemExit as done:  # argparse ends so after --help and --version
+        return done.code if isinstance(done.code, int) else 0
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  (the outermost place: every error becomes words)
+        sys.stderr.write(failures.explain(error, debug=debug))
+        return failures.exit_code(error)
+
+
+def _run(words: list[str], session: Session) -> int:
+    if words[:1] == ["help"]:
+        words = [*words[1:], "--help"]
+    split = split_words(words, TREE)
+    parser = build(TREE, Parser)
+    args = parser.parse_args(split.own)
+    if split.command is None:
+        getattr(args, "group", parser).print_help(sys.stderr)
+        return UsageError.exit_code
+    if split.command.takes_words:
+        args.words = split.words
+    if split.command.columns:
+        chosen_columns(args.column, split.command.columns)  # a wrong column is refused before anything is done
+    if session.document is not None and split.command.name not in TAKES_INPUT:
+        raise UsageError(f"'{split.command.name}' reads no input", hint="quote the < if it is for the nodes")
+    return split.command.run(args, session)

@@ -1,0 +1,90 @@
+"""Errors in words: what, where, why, and the next command to type."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator, Sequence
+
+from cloudmesh_cluster.cli.output import printable
+from cloudmesh_cluster.errors import (
+    ChecksFailed,
+    CmError,
+    LeftBehind,
+    OperationFailed,
+    RemoteFailed,
+)
+from cloudmesh_cluster.home import Home
+from cloudmesh_cluster.model import CheckResult, CommandResult
+
+LINES_SHOWN = 10
+NODES_SHOWN = 5
+
+
+def explain(error: BaseException, *, debug: bool) -> str:
+    """Return what to print on standard error about an error."""
+    lines = [f"cm: {_message(error)}", *(f"  {line}" for line in _details(error))]
+    text = printable("\n".join(lines)) + "\n"
+    return "".join(traceback.format_exception(error)) + text if debug else text
+
+
+def exit_code(error: BaseException) -> int:
+    """Return the exit code of the contract for an error."""
+    if isinstance(error, KeyboardInterrupt):
+        return 130
+    return error.exit_code if isinstance(error, CmError) else 1
+
+
+def _message(error: BaseException) -> str:
+    if isinstance(error, CmError):
+        return error.message
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted"
+    return f"{type(error).__name__}: {error}".rstrip(": ")
+
+
+def _details(error: BaseException) -> Iterator[str]:
+    cause = error.cause if isinstance(error, OperationFailed) else error
+    if isinstance(cause, RemoteFailed):
+        yield from _answers([result for result in cause.results if not result.ok])
+    if isinstance(cause, ChecksFailed):
+        yield from (_verdict(result) for result in cause.results if not result.ok)
+    if isinstance(error, LeftBehind):
+        for leftover in error.leftovers:
+            yield f"left: {leftover.kind} {leftover.id}" + (f" (remove it: {leftover.remedy})" if leftover.remedy else "")
+    if isinstance(error, OperationFailed):
+        yield f"outcome: {error.outcome}"
+        if error.logs:
+            yield f"logs: {error.logs}"
+    if not isinstance(error, CmError | OSError | KeyboardInterrupt):
+        yield "this is a bug in cm; --debug shows the traceback"
+    if hint := getattr(error, "hint", ""):
+        yield from hint.split("\n")
+
+
+def _answers(failed: Sequence[CommandResult]) -> Iterator[str]:
+    for result in failed[:NODES_SHOWN]:
+        yield f"{result.node}: exit {result.exit}" if result.exit >= 0 else f"{result.node}: no answer"
+        said = (result.stderr or result.stdout).rstrip().split("\n")
+        yield from (f"  {line}" for line in said[-LINES_SHOWN:] if line)
+    if len(failed) > NODES_SHOWN:
+        yield f"... and {len(failed) - NODES_SHOWN} more nodes"
+
+
+def _verdict(result: CheckResult) -> str:
+    return f"{result.check} on {result.node}: expected {result.expected}, found {result.actual}"
+
+
+def what_is_left(home: Home, cluster: str) -> str:
+    """Return what a cluster's unfinished operation has made and not undone, a line each."""
+    from cloudmesh_cluster.state import State
+
+    with State(home) as state:
+        operation = state.unfinished(cluster)
+        if operation is None:
+            return ""
+        steps = [step for step in state.steps(operation.id) if step.state != "undone" and step.undo]
+    left = [f"  left: {step.name}\n" for step in steps]
+    commands = f"  cm cluster resume {cluster} finishes it, cm cluster delete {cluster} removes it\n"
+    return "".join([f"  {operation.kind} {cluster} was under way\n", *left, commands])

@@ -1,0 +1,45 @@
+"""`cm plugin list`, `show`."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from dataclasses import asdict, is_dataclass
+from typing import Any
+
+from cloudmesh_cluster.cli.session import Session
+from cloudmesh_cluster.cli.tree import Command, argument
+
+COLUMNS = ("name", "description", "folder")
+SHOW_COLUMNS = ("name", "description", "folder", "requires", "packages", "settings", "ports", "checks")
+
+
+def list_plugins(args: Namespace, session: Session) -> int:
+    """Print all plugins."""
+    from cloudmesh_cluster.plugins import find_plugins, load_plugin
+
+    found = sorted(find_plugins(session.home).items())
+    rows = [_row(load_plugin(session.home, name)) | {"folder": str(folder)} for name, folder in found]
+    session.show_rows(args, rows, COLUMNS)
+    return 0
+
+
+def show(args: Namespace, session: Session) -> int:
+    """Print what a plugin takes, needs, opens and checks."""
+    from cloudmesh_cluster.plugins import load_plugin
+
+    session.show_record(args, _row(load_plugin(session.home, args.name)), SHOW_COLUMNS)
+    return 0
+
+
+def _row(plugin: Any) -> dict[str, Any]:
+    return {**asdict(plugin), "folder": str(plugin.folder)} if is_dataclass(plugin) else {}
+
+
+COMMANDS = (
+    Command("plugin", "list", "list all plugins", list_plugins, columns=COLUMNS, examples=("plugin list",)),
+    Command(
+        "plugin", "show", "show what a plugin takes, needs, opens and checks", show, columns=SHOW_COLUMNS,
+        examples=("plugin show hadoop", "plugin show hadoop -f json -c settings"),
+        arguments=(argument("name", metavar="PLUGIN", completes="plugin", help="the plugin"),),
+    ),
+)  # fmt: skip

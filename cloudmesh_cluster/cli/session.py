@@ -1,0 +1,138 @@
+"""What a command knows of where it was typed: its home, its input, how it answers, and how it is stopped."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar
+
+from cloudmesh_cluster.cli.output import Row, chosen_columns, record_as, rows_as
+from cloudmesh_cluster.errors import Interrupted, UsageError
+from cloudmesh_cluster.events import Emit
+from cloudmesh_cluster.home import Home
+
+if TYPE_CHECKING:
+    import asyncio
+    from types import FrameType
+
+T = TypeVar("T")
+Mode = Literal["one-shot", "shell", "script"]
+
+
+@dataclass
+class Session:
+    """One line's surroundings.
+
+    Args:
+        home: where everything lies.
+        environ: the environment.
+        mode: typed to the OS's shell, to ours, or read from a script.
+        document: the here-document or the content of `< FILE`, in the shell and in scripts.
+        result: the last answer as plain data.
+
+    """
+
+    home: Home
+    environ: Mapping[str, str]
+    mode: Mode = "one-shot"
+    document: bytes | None = None
+    result: Any = field(default=None)
+
+    def show_rows(self, args: argparse.Namespace, rows: Sequence[Row], columns: Sequence[str]) -> None:
+        """Print rows on standard output as `-f` and `-c` say, and keep them as the result."""
+        chosen = chosen_columns(args.column, columns)
+        self.result = [{name: row.get(name) for name in columns} for row in rows]
+        sys.stdout.write(rows_as(args.format, rows, chosen))
+
+    def show_record(self, args: argparse.Namespace, record: Row, columns: Sequence[str]) -> None:
+        """Print one record on standard output as `-f` and `-c` say, and keep it as the result."""
+        chosen = chosen_columns(args.column, columns)
+        self.result = {name: record.get(name) for name in columns}
+        sys.stdout.write(record_as(args.format, record, chosen))
+
+    def confirm(self, question: str, *, yes: bool) -> None:
+        """Ask before something is lost.
+
+        Raises:
+            UsageError: nobody can be asked, or the answer was no.
+
+        """
+        if yes:
+            return
+        if not sys.stdin.isatty():
+            raise UsageError(f"{question} Nobody is here to ask", hint="say yes beforehand: -y")
+        sys.stderr.write(f"{question} [y/N] ")
+        sys.stderr.flush()
+        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+            raise UsageError("nothing was done")
+
+    def run(self, clusters: Sequence[str], work: Callable[[Emit], Awaitable[T]]) -> T:
+        """Run an operation to its end, showing its progress on standard error.
+
+        Ctrl-C makes it stop and clean up after itself; a second one ends this process at once.
+
+        Raises:
+            Interrupted: the user stopped it.
+
+        """
+        from cloudmesh_cluster.cli.progress import progress_on
+
+        with progress_on(sys.stderr) as emit:
+            return _run_to_end(work(emit), lambda: _stop_at_once(self.home, clusters))
+
+
+def _run_to_end(work: Awaitable[T], stop_at_once: Callable[[], NoReturn]) -> T:
+    import asyncio
+
+    async def awaited() -> T:
+        return await work
+
+    with asyncio.Runner() as runner:
+        loop = runner.get_loop()
+        task = loop.create_task(awaited())
+        with _interrupts(loop, task, stop_at_once):
+            try:
+                return loop.run_until_complete(task)
+            except asyncio.CancelledError:
+                raise Interrupted("interrupted") from None
+
+
+@contextmanager
+def _interrupts(
+    loop: asyncio.AbstractEventLoop, task: asyncio.Task[Any], stop_at_once: Callable[[], NoReturn]
+) -> Iterator[None]:
+    """Let the first signal cancel the task, and the second one end the process."""
+    pressed = False
+
+    def on_signal(number: int, frame: FrameType | None) -> None:  # noqa: ARG001  (a signal handler's form)
+        nonlocal pressed
+        if pressed:
+            stop_at_once()
+        pressed = True
+        sys.stderr.write("\ncm: stopping and cleaning up; Ctrl-C again stops at once\n")
+        loop.call_soon_threadsafe(task.cancel)
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, on_signal) for number in numbers}
+    try:
+        yield
+    finally:
+        for number in numbers:
+            signal.signal(number, before[number])
+
+
+def _stop_at_once(home: Home, clusters: Sequence[str]) -> NoReturn:
+    """End this process, saying what it leaves.
+
+    The process must end: its lock on the cluster, its connections and its children end with it.
+    """
+    from cloudmesh_cluster.cli.failures import what_is_left
+
+    sys.stderr.write("\ncm: stopped at once\n" + "".join(what_is_left(home, name) for name in clusters))
+    sys.stderr.flush()
+    os._exit(Interrupted.exit_code)

@@ -1,0 +1,92 @@
+"""The plan of a cluster before it is made, and what came of it after."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from cloudmesh_cluster.cli.common import CHECK_COLUMNS, NODE_COLUMNS, cluster_row
+from cloudmesh_cluster.cli.output import Row, printable, record_as, rows_as
+from cloudmesh_cluster.codec import encode
+from cloudmesh_cluster.model import CheckResult, Cluster
+
+if TYPE_CHECKING:
+    from cloudmesh_cluster.operations.create import Summary
+    from cloudmesh_cluster.operations.plan import Plan
+
+STEPS_SHOWN_FROM = 0.05
+
+
+def plan_as(style: str, plan: Plan) -> str:
+    """Return a plan for reading, or the very object as JSON or YAML."""
+    if style != "table":
+        record = json.loads(encode(plan))
+        return record_as(style, record, list(record))
+    nodes = rows_as("table", [asdict(node) for node in plan.nodes], ("name", "role", "private_ip"))
+    lines = [
+        plan.headline,
+        *(f"network: {plan.network}" for _ in range(bool(plan.network))),
+        *(f"plugins: {', '.join(plan.plugins)}" for _ in range(bool(plan.plugins))),
+        *(f"script on {script.role}: {script.name}" for script in plan.profile.scripts),
+        f"checks: {', '.join(plan.checks)}",
+        *(f"note: {note}" for note in plan.notes),
+    ]
+    return printable("\n".join(lines)) + "\n\n" + nodes
+
+
+def summary_as(style: str, summary: Summary) -> tuple[str, dict[str, Any]]:
+    """Return a summary for reading, or as JSON or YAML; and as plain data."""
+    record = {
+        "cluster": cluster_row(summary.cluster),
+        "nodes": [asdict(node) for node in summary.cluster.nodes],
+        "checks": [asdict(check) for check in summary.checks],
+        "seconds": summary.seconds,
+        "steps": [asdict(step) for step in summary.steps],
+        "login": summary.login,
+        "uis": [{"name": name, "url": url} for name, url in summary.uis],
+        "warnings": list(summary.warnings),
+    }
+    text = record_as(style, record, list(record)) if style != "table" else "\n\n".join(_parts(summary)) + "\n"
+    return text, record
+
+
+def _parts(summary: Summary) -> list[str]:
+    cluster = summary.cluster
+    steps = [f"{step.name} {step.seconds:.1f} s" for step in summary.steps if step.seconds >= STEPS_SHOWN_FROM]
+    said = [
+        f"cluster {cluster.name} is {cluster.state}: {len(cluster.nodes)} nodes, {len(summary.checks)} results of checks,"
+        f" all ok, {summary.seconds:.1f} s",
+        *(f"warning: {printable(warning)}" for warning in summary.warnings),
+        f"log in: {summary.login}",
+        *(f"{name}: {url}" for name, url in summary.uis),
+        f"time: {', '.join(steps)}",
+    ]
+    return [nodes_table(cluster), checks_table(summary.checks), "\n".join(said)]
+
+
+def nodes_table(cluster: Cluster) -> str:
+    """Return a cluster's nodes as a table without its last newline."""
+    return rows_as("table", [asdict(node) for node in cluster.nodes], NODE_COLUMNS[:6]).rstrip("\n")
+
+
+def checks_table(checks: Sequence[CheckResult]) -> str:
+    """Return results of checks as a table without its last newline, equal results of several nodes folded."""
+    return rows_as("table", folded_checks(checks), CHECK_COLUMNS).rstrip("\n")
+
+
+def folded_checks(checks: Sequence[CheckResult]) -> list[Row]:
+    """Return results as rows; those that differ in nothing but the node share a row, the slowest time counts."""
+    from cloudmesh_cluster.targets import fold_names
+
+    groups: dict[tuple[str, str, str, bool], list[CheckResult]] = {}
+    for each in checks:
+        groups.setdefault((each.check, each.expected, each.actual, each.ok), []).append(each)
+    return [
+        {
+            "check": check, "node": fold_names([each.node for each in same]), "expected": expected,
+            "actual": actual, "ok": ok, "seconds": max(each.seconds for each in same),
+        }
+        for (check, expected, actual, ok), same in groups.items()
+    ]  # fmt: skip
