@@ -18,9 +18,9 @@ _PUBLIC_KEY = re.compile(r"(?P<kind>ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp\d+) (?P
 _NODE_KEY_OPTIONS = "no-agent-forwarding,no-port-forwarding,no-X11-forwarding"
 
 
-def host_key_alias(cluster: str, node: Node) -> str:
+def host_key_alias(node: Node) -> str:
     """Return the name by which the client knows a node's host key; addresses are reused, names are not."""
-    return f"cm-{cluster}-{node.short_name}"
+    return f"cm-{node.name}"
 
 
 def hosts_block(cluster: str, nodes: Iterable[Node]) -> str:
@@ -83,10 +83,10 @@ def replace_block(text: str, cluster: str, block: str) -> str:
     return (kept + "\n" if kept and not kept.endswith("\n") else kept) + block
 
 
-def client_known_hosts(cluster: str, nodes: Iterable[Node], host_keys: Mapping[str, Sequence[str]]) -> str:
+def client_known_hosts(nodes: Iterable[Node], host_keys: Mapping[str, Sequence[str]]) -> str:
     """Return the client's own known hosts file of a cluster, keyed by `host_key_alias`."""
     return "".join(
-        f"{host_key_alias(cluster, node)} {_bare(key)}\n" for node in nodes for key in host_keys.get(node.name, ())
+        f"{host_key_alias(node)} {_bare(key)}\n" for node in nodes for key in host_keys.get(node.name, ())
     )
 
 

@@ -56,7 +56,6 @@ class Connections:
 
     Args:
         dial: returns a connected socket to a node's SSH server, or raises OSError.
-        cluster: the name of the cluster, part of the aliases of host keys.
         user: the login user.
         login_key: the private half of the cluster's login key.
         host_keys: known host keys by node name; `pin` adds more.
@@ -68,14 +67,12 @@ class Connections:
         self,
         dial: Dial,
         *,
-        cluster: str,
         user: str,
         login_key: bytes,
         host_keys: Mapping[str, Sequence[str]] | None = None,
         window: int = 32,
     ) -> None:
         self._dial = dial
-        self._cluster = cluster
         self._user = user
         self._login_key = asyncssh.import_private_key(login_key)
         self._host_keys: dict[str, tuple[str, ...]] = {n: tuple(keys) for n, keys in (host_keys or {}).items()}
@@ -277,7 +274,7 @@ class Connections:
             username=self._user,
             client_keys=[self._login_key],
             known_hosts=([asyncssh.import_public_key(key) for key in keys], [], []),
-            host_key_alias=host_key_alias(self._cluster, node),
+            host_key_alias=host_key_alias(node),
             config=None,
             agent_path=None,
             preferred_auth="publickey",

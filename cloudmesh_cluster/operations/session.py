@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 from cloudmesh_cluster.codec import encode
 from cloudmesh_cluster.errors import CmError, Interrupted, LeftBehind, OperationFailed, UsageError
@@ -82,7 +82,6 @@ def connections_of(home: Home, state: State, cluster: str, provider: Provider) -
     """Return SSH connections to the nodes of a cluster, with its login key and the pinned host keys."""
     return Connections(
         provider.dial,
-        cluster=cluster,
         user=state.record(cluster).profile.user,
         login_key=read_private(home.login_key(cluster)),
         host_keys=state.host_keys(cluster),
@@ -187,3 +186,18 @@ def _text(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
         return str(error) or "out of time"
     return str(error) or type(error).__name__
+
+
+async def together(tasks: Iterable[Coroutine[Any, Any, object]]) -> None:
+    """Run coroutines at once; the first that fails cancels the others.
+
+    Raises:
+        CmError: what failed first.
+
+    """
+    try:
+        async with asyncio.TaskGroup() as group:
+            for task in tasks:
+                group.create_task(task)
+    except* CmError as failed:
+        raise failed.exceptions[0] from None

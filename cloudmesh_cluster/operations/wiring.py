@@ -54,7 +54,7 @@ async def wire_all(session: Session, connections: Connections | None = None) -> 
 def write_client_files(session: Session) -> None:
     """Write the pinned host keys and the configuration for the system's ssh into the cluster's folder."""
     cluster, home = session.cluster, session.home
-    lines = client_known_hosts(cluster.name, cluster.nodes, session.state.host_keys(cluster.name))
+    lines = client_known_hosts(cluster.nodes, session.state.host_keys(cluster.name))
     write_atomically(home.known_hosts(cluster.name), lines.encode())
     config = render(
         "ssh",
