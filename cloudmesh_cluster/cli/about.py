@@ -6,15 +6,23 @@ from argparse import Namespace
 
 from cloudmesh_cluster.cli.session import Session
 from cloudmesh_cluster.cli.tree import Command, argument
+from cloudmesh_cluster.errors import CmError
 
-INFO_COLUMNS = ("version", "python", "home", "cache", "clusters", "provider", "why")
+INFO_COLUMNS = ("version", "python", "platform", "home", "cache", "sqlite", "cloud", "provider", "why")
 
 
 def info(args: Namespace, session: Session) -> int:
     """Print what this installation is and where it keeps things."""
-    from cloudmesh_cluster.operations.inspect import info as facts
+    from cloudmesh_cluster.operations.inspect import information
+    from cloudmesh_cluster.providers_file import choose_provider
 
-    session.show_record(args, facts(session.home, session.environ), INFO_COLUMNS)
+    record = information(session.home, session.environ)
+    try:
+        choice = choose_provider(session.home, option=None, profile=None, environ=session.environ)
+        record |= {"provider": choice.name, "why": choice.why}
+    except CmError as error:  # what is wrong is part of the answer
+        record |= {"provider": "", "why": error.message}
+    session.show_record(args, record, INFO_COLUMNS)
     return 0
 
 

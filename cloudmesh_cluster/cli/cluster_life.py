@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import sys
 from argparse import Namespace
+from typing import TYPE_CHECKING
 
-from cloudmesh_cluster.cli.common import NAME, timeout_argument, whole_number, yes_argument
+from cloudmesh_cluster.cli.common import NAME, show_summary, timeout_argument, whole_number, yes_argument
 from cloudmesh_cluster.cli.session import Session
 from cloudmesh_cluster.cli.tree import Command, argument
+
+if TYPE_CHECKING:
+    from cloudmesh_cluster.operations.plan import CreateRequest
 
 
 def create(args: Namespace, session: Session) -> int:
     """Make a cluster, or show what would be made."""
-    from cloudmesh_cluster.cli.summary import plan_as, summary_as
-    from cloudmesh_cluster.operations.create import CreateRequest, plan
-    from cloudmesh_cluster.operations.create import create as make
+    from cloudmesh_cluster.operations.plan import CreateRequest
 
     request = CreateRequest(
         name=args.name,
@@ -28,12 +30,18 @@ def create(args: Namespace, session: Session) -> int:
         timeout=args.timeout,
     )
     if args.dry_run:
-        planned = plan(session.home, request, session.environ)
-        sys.stdout.write(plan_as(args.format, planned))
-        return 0
+        return _show_plan(args, session, request)
+    from cloudmesh_cluster.operations.create import create as make
+
     summary = session.run([args.name], lambda emit: make(session.home, request, session.environ, emit))
-    text, session.result = summary_as(args.format, summary)
-    sys.stdout.write(text)
+    return show_summary(summary, session, args.format)
+
+
+def _show_plan(args: Namespace, session: Session, request: CreateRequest) -> int:
+    from cloudmesh_cluster.cli.summary import plan_as
+    from cloudmesh_cluster.operations.plan import make_plan
+
+    sys.stdout.write(plan_as(args.format, make_plan(session.home, request, session.environ)))
     return 0
 
 
@@ -41,33 +49,32 @@ def scale(args: Namespace, session: Session) -> int:
     """Add or remove workers."""
     from cloudmesh_cluster.operations.scale import scale as change
 
-    session.run([args.name], lambda emit: change(session.home, args.name, args.count, emit))
-    return 0
+    return show_summary(session.run([args.name], lambda emit: change(session.home, args.name, args.count, emit)), session)
 
 
 def replace(args: Namespace, session: Session) -> int:
     """Make a node anew."""
     from cloudmesh_cluster.operations.scale import replace as renew
 
-    session.run([args.name], lambda emit: renew(session.home, args.name, args.node, emit))
-    return 0
+    return show_summary(session.run([args.name], lambda emit: renew(session.home, args.name, args.node, emit)), session)
 
 
 def resume(args: Namespace, session: Session) -> int:
     """Finish what was interrupted."""
     from cloudmesh_cluster.operations.resume import resume as finish
 
-    session.run([args.name], lambda emit: finish(session.home, args.name, emit))
-    return 0
+    return show_summary(session.run([args.name], lambda emit: finish(session.home, args.name, emit)), session)
 
 
 def delete(args: Namespace, session: Session) -> int:
     """Remove clusters; what is gone already is no error."""
     from cloudmesh_cluster.operations.delete import delete as remove
-    from cloudmesh_cluster.operations.inspect import clusters
+    from cloudmesh_cluster.state import State
 
-    if there := [each.name for each in clusters(session.home) if each.name in args.names]:
-        session.confirm(f"Delete {', '.join(there)} and everything on its nodes?", yes=args.yes)
+    with State(session.home) as state:
+        there = [name for name in state.cluster_names() if name in args.names]
+    if there:
+        session.confirm(f"Delete {', '.join(there)} with everything on the nodes?", yes=args.yes)
     session.run(args.names, lambda emit: remove(session.home, args.names, emit, force=args.force))
     return 0
 

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import sys
 from argparse import Namespace
+from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cloudmesh_cluster.cli.common import CHECK_COLUMNS, CLUSTER_COLUMNS, NAME, NODE_COLUMNS, cluster_row, whole_number
 from cloudmesh_cluster.cli.session import Session
 from cloudmesh_cluster.cli.tree import Command, argument
-from cloudmesh_cluster.errors import ChecksFailed
+from cloudmesh_cluster.errors import ChecksFailed, UsageError
 
-STATUS_COLUMNS = ("plugin", "node", "service", "state", "detail")
-HISTORY_COLUMNS = ("operation", "cluster", "kind", "state", "began_at", "seconds", "error")
+if TYPE_CHECKING:
+    from cloudmesh_cluster.model import CheckResult
+
+STATUS_COLUMNS = ("node", "plugin", "ok", "status")
+HISTORY_COLUMNS = ("operation", "cluster", "kind", "state", "began_at", "ended_at", "error")
 EVENT_COLUMNS = ("at", "operation", "kind", "step", "node", "message", "seconds")
-SCRIPT_COLUMNS = ("order", "role", "name", "digest", "written_at", "result")
+SCRIPT_COLUMNS = ("order", "role", "name", "digest", "written_at", "state", "result")
 
 
 def list_clusters(args: Namespace, session: Session) -> int:
@@ -38,9 +44,9 @@ def show(args: Namespace, session: Session) -> int:
 
 def nodes(args: Namespace, session: Session) -> int:
     """Print the nodes of a cluster."""
-    from cloudmesh_cluster.operations.inspect import nodes as nodes_of
+    from cloudmesh_cluster.operations.inspect import cluster
 
-    session.show_rows(args, [asdict(each) for each in nodes_of(session.home, args.name)], NODE_COLUMNS)
+    session.show_rows(args, [asdict(each) for each in cluster(session.home, args.name).nodes], NODE_COLUMNS)
     return 0
 
 
@@ -48,7 +54,7 @@ def status(args: Namespace, session: Session) -> int:
     """Print the state of plugins' services on each node."""
     from cloudmesh_cluster.operations.services import status as status_of
 
-    rows = session.run([args.name], lambda _: status_of(session.home, args.name, args.plugin))
+    rows = session.run([args.name], lambda emit: status_of(session.home, args.name, args.plugin, emit))
     session.show_rows(args, rows, STATUS_COLUMNS)
     return 0
 
@@ -71,11 +77,11 @@ def events(args: Namespace, session: Session) -> int:
 
 def scripts(args: Namespace, session: Session) -> int:
     """Print which scripts are remembered, or one of them."""
-    from cloudmesh_cluster.operations.inspect import script, scripts as scripts_of
+    from cloudmesh_cluster.operations.inspect import script_text
+    from cloudmesh_cluster.operations.inspect import scripts as scripts_of
 
     if args.show is not None:
-        content = script(session.home, args.name, args.show)
-        sys.stdout.write(content.decode(errors="replace"))
+        sys.stdout.write(script_text(session.home, args.name, args.show).decode(errors="replace"))
         return 0
     session.show_rows(args, scripts_of(session.home, args.name, args.role), SCRIPT_COLUMNS)
     return 0
@@ -100,9 +106,7 @@ def verify(args: Namespace, session: Session) -> int:
     except ChecksFailed as error:
         results, failed = list(error.results), error
     if args.junit:
-        from cloudmesh_cluster.cli.junit import write_junit
-
-        write_junit(args.junit, args.name, results)
+        _write_junit(args.junit, args.name, results)
     if args.format == "table" and not args.column:
         session.result = [asdict(each) for each in results]
         sys.stdout.write(checks_table(results) + "\n")
@@ -111,6 +115,15 @@ def verify(args: Namespace, session: Session) -> int:
     if failed is not None:
         raise failed
     return 0
+
+
+def _write_junit(path: str, cluster: str, results: Sequence[CheckResult]) -> None:
+    from cloudmesh_cluster.junit import junit_xml
+
+    try:
+        Path(path).expanduser().write_text(junit_xml(results, cluster=cluster), encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from None
 
 
 COMMANDS = (

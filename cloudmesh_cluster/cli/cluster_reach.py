@@ -17,13 +17,11 @@ from cloudmesh_cluster.cli.common import (
     timeout_argument,
     whole_number,
 )
-from cloudmesh_cluster.cli.output import Row
+from cloudmesh_cluster.cli.output import printable
 from cloudmesh_cluster.cli.session import Session
 from cloudmesh_cluster.cli.tree import Command, argument
 from cloudmesh_cluster.errors import UsageError
 from cloudmesh_cluster.model import CommandResult
-
-COPY_COLUMNS = ("node", "local", "remote", "bytes", "seconds")
 
 
 def write(args: Namespace, session: Session) -> int:
@@ -60,7 +58,7 @@ def _script(args: Namespace, session: Session) -> tuple[bytes, str]:
     if args.words and args.file:
         raise UsageError("words and --file are two scripts", hint="give one of them")
     if args.words:
-        content, name = (shell_line(args.words) + "\n").encode(), args.words[0].split()[0] if args.words[0].split() else ""
+        content, name = (shell_line(args.words) + "\n").encode(), "words"
     elif args.file and args.file != "-":
         content, name = read_bytes(args.file), Path(args.file).name
     else:
@@ -76,7 +74,8 @@ def _input(args: Namespace, session: Session) -> bytes:
     if session.mode != "one-shot":
         raise UsageError("no script was given", hint=f"here: cluster write {args.name} {args.role} <<EOF, or < FILE")
     if args.file != "-" and sys.stdin.isatty():
-        raise UsageError("no script was given", hint=f"give words, --file FILE, or: cm cluster write {args.name} {args.role} < FILE")
+        hint = f"give words, --file FILE, or: cm cluster write {args.name} {args.role} < FILE"
+        raise UsageError("no script was given", hint=hint)
     return sys.stdin.buffer.read()
 
 
@@ -98,7 +97,7 @@ def cmd(args: Namespace, session: Session) -> int:
     )
     if args.format == "table" and not args.column:
         session.result = [asdict(each) for each in results]
-        _print_folded(args.name, results)
+        _print_folded(results)
     else:
         session.show_rows(args, [asdict(each) for each in results], RESULT_COLUMNS)
     return 0 if all(each.ok for each in results) else 1
@@ -110,11 +109,17 @@ def _words(args: Namespace) -> list[str]:
     return list(args.words)
 
 
-def _print_folded(cluster: str, results: Sequence[CommandResult]) -> None:
+def _print_folded(results: Sequence[CommandResult]) -> None:
+    """Print each different answer once, under the nodes that gave it; an answer of one line beside them."""
     from cloudmesh_cluster.targets import fold_answers
 
-    for answer in fold_answers(results):
-        sys.stdout.write(answer)
+    for nodes, answer in fold_answers(results):
+        exit_code = "" if answer.exit == 0 else " [no answer]" if answer.exit < 0 else f" [exit {answer.exit}]"
+        lines = printable(answer.stdout + answer.stderr).splitlines()
+        if len(lines) <= 1:
+            sys.stdout.write(f"{nodes}{exit_code}: {''.join(lines)}".rstrip() + "\n")
+        else:
+            sys.stdout.write(f"{nodes}{exit_code}:\n" + "".join(f"  {line}\n" for line in lines))
 
 
 def ssh(args: Namespace, session: Session) -> int:
@@ -161,9 +166,10 @@ def get(args: Namespace, session: Session) -> int:
     )
 
 
-def _copy(args: Namespace, session: Session, work: Callable[[], Awaitable[Sequence[Row]]]) -> int:
-    session.show_rows(args, session.run([args.name], lambda _: work()), COPY_COLUMNS)
-    return 0
+def _copy(args: Namespace, session: Session, work: Callable[[], Awaitable[Sequence[CommandResult]]]) -> int:
+    results = session.run([args.name], lambda _: work())
+    session.show_rows(args, [asdict(each) for each in results], RESULT_COLUMNS)
+    return 0 if all(each.ok for each in results) else 1
 
 
 _TIMEOUT = timeout_argument("give up on a node after this time")
@@ -183,7 +189,8 @@ COMMANDS = (
             argument("role", metavar="ROLE", completes="role", help="all, master (head) or worker (compute)"),
             argument("--file", metavar="FILE", completes="file", help="the script; - is standard input"),
             argument("--expect", metavar="REGEX", help="what its output must contain"),
-            argument("--expect-exit", type=whole_number, metavar="N", help="the exit status it must have (default: 0)"),
+            argument("--expect-exit", type=whole_number, metavar="N", default=0,
+                     help="the exit status it must have (default: 0)"),
             argument("--test", metavar="CMD", help="a command that must succeed afterwards"),
             argument("--undo", metavar="FILE", completes="file", help="the script that takes it back"),
             argument("--on-failure", choices=("undo", "rebuild", "keep"),
@@ -205,14 +212,16 @@ COMMANDS = (
     ),
     Command(
         "cluster", "ssh", "log in to a node, or run a command there", ssh, takes_words=True,
-        examples=("cluster ssh t", "cluster ssh t -t worker-1", "cluster ssh t -t worker-1 uptime", "cluster ssh t -- ls -l"),
+        examples=(
+            "cluster ssh t", "cluster ssh t -t worker-1", "cluster ssh t -t worker-1 uptime", "cluster ssh t -- ls -l",
+        ),
         arguments=(
             NAME,
             argument("-t", "--target", metavar="NODE", completes="node", help="the node (default: the master)"),
         ),
     ),
     Command(
-        "cluster", "put", "copy a file to nodes", put, columns=COPY_COLUMNS,
+        "cluster", "put", "copy a file to nodes", put, columns=RESULT_COLUMNS,
         examples=("cluster put t words.txt /tmp/words.txt", "cluster put t app.jar /tmp/ -t worker"),
         arguments=(
             NAME,
@@ -222,7 +231,7 @@ COMMANDS = (
         ),
     ),
     Command(
-        "cluster", "get", "copy a file from nodes, one file for each node", get, columns=COPY_COLUMNS,
+        "cluster", "get", "copy a file from nodes, one file for each node", get, columns=RESULT_COLUMNS,
         examples=("cluster get t /etc/hosts ./hosts", "cluster get t /var/log/app.log logs/ -t worker"),
         arguments=(
             NAME,

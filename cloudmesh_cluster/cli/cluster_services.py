@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from collections.abc import Awaitable, Callable, Sequence
 
-from cloudmesh_cluster.cli.common import NAME
+from cloudmesh_cluster.cli.common import NAME, show_summary
 from cloudmesh_cluster.cli.session import Session
 from cloudmesh_cluster.cli.tree import Command, argument
 from cloudmesh_cluster.events import Emit
@@ -15,8 +15,7 @@ Work = Callable[[Home, str, Sequence[str], Emit], Awaitable[object]]
 
 
 def _run(args: Namespace, session: Session, work: Work) -> int:
-    session.run([args.name], lambda emit: work(session.home, args.name, args.plugins, emit))
-    return 0
+    return show_summary(session.run([args.name], lambda emit: work(session.home, args.name, args.plugins, emit)), session)
 
 
 def install(args: Namespace, session: Session) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from cloudmesh_cluster.cli.tree import Argument, argument
 from cloudmesh_cluster.errors import UsageError
 
 if TYPE_CHECKING:
+    from cloudmesh_cluster.cli.session import Session
     from cloudmesh_cluster.model import Cluster
 
 NAME = argument("name", metavar="NAME", completes="cluster", help="the cluster")
@@ -56,6 +58,17 @@ def yes_argument() -> Argument:
 def cluster_row(cluster: Cluster) -> dict[str, Any]:
     """Return a cluster as the row of the contract, where `nodes` is their number."""
     return {name: getattr(cluster, name) for name in CLUSTER_COLUMNS} | {"nodes": len(cluster.nodes)}
+
+
+def show_summary(summary: object, session: Session, style: str = "table") -> int:
+    """Print what came of an operation that ends with a proof, and return 0; others end without words."""
+    from cloudmesh_cluster.cli.summary import summary_as
+    from cloudmesh_cluster.operations.create import Summary
+
+    if isinstance(summary, Summary):
+        text, session.result = summary_as(style, summary)
+        sys.stdout.write(text)
+    return 0
 
 
 def read_bytes(path: str) -> bytes:

@@ -86,6 +86,7 @@ def _of_command(command: Command, own: Sequence[str], prefix: str, home: Home) -
     if own and own[-1].startswith("-") and own[-1] != "-" and value_follows(own[-1], command):
         return _values(_option(own[-1], command), command, own[:-1], prefix, home)
     given = positional_words(own, command)
+    # What cm does not know is the nodes' own; only the files here can be offered.
     if "--" in own or (command.takes_words and len(given) > len(command.positionals)):
         return Offer({}, files=True)
     if prefix.startswith("-"):
@@ -165,9 +166,9 @@ def _nodes(home: Home, cluster: str) -> dict[str, str]:
 
 
 def _providers(home: Home) -> dict[str, str]:
-    from cloudmesh_cluster.providers_file import read_providers
+    from cloudmesh_cluster.providers_file import BUILT, load_providers
 
-    return {each.name: each.type for each in read_providers(home)}
+    return {name: entry.type for name, entry in load_providers(home).entries.items()} | dict.fromkeys(BUILT, "type")
 
 
 def answer(line: Sequence[str], tree: Tree, home: Home) -> int:

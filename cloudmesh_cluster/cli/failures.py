@@ -52,7 +52,8 @@ def _details(error: BaseException) -> Iterator[str]:
         yield from (_verdict(result) for result in cause.results if not result.ok)
     if isinstance(error, LeftBehind):
         for leftover in error.leftovers:
-            yield f"left: {leftover.kind} {leftover.id}" + (f" (remove it: {leftover.remedy})" if leftover.remedy else "")
+            remedy = f" (remove it: {leftover.remedy})" if leftover.remedy else ""
+            yield f"left: {leftover.kind} {leftover.id}{remedy}"
     if isinstance(error, OperationFailed):
         yield f"outcome: {error.outcome}"
         if error.logs:

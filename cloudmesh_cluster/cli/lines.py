@@ -10,7 +10,7 @@ from cloudmesh_cluster.errors import UsageError
 _DELIMITER = re.compile(r"<<(-?)[ \t]*(?:'([^'\n]+)'|\"([^\"\n]+)\"|([^\s<>|'\"\\]+))")
 
 
-class Incomplete(Exception):  # noqa: N818  (it asks for more, it is no error)
+class Incomplete(Exception):
     """The line goes on: a quote is open, a backslash ends it, or a here-document has not ended."""
 
 
@@ -123,7 +123,7 @@ class _Reader:
         return character
 
     def _double_quoted(self) -> str:
-        parts = []
+        parts: list[str] = []
         while True:
             if self.at >= len(self.text):
                 raise Incomplete
@@ -145,7 +145,7 @@ class _Reader:
 
 
 def _document(rest: str, delimiter: str, strip_tabs: bool) -> bytes:
-    kept = []
+    kept: list[str] = []
     for row in rest.split("\n"):
         content = row.lstrip("\t") if strip_tabs else row
         if content.rstrip("\r") == delimiter:

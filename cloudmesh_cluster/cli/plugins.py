@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from dataclasses import asdict, is_dataclass
-from typing import Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 from cloudmesh_cluster.cli.session import Session
 from cloudmesh_cluster.cli.tree import Command, argument
+
+if TYPE_CHECKING:
+    from cloudmesh_cluster.plugins import Plugin
 
 COLUMNS = ("name", "description", "folder")
 SHOW_COLUMNS = ("name", "description", "folder", "requires", "packages", "settings", "ports", "checks")
@@ -31,8 +34,8 @@ def show(args: Namespace, session: Session) -> int:
     return 0
 
 
-def _row(plugin: Any) -> dict[str, Any]:
-    return {**asdict(plugin), "folder": str(plugin.folder)} if is_dataclass(plugin) else {}
+def _row(plugin: Plugin) -> dict[str, Any]:
+    return {**asdict(plugin), "folder": str(plugin.folder)}
 
 
 COMMANDS = (

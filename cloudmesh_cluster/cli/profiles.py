@@ -42,7 +42,7 @@ def _row(name: str, path: Path) -> dict[str, Any]:
 def show(args: Namespace, session: Session) -> int:
     """Print a profile as YAML, defaults filled in."""
     from cloudmesh_cluster.profile import profile_named
-    from cloudmesh_cluster.profile_overrides import plain, to_yaml
+    from cloudmesh_cluster.profile_yaml import plain, to_yaml
 
     profile = profile_named(session.home, args.name)
     session.result = plain(profile)

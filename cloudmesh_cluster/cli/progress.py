@@ -120,10 +120,11 @@ class LiveLines:
 
         now = time.monotonic()
         room = max(self._console.size.height - 3, 1)
-        lines = sorted(list(self._nodes.items()), key=lambda item: (item[1].ended is None, item[1].elapsed(now)))
+        lines = sorted(self._nodes.items(), key=lambda item: (item[1].ended is None, item[1].elapsed(now)))
         hidden = len(lines) - room if len(lines) > room else 0
         text = Text(no_wrap=True, overflow="ellipsis")
-        text.append(f"{self._step or 'working'}  {now - self._step_since:.0f} s  (all: {now - self._since:.0f} s)\n", "bold")
+        elapsed = f"{now - self._step_since:.0f} s  (all: {now - self._since:.0f} s)"
+        text.append(f"{self._step or 'working'}  {elapsed}\n", "bold")
         if hidden:
             text.append(f"  ... and {hidden} more nodes\n", "dim")
         width = max((len(name) for name, _ in lines), default=0)

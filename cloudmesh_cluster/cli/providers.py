@@ -2,32 +2,51 @@
 
 from __future__ import annotations
 
+import sys
 from argparse import Namespace
-from typing import Any
 
 from cloudmesh_cluster.cli.session import Session
 from cloudmesh_cluster.cli.tree import Command, argument
-from cloudmesh_cluster.errors import InvalidInput
+from cloudmesh_cluster.errors import CmError, InvalidInput
 
 COLUMNS = ("name", "type", "default", "why")
-CHECK_COLUMNS = ("where", "what", "hint")
+CHECK_COLUMNS = ("provider", "severity", "where", "what", "hint")
 
 
 def list_providers(args: Namespace, session: Session) -> int:
     """Print all providers, and which one is used when none is named."""
-    from cloudmesh_cluster.operations.inspect import providers
+    from cloudmesh_cluster.providers_file import BUILT, choose_provider, load_providers
 
-    rows: list[dict[str, Any]] = providers(session.home, session.environ)
+    named: dict[str, str] = {name: entry.type for name, entry in load_providers(session.home).entries.items()}
+    known: dict[str, str] = {each: each for each in BUILT} | named
+    try:
+        choice = choose_provider(session.home, option=None, profile=None, environ=session.environ)
+        used, why = choice.name, choice.why
+    except CmError as error:  # the list is wanted all the same, to choose another one
+        sys.stderr.write(f"warning: {error.message}\n")
+        used, why = "", ""
+    rows = [
+        {"name": name, "type": kind, "default": name == used, "why": why if name == used else ""}
+        for name, kind in known.items()
+    ]
     session.show_rows(args, rows, COLUMNS)
     return 0
 
 
 def check(args: Namespace, session: Session) -> int:
     """Print what keeps a provider from working here; 2 when something does."""
-    from cloudmesh_cluster.operations.inspect import check_provider
+    from cloudmesh_cluster.profile import profile_named
+    from cloudmesh_cluster.providers import provider_of
+    from cloudmesh_cluster.providers_file import choose_provider
 
-    problems, warnings = check_provider(session.home, args.name, session.environ)
-    session.show_rows(args, [{"where": "warning", "what": text, "hint": ""} for text in warnings], CHECK_COLUMNS)
+    choice = choose_provider(session.home, option=args.name, profile=None, environ=session.environ)
+    provider = provider_of(session.home, choice.type, choice.settings)
+    problems, warnings = provider.preflight(profile_named(session.home, "default"), needs_internet=False)
+    rows = [
+        *({"severity": "problem", "where": p.where, "what": p.what, "hint": p.hint} for p in problems),
+        *({"severity": "warning", "where": "", "what": text, "hint": ""} for text in warnings),
+    ]
+    session.show_rows(args, [{"provider": choice.name, **row} for row in rows], CHECK_COLUMNS)
     if problems:
         raise InvalidInput(problems)
     return 0

@@ -109,7 +109,7 @@ def _interrupts(
     """Let the first signal cancel the task, and the second one end the process."""
     pressed = False
 
-    def on_signal(number: int, frame: FrameType | None) -> None:  # noqa: ARG001  (a signal handler's form)
+    def on_signal(number: int, frame: FrameType | None) -> None:
         nonlocal pressed
         if pressed:
             stop_at_once()

@@ -51,7 +51,7 @@ class LineParser(StatementParser):
         except UsageError:
             pass  # reported by `Shell.run_statement`, which parses the same text, so that it has its exit code
         return Statement(
-            arguments, args=arguments, raw=line, command=command, multiline_command=not complete,
+            arguments, raw=line, command=command, multiline_command=not complete,
             redirector=said.redirector, redirect_to=said.redirect_to,
         )  # fmt: skip
 

@@ -56,14 +56,19 @@ def _parts(summary: Summary) -> list[str]:
     cluster = summary.cluster
     steps = [f"{step.name} {step.seconds:.1f} s" for step in summary.steps if step.seconds >= STEPS_SHOWN_FROM]
     said = [
-        f"cluster {cluster.name} is {cluster.state}: {len(cluster.nodes)} nodes, {len(summary.checks)} results of checks,"
-        f" all ok, {summary.seconds:.1f} s",
+        _headline(summary),
         *(f"warning: {printable(warning)}" for warning in summary.warnings),
         f"log in: {summary.login}",
         *(f"{name}: {url}" for name, url in summary.uis),
         f"time: {', '.join(steps)}",
     ]
     return [nodes_table(cluster), checks_table(summary.checks), "\n".join(said)]
+
+
+def _headline(summary: Summary) -> str:
+    cluster = summary.cluster
+    proof = f"{len(summary.checks)} checks ok"
+    return f"cluster {cluster.name} is {cluster.state}: {len(cluster.nodes)} nodes, {proof}, {summary.seconds:.1f} s"
 
 
 def nodes_table(cluster: Cluster) -> str:
@@ -78,14 +83,14 @@ def checks_table(checks: Sequence[CheckResult]) -> str:
 
 def folded_checks(checks: Sequence[CheckResult]) -> list[Row]:
     """Return results as rows; those that differ in nothing but the node share a row, the slowest time counts."""
-    from cloudmesh_cluster.targets import fold_names
+    from cloudmesh_cluster.targets import fold
 
     groups: dict[tuple[str, str, str, bool], list[CheckResult]] = {}
     for each in checks:
         groups.setdefault((each.check, each.expected, each.actual, each.ok), []).append(each)
     return [
         {
-            "check": check, "node": fold_names([each.node for each in same]), "expected": expected,
+            "check": check, "node": fold(each.node for each in same), "expected": expected,
             "actual": actual, "ok": ok, "seconds": max(each.seconds for each in same),
         }
         for (check, expected, actual, ok), same in groups.items()

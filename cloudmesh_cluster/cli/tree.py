@@ -17,6 +17,10 @@ Kind = Literal[
     "", "cluster", "node", "target", "role", "profile", "plugin", "provider", "file", "column", "command"
 ]
 FORMATS = ("table", "json", "yaml", "csv", "value")
+DESCRIPTION = "One command turns machines into a verified cluster."
+EPILOG = """\
+Without a command, cm opens a shell; a script on its standard input is run line by line.
+Each command explains itself: cm cluster create --help"""
 ParserT = TypeVar("ParserT", bound=argparse.ArgumentParser)
 
 
@@ -136,9 +140,7 @@ def build(
         completion: further arguments for `add_argument` that complete an argument's values.
 
     """
-    root = _parser(parser_class, prog="cm", description="One command turns machines into a verified cluster.",
-                   epilog="Without a command, cm opens a shell; a script on its standard input is run line by line.\n"
-                          "Each command explains itself: cm cluster create --help")  # fmt: skip
+    root = parser_class(prog="cm", description=DESCRIPTION, epilog=EPILOG, **_settings())
     root.add_argument("--version", action="version", version=f"cm {__version__}", help="print the version")
     root.add_argument("--debug", action="store_true", default=False, help="show tracebacks")
     objects = root.add_subparsers(dest="object", metavar="COMMAND", title="commands", parser_class=parser_class)
@@ -153,10 +155,6 @@ def build(
         for action, command in actions.items():
             _fill(subparsers.add_parser(action, help=command.help, **_texts(command)), command, completion)
     return root
-
-
-def _parser(parser_class: type[ParserT], **texts: str) -> ParserT:
-    return parser_class(**texts, **_settings())
 
 
 def _settings() -> dict[str, Any]:
