@@ -40,7 +40,7 @@ def _typed(kind: Any, value: Any) -> Any:
         return value
     if origin in (Union, types.UnionType):
         return _typed(next(argument for argument in arguments if argument is not types.NoneType), value)
-    if is_dataclass(kind):
+    if isinstance(kind, type) and is_dataclass(kind):
         hints = get_type_hints(kind)
         known = {field.name for field in fields(kind)}
         return kind(**{name: _typed(hints[name], item) for name, item in value.items() if name in known})

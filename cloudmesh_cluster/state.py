@@ -20,6 +20,9 @@ from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.model import CheckResult, Cluster, CommandResult, Node, Profile, ScriptExpectation
 
 SCHEMA_VERSION = 1
+LOOKING = ("verify", "status")
+"""Operations that change nothing, so that one which was killed leaves nothing to finish."""
+
 SCHEMA = """
 CREATE TABLE clusters (
     name TEXT PRIMARY KEY, state TEXT NOT NULL, provider TEXT NOT NULL, profile TEXT NOT NULL,
@@ -289,8 +292,8 @@ class State:
         return [Operation(**{**dict(row), "request": json.loads(row["request"])}) for row in rows]
 
     def unfinished(self, cluster: str) -> Operation | None:
-        """Return the newest operation of a cluster that says it runs; whoever holds the lock knows it does not."""
-        running = [operation for operation in self.operations(cluster) if operation.state == "running"]
+        """Return the newest operation that says it runs and changes things; whoever holds the lock knows it does not."""
+        running = [each for each in self.operations(cluster) if each.state == "running" and each.kind not in LOOKING]
         return running[-1] if running else None
 
     def begin_step(self, operation: str, name: str, undo: dict[str, Any] | None) -> int:

@@ -6,11 +6,11 @@ The same steps serve `create`, `scale`, `replace` and `rebuild`; each can be don
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from cloudmesh_cluster.errors import CmError, RemoteFailed
+from cloudmesh_cluster.errors import RemoteFailed
 from cloudmesh_cluster.first_contact import (
     greet,
     parse_greeting,
@@ -23,12 +23,12 @@ from cloudmesh_cluster.model import Node
 from cloudmesh_cluster.operations.plugin_steps import (
     Payloads,
     fetch_payloads,
-    install_on_node,
-    join_roles,
+    install_role,
+    join,
     prepare_node,
 )
-from cloudmesh_cluster.operations.session import Session
 from cloudmesh_cluster.operations.scripts import replay
+from cloudmesh_cluster.operations.session import Session
 from cloudmesh_cluster.operations.wiring import raise_failed, wire_all
 from cloudmesh_cluster.providers.base import Boot, NodeBoot
 from cloudmesh_cluster.remote import Connections
@@ -38,13 +38,13 @@ REACH_DEADLINE = 600
 PROPAGATION_DEADLINE = 300
 
 
-async def bring_up(session: Session, new: Sequence[Node], *, undo: dict[str, Any]) -> None:
+async def bring_up(session: Session, new: Sequence[Node], *, undo: dict[str, Any] | None) -> None:
     """Boot nodes that the journal knows already, and make them full members of the cluster.
 
     Args:
         session: the running operation.
         new: the nodes to boot, in order; those that run already are taken as they are.
-        undo: how to take the boot back.
+        undo: how to take the boot back; None when it is not to be taken back.
 
     Raises:
         CmError: what failed first.
@@ -67,8 +67,9 @@ async def bring_up(session: Session, new: Sequence[Node], *, undo: dict[str, Any
                 if propagates:
                     await _read_propagation(session, connections, new[-1])
                 await wire_all(session, connections)
-        await _run_role_scripts(session, connections, new, first=len(new) == len(session.cluster.nodes))
-    session.set_node_states([node for node in session.cluster.nodes if node.name in _names(new)], "running")
+        await _run_role_scripts(session, connections, new)
+    names = {node.name for node in new}
+    session.set_node_states([node for node in session.cluster.nodes if node.name in names], "running")
 
 
 def _make_boot(session: Session, new: Sequence[Node]) -> tuple[Boot, bool]:
@@ -172,32 +173,11 @@ async def _run_everywhere_scripts(
     await replay(session, connections, [node], roles=("all",))
 
 
-async def _run_role_scripts(
-    session: Session, connections: Connections, new: Sequence[Node], *, first: bool
-) -> None:
+async def _run_role_scripts(session: Session, connections: Connections, new: Sequence[Node]) -> None:
     """Install and start the plugins by role, then run the scripts of the roles: master, then worker."""
     with session.journal.step("scripts"):
         for chosen in session.plugins:
-            await together(install_on_node(session, connections, node, chosen) for node in new)
-            await join_roles(session, connections, chosen, new, first=first)
+            await install_role(session, connections, new, chosen)
+            await join(session, connections, new, chosen)
         for role in ("master", "worker"):
             await replay(session, connections, [node for node in new if node.role == role], roles=(role,))
-
-
-async def together(tasks: Any) -> None:
-    """Run coroutines at once; the first that fails cancels the others.
-
-    Raises:
-        CmError: what failed first.
-
-    """
-    try:
-        async with asyncio.TaskGroup() as group:
-            for task in tasks:
-                group.create_task(task)
-    except* CmError as failed:
-        raise failed.exceptions[0] from None
-
-
-def _names(nodes: Sequence[Node]) -> set[str]:
-    return {node.name for node in nodes}

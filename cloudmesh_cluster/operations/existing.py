@@ -13,6 +13,11 @@ def require_cluster(name: str, *, states: Sequence[str] = ()) -> Callable[[State
 
     def refuse(state: State) -> None:
         cluster = state.cluster(name)
+        if unfinished := state.unfinished(name):
+            raise UsageError(
+                f"{unfinished.kind} of cluster {name!r} was interrupted",
+                hint=f"cm cluster resume {name}, or cm cluster delete {name}",
+            )
         if states and cluster.state not in states:
             raise UsageError(
                 f"cluster {name!r} is {cluster.state}, not {' or '.join(states)}",

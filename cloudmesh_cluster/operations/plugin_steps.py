@@ -1,22 +1,186 @@
-"""Bringing plugins to nodes and calling their role scripts with the right verb at the right time."""
+"""Bringing plugins to nodes, and calling their role scripts with the right verb at the right time."""
 
 from __future__ import annotations
 
 import asyncio
-import io
-import tarfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from cloudmesh_cluster.events import Event
-from cloudmesh_cluster.model import Node
-from cloudmesh_cluster.operations.session import Session
+from cloudmesh_cluster.model import Cluster, CommandResult, Node
 from cloudmesh_cluster.operations.scripts import output_listener
+from cloudmesh_cluster.operations.session import Session, together
 from cloudmesh_cluster.operations.wiring import raise_failed
+from cloudmesh_cluster.payloads import fetch
 from cloudmesh_cluster.plugins import ChosenPlugin, settings_sh
-from cloudmesh_cluster.remote import Connections
+from cloudmesh_cluster.remote import Connections, tarball
 from cloudmesh_cluster.resources import resource
 from cloudmesh_cluster.role_scripts import plugin_command
 
 Payloads = Mapping[str, Path]
-PLUGIN_TIMEOUT = 900.0
+TIMEOUT = 900.0
+
+
+async def fetch_payloads(session: Session) -> Payloads:
+    """Fetch what the plugins install, once, into the cache; return the file of each plugin that has any.
+
+    Raises:
+        UsageError: a source can't be used, or its digest is wrong.
+
+    """
+    payloads = {}
+    for chosen in session.plugins:
+        name = chosen.plugin.name
+        if chosen.plugin.payload is None:
+            continue
+
+        def progress(line: str, name: str = name) -> None:
+            session.journal.emit(Event("output", f"fetch {name}", message=line))
+
+        with session.journal.progress(f"fetch {name}"):
+            path = await asyncio.to_thread(fetch, chosen.plugin, chosen.settings, session.home, progress)
+        if path is not None:
+            payloads[name] = path
+    return payloads
+
+
+async def prepare_node(
+    session: Session, connections: Connections, node: Node, chosen: ChosenPlugin, payloads: Payloads
+) -> None:
+    """Bring a plugin's folder, settings and payload to a node, and install what every role has."""
+    name = chosen.plugin.name
+    profile = session.record.profile
+    settings = settings_sh(
+        chosen.plugin, chosen.settings, master=profile.master, worker=profile.worker, role=node.role
+    )
+    files = {
+        str(path.relative_to(chosen.plugin.folder)): (path.read_bytes(), path.stat().st_mode & 0o777)
+        for path in sorted(chosen.plugin.folder.rglob("*"))
+        if path.is_file()
+    }
+    archive = tarball({**files, "settings.sh": (settings, 0o644)})
+    with session.journal.progress(f"push {name}", node=node.name):
+        await _bring_cm_service(connections, node)
+        folder = f"/usr/local/lib/cm/plugins/{name}"
+        raise_failed(f"push {name}", [await connections.unpack(node, archive, folder, sudo=True, timeout=TIMEOUT)])
+        if payload := payloads.get(name):
+            place = f"/var/cache/cm/payloads/{name}/{payload.name}"
+            raise_failed(
+                f"push {payload.name}", [await connections.push(node, payload, place, sudo=True, timeout=TIMEOUT)]
+            )
+    await call(session, connections, [node], chosen, "all", "install")
+
+
+async def _bring_cm_service(connections: Connections, node: Node) -> None:
+    script = resource("scripts", "boot", "cm-service").read_bytes()
+    result = await connections.push(node, script, "/usr/local/sbin/cm-service", mode=0o755, sudo=True, timeout=TIMEOUT)
+    raise_failed("push cm-service", [result])
+
+
+async def call(
+    session: Session,
+    connections: Connections,
+    nodes: Sequence[Node],
+    chosen: ChosenPlugin,
+    script: str,
+    verb: str,
+    *,
+    cluster: Cluster | None = None,
+    **extra: str,
+) -> list[CommandResult]:
+    """Call a role script of a plugin on nodes at once, if the plugin has it.
+
+    Args:
+        session: the running operation.
+        connections: to the nodes.
+        nodes: where to call it.
+        chosen: the plugin.
+        script: "all", "master" or "worker".
+        verb: what to do.
+        cluster: whose nodes the script sees; None for the cluster as it is.
+        extra: further variables for the script.
+
+    Raises:
+        RemoteFailed: it failed on a node.
+
+    """
+    name = chosen.plugin.name
+    if not nodes or not (chosen.plugin.folder / f"{script}.sh").exists():
+        return []
+    seen = cluster or session.cluster
+    extra["CM_USER"] = session.user
+    step = f"{name} {verb}"
+
+    async def run(node: Node) -> CommandResult:
+        with session.journal.progress(step, node=node.name):
+            result = await connections.run(
+                node,
+                plugin_command(seen, node, name, [f"{script}.sh", verb], **extra),
+                sudo=True,
+                timeout=TIMEOUT,
+                on_line=output_listener(session, node, f"{name}-{verb}"),
+            )
+            if verb != "status":
+                raise_failed(step, [result], hint=f"its output is in {session.logs}")
+            return result
+
+    return await asyncio.gather(*(run(node) for node in nodes))
+
+
+async def install_role(session: Session, connections: Connections, nodes: Sequence[Node], chosen: ChosenPlugin) -> None:
+    """Install on nodes what their roles have."""
+    await together(call(session, connections, [node], chosen, node.role, "install") for node in nodes)
+
+
+async def join(
+    session: Session, connections: Connections, new: Sequence[Node], chosen: ChosenPlugin
+) -> None:
+    """Tell the nodes that are there already who comes, then start the plugin on the new ones, role after role."""
+    cluster = session.cluster
+    old = [node for node in cluster.nodes if node not in new]
+    if old:
+        await call(session, connections, old, chosen, "all", "join")
+        await call(session, connections, [n for n in old if n.role == "master"], chosen, "master", "join")
+    await start(session, connections, new, chosen)
+
+
+async def start(session: Session, connections: Connections, nodes: Sequence[Node], chosen: ChosenPlugin) -> None:
+    """Start a plugin on nodes, in the order of roles that it asks for."""
+    for role in chosen.plugin.order:
+        await call(session, connections, [node for node in nodes if node.role == role], chosen, role, "start")
+
+
+async def stop(session: Session, connections: Connections, nodes: Sequence[Node], chosen: ChosenPlugin) -> None:
+    """Stop a plugin on nodes, in the opposite order of roles."""
+    for role in reversed(chosen.plugin.order):
+        await call(session, connections, [node for node in nodes if node.role == role], chosen, role, "stop")
+
+
+async def leave(session: Session, connections: Connections, leaving: Sequence[Node]) -> None:
+    """Let the plugins part with nodes before these go: their work is handed to those that stay."""
+    staying = without(session.cluster, [node.name for node in leaving])
+    for chosen in reversed(session.plugins):
+        await _tell(session, connections, chosen, staying, [node.name for node in leaving])
+        await call(session, connections, leaving, chosen, "worker", "leave")
+
+
+async def tell_who_left(session: Session, connections: Connections, names: Sequence[str]) -> None:
+    """Tell the plugins of nodes that are gone without having left."""
+    for chosen in reversed(session.plugins):
+        await _tell(session, connections, chosen, without(session.cluster, names), names)
+
+
+async def _tell(
+    session: Session, connections: Connections, chosen: ChosenPlugin, staying: Cluster, names: Sequence[str]
+) -> None:
+    leaving = " ".join(names)
+    await call(
+        session, connections, [staying.master], chosen, "master", "leave", cluster=staying, CM_LEAVING=leaving
+    )
+    await call(session, connections, staying.nodes, chosen, "all", "leave", cluster=staying)
+
+
+def without(cluster: Cluster, names: Sequence[str]) -> Cluster:
+    """Return a cluster as it is when some nodes are gone."""
+    return replace(cluster, nodes=tuple(node for node in cluster.nodes if node.name not in names))

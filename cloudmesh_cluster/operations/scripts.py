@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from cloudmesh_cluster.errors import RemoteFailed
 from cloudmesh_cluster.events import Event
 from cloudmesh_cluster.model import CommandResult, Node
 from cloudmesh_cluster.operations.session import Session
@@ -26,8 +29,8 @@ async def replay(
     """
     for script in session.state.scripts(session.name):
         if script.role in roles and script.state == "remembered" and nodes:
-            results = await run_script(session, connections, nodes, script)
-            raise_failed(f"script {script.name}", results, hint=f"its output is in {session.logs}")
+            judge_script(session, script, await run_script(session, connections, nodes, script))
+            await test_script(session, connections, nodes, script)
 
 
 async def run_script(
@@ -38,7 +41,21 @@ async def run_script(
     *,
     timeout: float | None = None,
 ) -> list[CommandResult]:
-    """Run a script on nodes at once; return each answer, good or bad."""
+    """Run a script on nodes at once and write down how it ended; return each answer, good or bad."""
+    results = await run_quietly(session, connections, nodes, script, timeout=timeout)
+    session.state.add_runs(script.id, results)
+    return results
+
+
+async def run_quietly(
+    session: Session,
+    connections: Connections,
+    nodes: Sequence[Node],
+    script: WrittenScript,
+    *,
+    timeout: float | None = None,
+) -> list[CommandResult]:
+    """Run a script on nodes at once, leaving no trace in the list of scripts; return each answer, good or bad."""
     cluster = session.cluster
 
     async def run(node: Node) -> CommandResult:
@@ -52,9 +69,47 @@ async def run_script(
                 on_line=output_listener(session, node, script.name),
             )
 
-    results = await asyncio.gather(*(run(node) for node in nodes))
-    session.state.add_runs(script.id, results)
-    return list(results)
+    return await asyncio.gather(*(run(node) for node in nodes))
+
+
+def judge_script(session: Session, script: WrittenScript, results: Sequence[CommandResult]) -> None:
+    """Raise when a script did not do what is expected of it on a node.
+
+    Raises:
+        RemoteFailed: says on which nodes, what was expected and what came.
+
+    """
+    hint = f"its output is in {session.logs}"
+    expect = script.expect
+    if expect.exit == 0:
+        raise_failed(f"script {script.name}", results, hint=hint)
+    for result in results:
+        if result.exit != expect.exit:
+            raise RemoteFailed(
+                f"script {script.name} on {result.node}: expected exit status {expect.exit}, got {result.exit}",
+                results, hint=hint,
+            )  # fmt: skip
+    for result in results:
+        if expect.stdout is not None and not re.search(expect.stdout, result.stdout, re.MULTILINE):
+            raise RemoteFailed(
+                f"script {script.name} on {result.node}: nothing in its output matches {expect.stdout!r}",
+                results, hint=hint,
+            )  # fmt: skip
+
+
+async def test_script(
+    session: Session, connections: Connections, nodes: Sequence[Node], script: WrittenScript
+) -> None:
+    """Run the test of a script, if it has one, on the nodes where the script ran.
+
+    Raises:
+        RemoteFailed: the test did not exit 0.
+
+    """
+    if script.expect.test is not None:
+        test = replace(script, name=f"{script.name}-test", content=script.expect.test.encode())
+        results = await run_quietly(session, connections, nodes, test)
+        raise_failed(f"the test of script {script.name}", results, hint=f"its output is in {session.logs}")
 
 
 def output_listener(session: Session, node: Node, name: str) -> Callable[[str, str], None]:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from cloudmesh_cluster.errors import CmError, NotFound
-from cloudmesh_cluster.model import Leftover
+from cloudmesh_cluster.model import Leftover, Node
+from cloudmesh_cluster.operations import plugin_steps
 from cloudmesh_cluster.operations.session import Session
+from cloudmesh_cluster.operations.wiring import raise_failed, wire_all
+from cloudmesh_cluster.state import WrittenScript
 
 Undo = Callable[[Session, dict[str, Any]], Awaitable[None]]
 
@@ -30,7 +34,12 @@ async def roll_back(session: Session) -> list[Leftover]:
 
 
 async def _remove_cluster(session: Session, undo: dict[str, Any]) -> None:
-    """Forget the cluster and remove its folder; the evidence in `logs` stays."""
+    """Forget the cluster and remove its folder; the evidence in `logs` stays.
+
+    A cluster of which something is left is not forgotten, so that it can be deleted again.
+    """
+    if session.name in session.state.cluster_names():
+        prove_nothing_left(session)
     forget_cluster(session)
 
 
@@ -46,15 +55,39 @@ async def _destroy_nodes(session: Session, undo: dict[str, Any]) -> None:
     session.state.remove_nodes(session.name, undo["nodes"])
 
 
-async def _wire_again(session: Session, undo: dict[str, Any]) -> None:
-    """Tell the nodes that remain who is in the cluster."""
-    from cloudmesh_cluster.operations.wiring import wire_all
-
+async def _forget_nodes(session: Session, undo: dict[str, Any]) -> None:
+    """Tell the nodes and the plugins that remain who is not in the cluster any more."""
+    session.state.remove_nodes(session.name, undo["nodes"])
     await wire_all(session)
+    async with session.connections() as connections:
+        await plugin_steps.tell_who_left(session, connections, undo["nodes"])
 
 
-async def _forget_script(session: Session, undo: dict[str, Any]) -> None:
+async def _remove_plugins(session: Session, undo: dict[str, Any]) -> None:
+    from cloudmesh_cluster.operations.services import remove_plugins
+
+    await remove_plugins(session, undo["plugins"])
+
+
+async def _take_back_script(session: Session, undo: dict[str, Any]) -> None:
+    """Forget a script that failed; run its undo, or rebuild the nodes where it ran."""
+    script = next((each for each in session.state.scripts(session.name) if each.id == undo["script"]), None)
     session.state.forget_script(undo["script"])
+    nodes = [node for node in reversed(session.cluster.nodes) if node.name in undo["nodes"]]
+    if undo["recovery"] == "rebuild":
+        from cloudmesh_cluster.operations.rebuild import rebuild
+
+        await rebuild(session, sorted(nodes, key=lambda node: node.index))
+    elif undo["recovery"] == "undo" and script is not None:
+        await _run_undo(session, nodes, replace(script, name=f"{script.name}-undo", content=undo["content"].encode()))
+
+
+async def _run_undo(session: Session, nodes: Sequence[Node], script: WrittenScript) -> None:
+    from cloudmesh_cluster.operations.scripts import run_quietly
+
+    async with session.connections() as connections:
+        results = await run_quietly(session, connections, nodes, script)
+        raise_failed(f"script {script.name}", results)
 
 
 def prove_nothing_left(session: Session) -> None:
@@ -92,6 +125,7 @@ UNDO: dict[str, Undo] = {
     "cluster": _remove_cluster,
     "all nodes": _destroy_all,
     "nodes": _destroy_nodes,
-    "wiring": _wire_again,
-    "script": _forget_script,
+    "membership": _forget_nodes,
+    "plugins": _remove_plugins,
+    "script": _take_back_script,
 }

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from cloudmesh_cluster.events import Emit
-from cloudmesh_cluster.model import Leftover, Node, Problem, RoleSpec
+from cloudmesh_cluster.model import Leftover, Node, Problem, Profile, RoleSpec
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,8 @@ class Placement:
 class Provider(Protocol):
     """A place where nodes come from."""
 
-    def preflight(self, boot: Boot, *, needs_internet: bool) -> tuple[list[Problem], list[str]]:
-        """Return what forbids to boot these nodes, all problems at once, and warnings."""
+    def preflight(self, profile: Profile, *, needs_internet: bool) -> tuple[list[Problem], list[str]]:
+        """Return what forbids to boot such a cluster, all problems at once, and warnings."""
 
     def place(self, cluster: str, indices: Sequence[int], *, taken: Sequence[str]) -> Placement:
         """Choose addresses for nodes before they boot, none of `taken`."""

@@ -1,0 +1,66 @@
+"""`cm cluster resume`: goes on with an operation whose process was killed, from what the journal says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from cloudmesh_cluster.codec import decode
+from cloudmesh_cluster.errors import UsageError
+from cloudmesh_cluster.events import Emit
+from cloudmesh_cluster.home import Home
+from cloudmesh_cluster.operations import create, delete, scale, services, write
+from cloudmesh_cluster.operations.plan import Plan
+from cloudmesh_cluster.operations.session import OnFailure, Session, session
+from cloudmesh_cluster.state import LOOKING, Operation, State
+
+Kind = tuple[type[Any], Callable[[Session, Any], Awaitable[Any]]]
+
+
+async def _delete(current: Session, request: delete.DeleteRequest) -> None:
+    await delete.carry_out(current, force=request.force)
+
+
+KINDS: dict[str, Kind] = {
+    "create": (Plan, create.carry_out),
+    "scale": (scale.ScaleRequest, scale.carry_out),
+    "replace": (scale.ReplaceRequest, scale.carry_out_replace),
+    "write": (write.WriteRequest, write.carry_out),
+    "install": (services.PluginsRequest, services.carry_out_install),
+    "uninstall": (services.PluginsRequest, services.carry_out_uninstall),
+    "start": (services.PluginsRequest, services.carry_out_start),
+    "stop": (services.PluginsRequest, services.carry_out_stop),
+    "delete": (delete.DeleteRequest, _delete),
+}
+
+
+async def resume(home: Home, name: str, emit: Emit, *, timeout: float | None = None) -> Any:
+    """Go on with the newest operation that was not finished; return what it returns.
+
+    What fails now is kept, so that it can be resumed again or deleted.
+
+    Raises:
+        NotFound: there never was such a cluster.
+        UsageError: there is nothing to resume.
+
+    """
+    with State(home) as state:
+        operation = _unfinished(state, name)
+    request_type, carry_out = KINDS[operation.kind]
+    request = decode(request_type, json.dumps(operation.request))
+    # A script that fails is taken back as its writer asked; whatever else fails can be resumed once more.
+    on_failure: OnFailure = "rollback" if operation.kind == "write" else "keep"
+    async with session(
+        home, name, operation.kind, request, emit=emit, timeout=timeout, resumed=operation, on_failure=on_failure
+    ) as current:
+        return await carry_out(current, request)
+
+
+def _unfinished(state: State, name: str) -> Operation:
+    operations = [each for each in state.operations(name) if each.kind not in LOOKING]
+    if not operations:
+        state.cluster(name)
+    if not operations or operations[-1].state not in ("running", "failed") or name not in state.cluster_names():
+        raise UsageError(f"nothing to resume on cluster {name!r}", hint=f"cm cluster history {name}")
+    return operations[-1]

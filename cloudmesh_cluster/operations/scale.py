@@ -1,0 +1,169 @@
+"""`cm cluster scale` and `replace`: workers come and go, and the others learn of it."""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass
+
+from cloudmesh_cluster.errors import UsageError
+from cloudmesh_cluster.events import Emit
+from cloudmesh_cluster.home import Home
+from cloudmesh_cluster.model import Cluster, Node
+from cloudmesh_cluster.operations.bring_up import bring_up
+from cloudmesh_cluster.operations.create import Summary, finish
+from cloudmesh_cluster.operations.existing import require_cluster
+from cloudmesh_cluster.operations.plugin_steps import leave
+from cloudmesh_cluster.operations.rebuild import rebuild
+from cloudmesh_cluster.operations.session import OnFailure, Session, session
+from cloudmesh_cluster.operations.wiring import wire_all
+from cloudmesh_cluster.state import State
+from cloudmesh_cluster.targets import select
+
+
+@dataclass(frozen=True)
+class ScaleRequest:
+    """The workers that come, with their addresses, or the names of those that go."""
+
+    add: tuple[Node, ...] = ()
+    remove: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ReplaceRequest:
+    """The node that is replaced."""
+
+    node: str
+
+
+async def scale(
+    home: Home,
+    name: str,
+    count: str,
+    emit: Emit,
+    *,
+    on_failure: OnFailure = "rollback",
+    timeout: float | None = None,
+) -> Summary:
+    """Change the number of workers; a failed growth removes only the new nodes.
+
+    Args:
+        home: whose cluster.
+        name: the cluster's.
+        count: `N`, `+N` or `-N`.
+        emit: who listens.
+        on_failure: of a growth; a shrink that failed is kept, `resume` finishes it.
+        timeout: seconds for the whole operation.
+
+    Raises:
+        UsageError: the count is no count, or leaves no worker.
+
+    """
+    with State(home) as state:
+        cluster = state.cluster(name)
+        wanted = wanted_workers(count, len(cluster.workers))
+        request = _request(home, state, cluster, wanted)
+    refuse = require_cluster(name, states=("ready",))
+    async with session(
+        home, name, "scale", request, emit=emit, timeout=timeout, refuse=refuse,
+        on_failure=on_failure if request.add else "keep",
+    ) as current:  # fmt: skip
+        return await carry_out(current, request)
+
+
+def wanted_workers(count: str, now: int) -> int:
+    """Return the number of workers that `N`, `+N` or `-N` means.
+
+    Raises:
+        UsageError: it is none of these, or fewer than 1.
+
+    """
+    if not re.fullmatch(r"[+-]?\d{1,5}", count):
+        raise UsageError(f"{count!r} is no number of workers", hint="a number, +N or -N")
+    wanted = now + int(count) if count[0] in "+-" else int(count)
+    if wanted < 1:
+        raise UsageError(f"a cluster needs at least 1 worker, {count} leaves {wanted}")
+    return wanted
+
+
+def _request(home: Home, state: State, cluster: Cluster, wanted: int) -> ScaleRequest:
+    from cloudmesh_cluster.providers import provider_of
+
+    workers = cluster.workers
+    if wanted <= len(workers):
+        return ScaleRequest(remove=tuple(node.name for node in workers[wanted:]))
+    record = state.record(cluster.name)
+    first = max(node.index for node in cluster.nodes) + 1
+    indices = range(first, first + wanted - len(workers))
+    provider = provider_of(home, record.provider_type, record.provider_settings)
+    placement = provider.place(cluster.name, indices, taken=[node.private_ip for node in cluster.nodes])
+    return ScaleRequest(
+        add=tuple(
+            Node(f"{cluster.name}-worker-{i}", "worker", i, "planned", placement.addresses[i]) for i in indices
+        )
+    )
+
+
+async def carry_out(current: Session, request: ScaleRequest) -> Summary:
+    """Add or remove workers; also from the middle."""
+    began = time.monotonic()
+    if request.add:
+        await _grow(current, request)
+    if request.remove:
+        await _shrink(current, request)
+    return await finish(current, began, touching=tuple(_touched(current, request)))
+
+
+async def _grow(current: Session, request: ScaleRequest) -> None:
+    names = [node.name for node in request.add]
+    # Undone newest first: the new nodes go, then the others forget them.
+    with current.journal.step("join", undo={"kind": "membership", "nodes": names}):
+        known = {node.name for node in current.cluster.nodes}
+        current.state.put_nodes(current.name, [node for node in request.add if node.name not in known])
+    await bring_up(current, request.add, undo={"kind": "nodes", "nodes": names})
+
+
+async def _shrink(current: Session, request: ScaleRequest) -> None:
+    leaving = [node for node in current.cluster.nodes if node.name in request.remove]
+    with current.journal.step("leave"):
+        async with current.connections() as connections:
+            await leave(current, connections, leaving)
+    with current.journal.step("destroy"):
+        await current.provider.destroy(current.name, list(request.remove))
+        current.state.remove_nodes(current.name, list(request.remove))
+    with current.journal.step("wire"):
+        await wire_all(current)
+
+
+def _touched(current: Session, request: ScaleRequest) -> list[Node]:
+    """Return the nodes whose SSH edges are new: those that came, or the neighbours of those that went."""
+    names = {node.name for node in request.add}
+    nodes = current.cluster.nodes
+    return [node for node in nodes if node.name in names] or [nodes[-1]]
+
+
+async def replace(home: Home, name: str, node: str, emit: Emit, *, timeout: float | None = None) -> Summary:
+    """Replace a node by a fresh one of the same name and address.
+
+    Raises:
+        NotFound: there is no such node.
+        UsageError: the target names several nodes.
+
+    """
+    with State(home) as state:
+        nodes = select(state.cluster(name).nodes, node)
+    if len(nodes) != 1:
+        raise UsageError(f"{node!r} names {len(nodes)} nodes; replace takes one")
+    request = ReplaceRequest(nodes[0].name)
+    async with session(
+        home, name, "replace", request, emit=emit, timeout=timeout, refuse=require_cluster(name)
+    ) as current:
+        return await carry_out_replace(current, request)
+
+
+async def carry_out_replace(current: Session, request: ReplaceRequest) -> Summary:
+    """Replace the node; also from the middle."""
+    began = time.monotonic()
+    nodes = [node for node in current.cluster.nodes if node.name == request.node]
+    await rebuild(current, nodes)
+    return await finish(current, began, touching=tuple(nodes))

@@ -1,0 +1,201 @@
+"""Plugins of a running cluster: install, uninstall, start, stop, restart, status; and the nodes themselves."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from cloudmesh_cluster.errors import NotFound, UsageError
+from cloudmesh_cluster.events import Emit
+from cloudmesh_cluster.home import Home
+from cloudmesh_cluster.model import PluginUse
+from cloudmesh_cluster.operations import plugin_steps
+from cloudmesh_cluster.operations.create import Summary, finish
+from cloudmesh_cluster.operations.existing import require_cluster
+from cloudmesh_cluster.operations.session import Session, session, together
+from cloudmesh_cluster.plugins import ChosenPlugin, resolve
+from cloudmesh_cluster.remote import Connections
+from cloudmesh_cluster.state import State
+
+
+@dataclass(frozen=True)
+class PluginsRequest:
+    """The plugins that are meant; none means the whole cluster."""
+
+    plugins: tuple[str, ...] = ()
+
+
+async def install(home: Home, name: str, plugins: Sequence[str], emit: Emit) -> Summary:
+    """Install plugins on a cluster and verify it.
+
+    Raises:
+        UsageError: a plugin does not exist, or is there already.
+
+    """
+    request = PluginsRequest(tuple(dict.fromkeys(plugins)))
+
+    def refuse(state: State) -> None:
+        require_cluster(name, states=("ready",))(state)
+        present = {use.name for use in state.record(name).profile.plugins}
+        if again := present & set(request.plugins):
+            raise UsageError(f"{', '.join(sorted(again))}: installed already", hint=f"cm cluster status {name}")
+        resolve([PluginUse(plugin) for plugin in request.plugins], home)
+
+    async with session(home, name, "install", request, emit=emit, refuse=refuse, on_failure="rollback") as current:
+        return await carry_out_install(current, request)
+
+
+async def carry_out_install(current: Session, request: PluginsRequest) -> Summary:
+    """Install the plugins; also from the middle."""
+    began = time.monotonic()
+    record = current.record
+    present = {use.name for use in record.profile.plugins}
+    added = tuple(PluginUse(name) for name in request.plugins if name not in present)
+    with current.journal.step("install", undo={"kind": "plugins", "plugins": list(request.plugins)}):
+        plugins = (*record.profile.plugins, *added)
+        current.state.put_record(current.name, replace(record, profile=replace(record.profile, plugins=plugins)))
+        payloads = await plugin_steps.fetch_payloads(current)
+        async with current.connections() as connections:
+            for chosen in _chosen(current, request.plugins):
+                nodes = current.cluster.nodes
+                await together(
+                    plugin_steps.prepare_node(current, connections, node, chosen, payloads) for node in nodes
+                )
+                await plugin_steps.install_role(current, connections, nodes, chosen)
+                await plugin_steps.start(current, connections, nodes, chosen)
+    return await finish(current, began)
+
+
+async def uninstall(home: Home, name: str, plugins: Sequence[str], emit: Emit) -> Summary:
+    """Stop plugins and remove what they installed.
+
+    Raises:
+        NotFound: a plugin is not on the cluster.
+
+    """
+    request = PluginsRequest(tuple(plugins))
+
+    def refuse(state: State) -> None:
+        require_cluster(name, states=("ready",))(state)
+        _require_plugins(state, name, request.plugins)
+
+    async with session(home, name, "uninstall", request, emit=emit, refuse=refuse) as current:
+        return await carry_out_uninstall(current, request)
+
+
+async def carry_out_uninstall(current: Session, request: PluginsRequest) -> Summary:
+    """Remove the plugins; also from the middle."""
+    began = time.monotonic()
+    with current.journal.step("uninstall"):
+        await remove_plugins(current, request.plugins)
+    return await finish(current, began)
+
+
+async def remove_plugins(current: Session, names: Sequence[str]) -> None:
+    """Stop and uninstall plugins on all nodes, then forget them."""
+    async with current.connections() as connections:
+        for chosen in reversed(_chosen(current, names)):
+            nodes = current.cluster.nodes
+            await plugin_steps.stop(current, connections, nodes, chosen)
+            for node in nodes:
+                await plugin_steps.call(current, connections, [node], chosen, node.role, "uninstall")
+            await plugin_steps.call(current, connections, nodes, chosen, "all", "uninstall")
+    record = current.record
+    kept = tuple(use for use in record.profile.plugins if use.name not in names)
+    current.state.put_record(current.name, replace(record, profile=replace(record.profile, plugins=kept)))
+
+
+async def start(home: Home, name: str, plugins: Sequence[str], emit: Emit) -> Summary:
+    """Start the nodes of a cluster with their disks, then its plugins; or only some plugins."""
+    return await _run(home, name, "start", plugins, emit, carry_out_start)
+
+
+async def stop(home: Home, name: str, plugins: Sequence[str], emit: Emit) -> None:
+    """Stop the plugins of a cluster, then its nodes; or only some plugins."""
+    await _run(home, name, "stop", plugins, emit, carry_out_stop)
+
+
+async def restart(home: Home, name: str, plugins: Sequence[str], emit: Emit) -> Summary:
+    """Stop and start the plugins of a cluster, or its nodes when it has none."""
+    await stop(home, name, plugins, emit)
+    return await start(home, name, plugins, emit)
+
+
+async def _run(home: Home, name: str, kind: str, plugins: Sequence[str], emit: Emit, carry_out: Any) -> Any:
+    request = PluginsRequest(tuple(plugins))
+
+    def refuse(state: State) -> None:
+        require_cluster(name, states=("ready", "stopped"))(state)
+        _require_plugins(state, name, request.plugins)
+
+    async with session(home, name, kind, request, emit=emit, refuse=refuse) as current:
+        return await carry_out(current, request)
+
+
+async def carry_out_start(current: Session, request: PluginsRequest) -> Summary:
+    """Start the nodes, unless plugins are named, and the plugins; also from the middle."""
+    began = time.monotonic()
+    if not request.plugins:
+        with current.journal.step("start nodes"):
+            await current.provider.start(current.cluster.nodes, current.journal.emit)
+            current.set_node_states(current.cluster.nodes, "running")
+    with current.journal.step("start plugins"):
+        async with current.connections() as connections:
+            await _await_boot(current, connections)
+            for chosen in _chosen(current, request.plugins):
+                await plugin_steps.start(current, connections, current.cluster.nodes, chosen)
+    return await finish(current, began)
+
+
+async def _await_boot(current: Session, connections: Connections) -> None:
+    await together(connections.connect(node, within=120.0) for node in current.cluster.nodes)
+
+
+async def carry_out_stop(current: Session, request: PluginsRequest) -> None:
+    """Stop the plugins, and the nodes unless plugins are named; also from the middle."""
+    running = current.provider.states(current.name)
+    nodes = [node for node in current.cluster.nodes if running.get(node.name) == "running"]
+    with current.journal.step("stop plugins"):
+        async with current.connections() as connections:
+            for chosen in reversed(_chosen(current, request.plugins)):
+                await plugin_steps.stop(current, connections, nodes, chosen)
+    if not request.plugins:
+        with current.journal.step("stop nodes"):
+            await current.provider.stop(nodes)
+            current.set_node_states(nodes, "stopped")
+            current.state.set_cluster_state(current.name, "stopped")
+
+
+async def status(home: Home, name: str, plugin: str | None, emit: Emit) -> list[dict[str, Any]]:
+    """Return what each plugin says of itself on each node: node, plugin, ok, and its words."""
+
+    def refuse(state: State) -> None:
+        require_cluster(name)(state)
+        _require_plugins(state, name, [plugin] if plugin else [])
+
+    rows: list[dict[str, Any]] = []
+    request = PluginsRequest((plugin,) if plugin else ())
+    async with session(home, name, "status", request, emit=emit, refuse=refuse) as current:
+        async with current.connections() as connections:
+            for chosen in _chosen(current, request.plugins):
+                for node in current.cluster.nodes:
+                    for result in await plugin_steps.call(current, connections, [node], chosen, node.role, "status"):
+                        words = (result.stdout.strip() or result.stderr.strip()).replace("\n", "; ")
+                        rows.append(
+                            {"node": node.name, "plugin": chosen.plugin.name, "ok": result.ok, "status": words}
+                        )
+    return rows
+
+
+def _require_plugins(state: State, name: str, plugins: Sequence[str]) -> None:
+    present = [use.name for use in state.record(name).profile.plugins]
+    for plugin in plugins:
+        if plugin not in present:
+            raise NotFound("plugin on the cluster", plugin, present)
+
+
+def _chosen(current: Session, names: Sequence[str]) -> list[ChosenPlugin]:
+    """Return the named plugins of the cluster, all when none is named, those that others require first."""
+    return [chosen for chosen in current.plugins if not names or chosen.plugin.name in names]

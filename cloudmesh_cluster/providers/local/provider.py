@@ -1,0 +1,282 @@
+"""The provider `local`: real nodes on this machine, made by the node engine."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import json
+import os
+import shlex
+import socket
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from cloudmesh_cluster.errors import ProviderError, Unreachable, UsageError
+from cloudmesh_cluster.events import Emit, Event
+from cloudmesh_cluster.home import Home
+from cloudmesh_cluster.hosts import parse_console_host_keys
+from cloudmesh_cluster.model import Leftover, Node, Problem, Profile
+from cloudmesh_cluster.providers.base import Boot, NodeBoot, Placement
+from cloudmesh_cluster.providers.local.engine import dial
+from cloudmesh_cluster.providers.local.engine.engine import Engine, NodeSpec
+from cloudmesh_cluster.providers.local.engine.errors import EngineError
+
+DEFAULT_NETWORK = "10.88.0.0/16"
+FIRST_ADDRESS = 10
+AT_ONCE = 8
+CONSOLE_PAUSE = 0.1
+ALIVE_EVERY = 2.0
+
+
+class LocalProvider:
+    """Nodes of this machine.
+
+    Args:
+        home: each cluster's nodes live in its folder, images in the cache.
+        settings: `network` (CIDR), `mirror` (of apt, for the image), `image` (a tarball).
+
+    """
+
+    def __init__(self, home: Home, settings: Mapping[str, object]) -> None:
+        self._home = home
+        self._settings = settings
+        try:
+            self._network = ipaddress.IPv4Network(str(settings.get("network") or DEFAULT_NETWORK))
+        except ValueError as error:
+            raise UsageError(f"provider local: network: {error}", hint=f"network: {DEFAULT_NETWORK}") from error
+
+    def preflight(self, profile: Profile, *, needs_internet: bool) -> tuple[list[Problem], list[str]]:
+        """Return what this machine lacks, and what will be missed."""
+        from cloudmesh_cluster.providers.local.engine.egress import why_no_egress
+        from cloudmesh_cluster.providers.local.engine.requirements import requirements
+
+        images = {self._image(role.image) for role in (profile.master, profile.worker)}
+        problems = [Problem("provider local", lack.message, lack.hint) for lack in requirements(images=images)]
+        warnings: list[str] = []
+        if reason := why_no_egress():
+            if needs_internet:
+                problems.append(Problem("provider local", f"a plugin needs the internet, and nodes have no way out: {reason}"))
+            else:
+                warnings.append(f"nodes have no way out: {reason}")
+        return problems, warnings
+
+    def place(self, cluster: str, indices: Sequence[int], *, taken: Sequence[str]) -> Placement:
+        """Choose addresses by index: every cluster has a network of its own, so that none is ever taken."""
+        if max(indices, default=0) + FIRST_ADDRESS >= self._network.num_addresses - 1:
+            raise UsageError(f"{len(indices)} nodes do not fit into {self._network}", hint="a larger network")
+        return Placement(str(self._network), {i: str(self._network[FIRST_ADDRESS + i]) for i in indices})
+
+    async def provision(self, boot: Boot, emit: Emit) -> AsyncIterator[Node]:
+        """Build what is missing of the image, then start nodes, a few at a time."""
+        engine = self._engine(boot.cluster)
+        layers = await self._layers(boot, emit)
+        with _engine_errors():
+            no_egress = await asyncio.to_thread(engine.open, f"{self._network[1]}/{self._network.prefixlen}")
+        if no_egress:
+            emit(Event("info", "provision", message=f"nodes have no way out: {no_egress}"))
+        running = engine.running()
+        todo = [each for each in boot.nodes if each.node.name not in running]
+        for each in boot.nodes:
+            if each.node.name in running:
+                yield each.node
+        for first in range(0, len(todo), AT_ONCE):
+            some = todo[first : first + AT_ONCE]
+            for warning in await asyncio.to_thread(self._start_some, engine, boot, some, layers):
+                emit(Event("warning", "provision", message=warning))
+            for each in some:
+                yield each.node
+
+    def _start_some(
+        self, engine: Engine, boot: Boot, some: Sequence[NodeBoot], layers: Mapping[str | None, tuple[Path, ...]]
+    ) -> list[str]:
+        known = engine.known()
+        with _engine_errors(), tempfile.TemporaryDirectory(prefix="cm-drive-") as drives:
+            specs: list[NodeSpec | str] = []
+            for each in some:
+                if each.node.name in known:
+                    specs.append(each.node.name)
+                    continue
+                specs.append(
+                    NodeSpec(
+                        name=each.node.name,
+                        address=f"{each.node.private_ip}/{self._network.prefixlen}",
+                        layers=layers[each.spec.image],
+                        drive=_config_drive(Path(drives), boot, each),
+                        memory_mib=each.spec.memory,
+                        cpus=each.spec.cpus,
+                    )
+                )
+            return engine.start(specs)
+
+    async def _layers(self, boot: Boot, emit: Emit) -> dict[str | None, tuple[Path, ...]]:
+        """Return the layers of each image that is asked for, built when they are not in the cache."""
+        stop = threading.Event()
+
+        def progress(line: str) -> None:
+            if stop.is_set():
+                raise EngineError("interrupted")
+            emit(Event("output", "image", message=line))
+
+        try:
+            return await asyncio.to_thread(self._build_layers, boot, progress)
+        finally:
+            # The thread can't be cancelled; its next word of progress ends it, and the build with it.
+            stop.set()
+
+    def _build_layers(self, boot: Boot, progress: Callable[[str], None]) -> dict[str | None, tuple[Path, ...]]:
+        from cloudmesh_cluster.providers.local.engine.ids import ids_of_this_user
+        from cloudmesh_cluster.providers.local.engine.images import ensure_base, ensure_layer
+
+        cache, layers = self._home.cache, {}
+        with _engine_errors():
+            ids = ids_of_this_user()
+            for image in dict.fromkeys(each.spec.image for each in boot.nodes):
+                mirror = self._settings.get("mirror")
+                base = ensure_base(
+                    cache,
+                    ids=ids,
+                    source=self._image(image),
+                    mirror=str(mirror) if mirror else None,
+                    progress=progress,
+                )
+                layers[image] = ensure_layer(cache, base, boot.packages, ids=ids, progress=progress)
+        return layers
+
+    def _image(self, name: str | None) -> Path | None:
+        """Return the tarball that an image's name means; None for the built-in image."""
+        word = name or self._settings.get("image")
+        return Path(str(word)).expanduser().absolute() if word else None
+
+    async def host_keys(self, node: Node, *, deadline: float) -> list[str]:
+        """Return the host keys that cloud-init printed on the node's console."""
+        engine, began, looked = self._engine_of(node), time.monotonic(), time.monotonic()
+        while not (keys := parse_console_host_keys(engine.console(node.name))):
+            if time.monotonic() - looked > ALIVE_EVERY:
+                looked = time.monotonic()
+                if node.name not in await asyncio.to_thread(engine.running):
+                    raise Unreachable(node.name, "the node has died", hint=_last_line(engine.console(node.name)))
+            if time.monotonic() - began > deadline:
+                raise Unreachable(node.name, f"no host key on its console within {deadline:g} s")
+            await asyncio.sleep(CONSOLE_PAUSE)
+        return keys
+
+    async def dial(self, node: Node, port: int = 22) -> socket.socket:
+        """Return a socket of the nodes' own network, connected to the node."""
+        try:
+            inner = dial.inner_socket(self._engine_folder(_cluster_of(node)))
+        except EngineError as error:
+            raise ConnectionRefusedError(str(error)) from error
+        try:
+            await asyncio.get_running_loop().sock_connect(inner, (node.private_ip, port))
+        except BaseException:
+            inner.close()
+            raise
+        return inner
+
+    def proxy_command(self, node: Node) -> str | None:
+        """Return the program that hands a connected socket to ssh."""
+        return shlex.join(dial.proxy_command(self._engine_folder(_cluster_of(node)), node.private_ip))
+
+    def console(self, node: Node) -> str:
+        """Return the node's console log."""
+        return self._engine_of(node).console(node.name)
+
+    def states(self, cluster: str) -> dict[str, str]:
+        """Ask the engine which nodes run; those that only have a disk are stopped."""
+        engine = self._engine(cluster)
+        running = engine.running()
+        return {name: "running" if name in running else "stopped" for name in engine.known()}
+
+    async def start(self, nodes: Sequence[Node], emit: Emit) -> None:
+        """Start stopped nodes with their disks."""
+        if not nodes:
+            return
+        engine = self._engine_of(nodes[0])
+        with _engine_errors():
+            await asyncio.to_thread(engine.open)
+            running = engine.running()
+            for warning in await asyncio.to_thread(
+                engine.start, [node.name for node in nodes if node.name not in running]
+            ):
+                emit(Event("warning", "start", message=warning))
+
+    async def stop(self, nodes: Sequence[Node]) -> None:
+        """End nodes at once; when none runs any more, their network goes too."""
+        if not nodes:
+            return
+        engine = self._engine_of(nodes[0])
+        with _engine_errors():
+            await asyncio.to_thread(engine.stop, [node.name for node in nodes])
+            if not engine.running():
+                await asyncio.to_thread(engine.close)
+
+    async def destroy(self, cluster: str, nodes: Sequence[str]) -> None:
+        """Remove nodes with their disks."""
+        with _engine_errors():
+            await asyncio.to_thread(self._engine(cluster).destroy, nodes)
+
+    async def destroy_all(self, cluster: str) -> None:
+        """Remove all nodes, their network and their folder."""
+        folder = self._engine_folder(cluster)
+        if not folder.exists():
+            return
+        with _engine_errors():
+            await asyncio.to_thread(self._engine(cluster).cleanup)
+        if not any(folder.iterdir()):
+            folder.rmdir()
+
+    def leftovers(self, cluster: str) -> list[Leftover]:
+        """Return the processes, folders and control groups that still belong to the cluster's engine."""
+        return [Leftover(left.kind, left.id) for left in self._engine(cluster).leftovers()]
+
+    def _engine_folder(self, cluster: str) -> Path:
+        return self._home.cluster(cluster) / "engine"
+
+    def _engine(self, cluster: str) -> Engine:
+        return Engine(self._engine_folder(cluster), self._home.cache / "images")
+
+    def _engine_of(self, node: Node) -> Engine:
+        return self._engine(_cluster_of(node))
+
+
+def _cluster_of(node: Node) -> str:
+    return node.name.removesuffix(f"-{node.short_name}")
+
+
+def _config_drive(folder: Path, boot: Boot, each: NodeBoot) -> Path:
+    """Write what OpenStack would put on the node's config drive."""
+    drive = folder / each.node.name
+    latest = drive / "openstack" / "latest"
+    latest.mkdir(parents=True)
+    identity = str(uuid.uuid4())
+    meta_data = {
+        "uuid": identity,
+        "name": each.node.name,
+        "hostname": each.node.name,
+        "launch_index": each.node.index,
+        "availability_zone": "local",
+        "meta": {"cm_cluster": boot.cluster, "cm_role": each.node.role},
+    }
+    for name, content in (("meta_data.json", json.dumps(meta_data).encode()), ("user_data", each.user_data)):
+        descriptor = os.open(latest / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+    return drive
+
+
+def _last_line(text: str) -> str:
+    return (text.strip() or "its console is empty").splitlines()[-1]
+
+
+@contextmanager
+def _engine_errors() -> Iterator[None]:
+    """Turn the engine's errors into the errors of `cm`."""
+    try:
+        yield
+    except EngineError as error:
+        raise ProviderError(error.message, hint=error.hint) from error
