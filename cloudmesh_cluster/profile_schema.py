@@ -84,7 +84,7 @@ def _read_volumes(value: Value) -> tuple[Volume, ...]:
     for item in value.items():
         size = item["size"].required().text("1", pattern=_VOLUME_SIZE, form="a size in GiB (10 or 10G)")
         mount = item["mount"].required().text("", pattern=r"/[A-Za-z0-9._/-]+", form="an absolute path")
-        if mount in volumes:
+        if mount and mount in volumes:
             item["mount"].report(f"{mount!r} is given twice")
         volumes[mount] = Volume(int(size.rstrip("G")), mount)
     return tuple(volumes.values())
@@ -94,7 +94,7 @@ def _read_plugins(value: Value) -> tuple[PluginUse, ...]:
     uses: dict[str, PluginUse] = {}
     for item in value.items():
         use = _read_plugin(item)
-        if use.name in uses:
+        if use.name and use.name in uses:
             item.report(f"plugin {use.name!r} is given twice")
         uses[use.name] = use
     return tuple(uses.values())
@@ -141,7 +141,7 @@ def _read_checks(value: Value) -> tuple[Check, ...]:
     checks: dict[str, Check] = {}
     for item in value.items():
         check = read_check(item)
-        if check.name in checks:
+        if check.name and check.name in checks:
             item["name"].report(f"check {check.name!r} is given twice")
         checks[check.name] = check
     return tuple(checks.values())

@@ -7,8 +7,8 @@ import re
 DURATION_FORM = "a number of seconds, or 5s, 2m, 1h"
 SIZE_FORM = "a number of MiB, or 512M, 2G"
 
-_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)([smh]?)")
-_SIZE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(?:([MGT])(?:i?B)?)?", re.IGNORECASE)
+_DURATION = re.compile(r"((?:0|[1-9][0-9]{0,8})(?:\.[0-9]{1,9})?)([smh]?)")
+_SIZE = re.compile(r"((?:0|[1-9][0-9]{0,8})(?:\.[0-9]{1,9})?)(?:([MGT])(?:i?B)?)?", re.IGNORECASE)
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
 _MEBIBYTES = {"m": 1, "g": 1024, "t": 1024 * 1024}
 _YEAR = 365 * 24 * 3600

@@ -39,17 +39,14 @@ def select(nodes: Sequence[Node], target: str) -> tuple[Node, ...]:
 
 def fold(names: Iterable[str]) -> str:
     """Return names as a nodeset: `t-master,t-worker-[1-3,7]`; groups stand where their first name stood."""
-    groups: dict[str, list[int] | None] = {}
+    groups: dict[tuple[str, bool], list[int]] = {}
     for name in names:
         match = _NUMBERED.fullmatch(name)
-        if match is None:
-            groups[name] = None
-        else:
-            numbers = groups.setdefault(match[1], [])
-            if numbers is not None:
-                numbers.append(int(match[2]))
+        numbers = groups.setdefault((match[1] if match else name, match is not None), [])
+        if match:
+            numbers.append(int(match[2]))
     return ",".join(
-        prefix if numbers is None else _folded(prefix, sorted(set(numbers))) for prefix, numbers in groups.items()
+        _folded(prefix, sorted(set(numbers))) if numbered else prefix for (prefix, numbered), numbers in groups.items()
     )
 
 

@@ -23,7 +23,7 @@ exit 1
 _FILE_PROBE = """\
 if [ ! -e {file} ]; then echo "there is no file "{file} >&2; exit 1; fi
 """
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]|\x1b\[[0-9;?]*[A-Za-z]")
+_CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def check_command(check: Check) -> str:
