@@ -1,0 +1,334 @@
+"""Nodes of one cluster on this machine: the engine's public interface."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from cloudmesh_cluster.providers.local.engine import dial, holder, launch, messages
+from cloudmesh_cluster.providers.local.engine.errors import EngineError
+from cloudmesh_cluster.providers.local.engine.ids import Ids, ids_of_this_user
+from cloudmesh_cluster.providers.local.engine.limits import Limits
+from cloudmesh_cluster.providers.local.engine.rootfs import remove_inside
+from cloudmesh_cluster.providers.local.engine.userns import ANCHOR
+
+_SETTINGS = "engine.json"
+_SPEC = "spec.json"
+_CONSOLE = "console.log"
+_PATIENCE = 60.0
+
+
+@dataclass(frozen=True)
+class NodeSpec:
+    """A node to start for the first time.
+
+    Args:
+        name: its host name, unique within the engine.
+        address: its address with prefix, in the network of the engine ("10.88.0.2/16").
+        layers: the read-only layers of its root file system, topmost first, below the engine's images folder.
+        drive: a folder that becomes its config drive (holds `openstack/latest/...`); it is copied.
+        memory_mib: the most memory it gets, in MiB; None: no limit.
+        cpus: the most CPU it gets, in cores; None: no limit.
+
+    """
+
+    name: str
+    address: str
+    layers: tuple[Path, ...]
+    drive: Path
+    memory_mib: int | None = None
+    cpus: float | None = None
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """Something of an engine that is still there: "process", "cgroup", "folder" or "file", and which."""
+
+    kind: str
+    id: str
+
+
+class Engine:
+    """The nodes of one cluster. It keeps no state of its own: all is in `folder` and in the processes.
+
+    Args:
+        folder: belongs to the engine alone; it is made (0700) when it's not there.
+        images: the folder of the layers (`images.images_folder(cache)`).
+
+    """
+
+    def __init__(self, folder: Path, images: Path) -> None:
+        self._folder = folder.absolute()
+        self._images = images.absolute()
+        self._nodes = self._folder / holder.NODES
+        self._limits = Limits(self._folder)
+
+    # --- the cluster as a whole ------------------------------------------------------------------------------
+
+    def open(self, gateway: str | None = None, *, egress: bool = True) -> str | None:
+        """Make the network of the nodes, unless it is there already.
+
+        Args:
+            gateway: the address with prefix that this machine's side of the network gets ("10.88.0.1/16");
+                None takes what the engine was opened with before.
+            egress: whether nodes may reach beyond the network, where that is possible.
+
+        Returns:
+            Why nodes have no way out, or None when they have.
+
+        Raises:
+            EngineError: this machine can't run nodes; the hint says what to change.
+
+        """
+        if (status := self._status()) is None:
+            settings = self._settings(gateway, egress=egress)
+            self._launch(settings)
+            status = self._status()
+        if status is None:
+            raise EngineError("the engine has ended at once", f"look into {self._folder / holder.LOG}")
+        return status["no_egress"]
+
+    def close(self) -> None:
+        """End all nodes and the network between them; disks stay."""
+        for pid in self._processes():
+            _kill(pid)
+        for name in (holder.SOCKET, holder.LOCK):
+            (self._folder / name).unlink(missing_ok=True)
+        self._limits.remove_all()
+
+    def running(self) -> dict[str, int]:
+        """Return the process id, as this machine counts, of every running node's first process by name."""
+        status = self._status()
+        if status is None:
+            return {}
+        outside = {inside: pid for parent in self._processes() for inside, pid in _children(parent).items()}
+        return {name: outside[pid] for name, pid in status["nodes"].items() if pid in outside}
+
+    def known(self) -> list[str]:
+        """Return the names of all nodes that have a disk, running or not."""
+        return sorted(spec.parent.name for spec in self._nodes.glob(f"*/{_SPEC}"))
+
+    # --- single nodes ----------------------------------------------------------------------------------------
+
+    def start(self, nodes: Iterable[NodeSpec | str]) -> list[str]:
+        """Start nodes: new ones by their specification, those that have a disk by name.
+
+        Returns:
+            Warnings, each once: limits that can't be had here.
+
+        Raises:
+            EngineError: the engine isn't open, or some of the nodes can't be started (the others are).
+
+        """
+        warnings: dict[str, None] = {}
+        failed: list[messages.Message] = []
+        with dial.holder(self._folder) as channel:
+            channel.settimeout(_PATIENCE)
+            sent = 0
+            for node in nodes:
+                spec = self._prepare(node) if isinstance(node, NodeSpec) else self._load(node)
+                if warning := self._send_start(channel, spec):
+                    warnings[warning] = None
+                sent += 1
+            for _ in range(sent):
+                answer, _ = messages.receive(channel)
+                if "error" in answer:
+                    failed.append(answer)
+        if failed:
+            listed = "; ".join(f"{answer.get('name', '?')}: {answer['error']}" for answer in failed)
+            raise EngineError(f"can't start {listed}", failed[0].get("hint", ""))
+        return list(warnings)
+
+    def stop(self, names: Iterable[str]) -> None:
+        """End nodes at once, like pulling the plug; their disks stay."""
+        if self._status() is not None:
+            with dial.holder(self._folder) as channel:
+                for name in names:
+                    messages.send(channel, {"do": "stop", "name": name})
+                    messages.receive(channel)
+        for name in names:
+            self._limits.remove(name)
+
+    def destroy(self, names: Iterable[str]) -> None:
+        """Stop nodes and remove their disks, consoles and limits; what is not there is no error."""
+        names = list(names)
+        self.stop(names)
+        self._remove([self._nodes / name for name in names if (self._nodes / name).is_dir()])
+
+    def console(self, name: str) -> str:
+        """Return all that a node has printed since it was made."""
+        try:
+            return (self._nodes / name / _CONSOLE).read_text(encoding="utf-8", errors="replace")
+        except FileNotFoundError:
+            return ""
+
+    # --- what is left ----------------------------------------------------------------------------------------
+
+    def leftovers(self) -> list[Leftover]:
+        """Return all that belongs to this engine and is still there, however it came about."""
+        found = [Leftover("process", str(pid)) for pid in self._processes()]
+        found += [Leftover("cgroup", str(path)) for path in self._limits.existing()]
+        found += [Leftover("folder", str(path)) for path in sorted(self._nodes.glob("*"))]
+        files = (self._folder / name for name in (holder.SOCKET, holder.LOCK, holder.LOG, _SETTINGS, holder.NODES))
+        return found + [Leftover("file", str(path)) for path in files if path.exists()]
+
+    def cleanup(self) -> None:
+        """Remove everything that `leftovers` finds; works on any half-made folder, and twice."""
+        self.close()
+        if self._nodes.is_dir():
+            self._remove(list(self._nodes.iterdir()))
+            self._nodes.rmdir()
+        for name in (holder.LOG, _SETTINGS):
+            (self._folder / name).unlink(missing_ok=True)
+
+    # --- inside ----------------------------------------------------------------------------------------------
+
+    def _status(self) -> messages.Message | None:
+        try:
+            with dial.holder(self._folder) as channel:
+                messages.send(channel, {"do": "status"})
+                return messages.receive(channel)[0]
+        except (EngineError, EOFError, ConnectionError):
+            return None
+
+    def _settings(self, gateway: str | None, *, egress: bool) -> holder.Settings:
+        self._nodes.mkdir(parents=True, exist_ok=True)
+        self._folder.chmod(0o700)
+        self._nodes.chmod(0o711)
+        file = self._folder / _SETTINGS
+        if file.exists():
+            former = holder.Settings.from_json(file.read_text(encoding="utf-8"))
+            gateway, ids = gateway or former.gateway, former.ids
+        elif gateway is None:
+            raise EngineError(f"{self._folder} has never been opened with a network")
+        else:
+            ids = ids_of_this_user()
+        settings = holder.Settings(str(self._folder), str(self._images), gateway, ids, egress)
+        file.write_text(settings.to_json(), encoding="utf-8")
+        return settings
+
+    def _ids(self) -> Ids:
+        try:
+            text = (self._folder / _SETTINGS).read_text(encoding="utf-8")
+            return holder.Settings.from_json(text).ids
+        except (OSError, ValueError, KeyError):
+            return ids_of_this_user()
+
+    def _launch(self, settings: holder.Settings) -> None:
+        done = subprocess.run(
+            launch.command("holder", settings.to_json()),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=launch.environment(self._folder),
+            text=True,
+            check=False,
+        )
+        try:
+            answer = json.loads(done.stdout)
+        except ValueError as error:
+            raise EngineError(f"the engine can't be started: {done.stderr.strip()}") from error
+        if "error" in answer:
+            raise EngineError(f"the engine can't be started: {answer['error']}", answer["hint"])
+
+    def _prepare(self, spec: NodeSpec) -> messages.Message:
+        own = self._nodes / spec.name
+        if (own / _SPEC).exists():
+            raise EngineError(f"node {spec.name} has a disk already", "start it by name, or destroy it first")
+        ids = self._ids()
+        own.mkdir(mode=0o711, exist_ok=True)
+        own.chmod(0o711)
+        shutil.copytree(spec.drive, own / "drive", dirs_exist_ok=True)
+        for name in ("disk", "disk/upper", "disk/work"):
+            (own / name).mkdir(exist_ok=True)
+            (own / name).chmod(0o755)
+        for folder, _, files in [*os.walk(own / "drive"), *os.walk(own / "disk")]:
+            for path in (folder, *(f"{folder}/{file}" for file in files)):
+                os.chown(path, *ids.root)
+        layers = [str(layer.relative_to(self._images)) for layer in spec.layers]
+        fields = {**asdict(spec), "layers": layers, "drive": ""}
+        temporary = own / f".{_SPEC}"
+        temporary.write_text(json.dumps(fields), encoding="utf-8")
+        temporary.rename(own / _SPEC)
+        return fields
+
+    def _load(self, name: str) -> messages.Message:
+        try:
+            fields: messages.Message = json.loads((self._nodes / name / _SPEC).read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise EngineError(f"node {name} has no disk here") from error
+        return fields
+
+    def _send_start(self, channel: socket.socket, spec: messages.Message) -> str | None:
+        name = spec["name"]
+        opened, warning = self._limits.make(name, memory_mib=spec["memory_mib"], cpus=spec["cpus"])
+        console = os.open(self._nodes / name / _CONSOLE, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        gateway = json.loads((self._folder / _SETTINGS).read_text(encoding="utf-8"))["gateway"].split("/")[0]
+        request = {key: spec[key] for key in ("name", "address", "layers")}
+        try:
+            messages.send(channel, {"do": "start", "gateway": gateway, **request}, [console, *opened])
+        finally:
+            for descriptor in (console, *opened):
+                os.close(descriptor)
+        return warning
+
+    def _remove(self, folders: list[Path]) -> None:
+        owned = [f"{folder.name}/{part}" for folder in folders for part in ("disk", "drive")]
+        if owned:
+            paths = {"paths": [f"{ANCHOR}/nodes/{name}" for name in owned]}
+            launch.run_inside(remove_inside, paths, ids=self._ids(), folders={"nodes": self._nodes})
+        for folder in folders:
+            shutil.rmtree(folder)
+
+    def _processes(self) -> list[int]:
+        return list(marked_processes(self._folder))
+
+
+def marked_processes(folder: Path) -> Iterator[int]:
+    """Yield the processes that were started for a folder, by the marker in their environment."""
+    marker = f"{launch.MARKER}={folder}".encode()
+    for entry in os.scandir("/proc"):
+        if entry.name.isdecimal():
+            with contextlib.suppress(OSError):
+                if marker in Path(entry.path, "environ").read_bytes().split(b"\0"):
+                    yield int(entry.name)
+
+
+def _children(parent: int) -> dict[int, int]:
+    # By the id that the parent knows them by: a holder counts from 1, in a PID namespace of its own.
+    found: dict[int, int] = {}
+    with contextlib.suppress(OSError):
+        for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text(encoding="utf-8").split():
+            status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
+            ids = next(line for line in status.splitlines() if line.startswith("NSpid:")).split()[1:]
+            if len(ids) > 2:
+                found[int(ids[-2])] = int(pid)
+    return found
+
+
+def _kill(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        descriptor = os.pidfd_open(pid)
+        try:
+            signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+            _wait_for_end(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _wait_for_end(descriptor: int) -> None:
+    import select
+
+    deadline = time.monotonic() + _PATIENCE
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    poll.poll((deadline - time.monotonic()) * 1000)

@@ -1,0 +1,124 @@
+"""What a node's first process does between its birth and its init: namespaces, mounts, names, network."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cloudmesh_cluster.providers.local.engine import rootfs, syscalls, tuning
+from cloudmesh_cluster.providers.local.engine.errors import EngineError
+from cloudmesh_cluster.providers.local.engine.userns import ANCHOR, MOUNT_POINT
+
+NAMESPACES = (
+    syscalls.CLONE_NEWNS
+    | syscalls.CLONE_NEWUTS
+    | syscalls.CLONE_NEWIPC
+    | syscalls.CLONE_NEWNET
+    | syscalls.CLONE_NEWCGROUP
+)
+DRIVE = "/var/lib/cloud/seed/config_drive"
+
+
+@dataclass(frozen=True)
+class Birth:
+    """All that a node is made of, as the holder sees it."""
+
+    name: str
+    address: str
+    gateway: str
+    layers: tuple[str, ...]
+    nameserver: str | None
+
+
+def become(birth: Birth, *, console: int, cgroups: Sequence[int], ready: int, linked: int) -> None:
+    """Turn this process, the first of a new PID namespace, into the node; returns only by an error.
+
+    Args:
+        birth: what the node is made of.
+        console: takes all that the node prints.
+        cgroups: open `cgroup.procs` files to join.
+        ready: is written to when the network namespace is there.
+        linked: is read from until `eth0` is there.
+
+    Raises:
+        OSError, EngineError: a step failed.
+
+    """
+    os.setsid()
+    for descriptor in cgroups:
+        os.write(descriptor, b"0")
+    syscalls.unshare(NAMESPACES)
+    os.write(ready, b"r")
+    _build_root(birth)
+    if not os.read(linked, 1):
+        raise EngineError("the node's network interface could not be made")
+    _configure_network(birth)
+    socket.sethostname(birth.name)
+    rootfs.change_root(MOUNT_POINT)
+    null = os.open("/dev/null", os.O_RDONLY)
+    for target, source in ((0, null), (1, console), (2, console)):
+        os.dup2(source, target)
+    os.umask(0o022)
+    os.execve(tuning.INIT, [tuning.INIT], {})
+
+
+def _build_root(birth: Birth) -> None:
+    syscalls.mount("none", "/", flags=syscalls.MS_REC | syscalls.MS_PRIVATE)
+    root = MOUNT_POINT
+    own = f"{ANCHOR}/nodes/{birth.name}"
+    rootfs.mount_layers(
+        root,
+        lower=[f"{ANCHOR}/images/{layer}" for layer in birth.layers],
+        upper=f"{own}/disk/upper",
+        work=f"{own}/disk/work",
+    )
+    rootfs.mount_kernel_views(root)
+    syscalls.mount("tmpfs", f"{root}/run", "tmpfs", syscalls.MS_NOSUID | syscalls.MS_NODEV, "mode=0755")
+    _write(f"{root}/etc/hostname", f"{birth.name}\n")
+    _write(f"{root}/etc/resolv.conf", f"nameserver {birth.nameserver}\n" if birth.nameserver else "")
+    _bind_read_only(f"{own}/drive", f"{root}{DRIVE}")
+
+
+def _write(path: str, text: str) -> None:
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text)
+
+
+def _bind_read_only(source: str, target: str) -> None:
+    os.makedirs(target, mode=0o700, exist_ok=True)
+    syscalls.mount(source, target, flags=syscalls.MS_BIND)
+    safe = syscalls.MS_NOSUID | syscalls.MS_NODEV
+    syscalls.mount("none", target, flags=syscalls.MS_BIND | syscalls.MS_REMOUNT | syscalls.MS_RDONLY | safe)
+
+
+def _configure_network(birth: Birth) -> None:
+    run_ip(
+        "link set lo up",
+        f"addr add {birth.address} dev eth0",
+        "link set eth0 up",
+        f"route add default via {birth.gateway}",
+    )
+
+
+def run_ip(*commands: str) -> None:
+    """Run iproute2 commands in this network namespace.
+
+    Raises:
+        EngineError: one of them failed.
+
+    """
+    done = subprocess.run(
+        ["ip", "-batch", "-"], input="\n".join(commands), capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise EngineError(f"ip: {done.stderr.strip()}")
+
+
+def report(error: Exception, descriptor: int) -> None:
+    """Tell the holder why the node can't be born."""
+    message, hint = (error.message, error.hint) if isinstance(error, EngineError) else (str(error), "")
+    os.write(descriptor, json.dumps({"error": message, "hint": hint}).encode())

@@ -1,0 +1,184 @@
+"""The files that make a node of a plain Debian root file system: one thin layer above the base image."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+INIT = "/usr/lib/node/init"
+"""The first program of a node."""
+
+HOST_CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
+
+_INIT = """\
+#!/bin/sh
+# The first process of a node: first boot by cloud-init, then nothing but taking in orphans.
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8
+[ -s /etc/machine-id ] || tr -d - < /proc/sys/kernel/random/uuid > /etc/machine-id
+mkdir -p /run/sshd /run/lock
+chmod 1777 /run/lock
+/usr/bin/python3 /usr/lib/node/boot
+[ ! -x /etc/rc.local ] || /etc/rc.local
+# Not `trap '' CHLD`: dash does not make the kernel take the dead away by it.
+exec env --ignore-signal=CHLD sleep infinity
+"""
+
+_BOOT = """\
+\"\"\"Run all stages of cloud-init in one process, and sshd as soon as it has host keys and users.\"\"\"
+
+import glob
+import os
+import subprocess
+import sys
+import traceback
+
+
+def keep_a_copy_of_the_output(path):
+    tee = subprocess.Popen(["tee", "-a", path], stdin=subprocess.PIPE)
+    os.dup2(tee.stdin.fileno(), 1)
+    os.dup2(tee.stdin.fileno(), 2)
+    tee.stdin.close()
+
+
+def start_sshd():
+    if glob.glob("/etc/ssh/ssh_host_*_key") and not os.path.exists("/run/sshd.pid"):
+        subprocess.run(["/usr/sbin/sshd", "-E", "/var/log/sshd.log"], close_fds=True)
+
+
+def stage(main, *words):
+    try:
+        main(["cloud-init", *words])
+    except SystemExit as left:
+        if left.code:
+            print("cloud-init", *words, "ended with", left.code, flush=True)
+    except Exception:  # the next stages must still run, as they do with a process for each
+        traceback.print_exc()
+
+
+def run():
+    start_sshd()
+    keep_a_copy_of_the_output("/var/log/cloud-init-output.log")
+    from cloudinit.cmd.main import main
+
+    stage(main, "init", "--local")
+    stage(main, "init")
+    start_sshd()
+    stage(main, "modules", "--mode=config")
+    stage(main, "modules", "--mode=final")
+    sys.stdout.flush()
+
+
+run()
+"""
+
+_CLOUD = """\
+datasource_list: [ConfigDrive, None]
+network: {config: disabled}
+disable_root: false
+manage_etc_hosts: false
+preserve_hostname: true
+locale: false
+ssh_deletekeys: false
+ssh_genkeytypes: [ed25519]
+growpart: {mode: "off"}
+resize_rootfs: false
+users: [default]
+output: {}
+cloud_init_modules: [bootcmd, write-files, set_hostname, ca-certs, users-groups, ssh]
+cloud_config_modules: [set-passwords, ntp, timezone, runcmd]
+cloud_final_modules: [package-update-upgrade-install, scripts-vendor, scripts-per-once, scripts-per-boot,
+  scripts-per-instance, scripts-user, keys-to-console, final-message]
+"""
+
+_SSHD = """\
+MaxStartups 200:30:400
+MaxSessions 100
+UseDNS no
+PasswordAuthentication no
+PrintLastLog no
+"""
+
+_HOSTS = """\
+127.0.0.1 localhost
+::1 localhost ip6-localhost ip6-loopback
+"""
+
+
+def files() -> dict[str, tuple[int, str]]:
+    """Return mode and content of every file of the layer, by path."""
+    return {
+        INIT: (0o755, _INIT),
+        "/usr/lib/node/boot": (0o644, _BOOT),
+        "/etc/cloud/cloud.cfg.d/99-node.cfg": (0o644, _CLOUD),
+        "/etc/cloud/cloud.cfg.d/05_logging.cfg": (0o644, _LOGGING),
+        "/etc/ssh/sshd_config.d/node.conf": (0o644, _SSHD),
+        "/etc/update-motd.d/10-uname": (0o644, ""),
+        "/etc/hosts": (0o644, _HOSTS),
+        "/etc/resolv.conf": (0o644, ""),
+        "/etc/apt/apt.conf.d/90node": (0o644, 'DPkg::Lock::Timeout "300";\n'),
+        "/etc/dpkg/dpkg.cfg.d/90node": (0o644, "force-unsafe-io\n"),
+        "/usr/sbin/policy-rc.d": (0o755, "#!/bin/sh\n# Packages install, but start nothing.\nexit 101\n"),
+        **_certificates(),
+    }
+
+
+_LOGGING = """\
+_log:
+  - &log |
+    [loggers]
+    keys=root,cloudLogger
+    [handlers]
+    keys=file
+    [formatters]
+    keys=line
+    [logger_root]
+    level=WARNING
+    handlers=file
+    [logger_cloudLogger]
+    level=INFO
+    handlers=file
+    qualname=cloudinit
+    [handler_file]
+    class=FileHandler
+    level=INFO
+    formatter=line
+    args=('/var/log/cloud-init.log', 'a', 'UTF-8')
+    [formatter_line]
+    format=%(asctime)s - %(filename)s[%(levelname)s]: %(message)s
+log_cfgs:
+  - [*log]
+"""
+
+
+def _certificates() -> dict[str, tuple[int, str]]:
+    # The bundle serves at once; the single files make it survive the next update-ca-certificates in the node.
+    try:
+        bundle = HOST_CERTIFICATES.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return {}
+    local = sorted(Path("/usr/local/share/ca-certificates").rglob("*.crt"))
+    return {
+        str(HOST_CERTIFICATES): (0o644, bundle),
+        **{
+            f"/usr/local/share/ca-certificates/host-{number}.crt": (0o644, text)
+            for number, text in enumerate(_readable(local))
+        },
+    }
+
+
+def _readable(paths: Iterable[Path]) -> list[str]:
+    texts = []
+    for path in paths:
+        try:
+            texts.append(path.read_text(encoding="utf-8", errors="replace"))
+        except OSError:
+            continue
+    return texts
+
+
+def proxy_options(dump: Iterable[str]) -> list[str]:
+    """Return the proxy settings among the lines of `apt-config dump`, as NAME=VALUE."""
+    pattern = re.compile(r'(Acquire::[a-z]+::Proxy(?:::\S+)?) "(.+)";', re.IGNORECASE)
+    found = (pattern.fullmatch(line.strip()) for line in dump)
+    return [f"{match[1]}={match[2]}" for match in found if match]
