@@ -88,7 +88,7 @@ def _ansible(cluster: Cluster, *, user: str, ssh_config: Path) -> str:
     groups = {"master": (cluster.master,), "workers": cluster.workers}
     lines = ["---", "all:", "  vars:", f"    ansible_user: {json.dumps(user)}"]
     lines.append(f"    ansible_ssh_common_args: {json.dumps(f'-F {shlex.quote(str(ssh_config))}')}")
-    lines += ["    ansible_python_interpreter: auto_silent", "  children:"]
+    lines += ["    ansible_python_interpreter: /usr/bin/python3", "  children:"]
     for group, nodes in groups.items():
         lines += [f"    {group}:", "      hosts:" if nodes else "      hosts: {}"]
         lines += (f"        {node.name}: {json.dumps(_ansible_vars(node))}" for node in nodes)
