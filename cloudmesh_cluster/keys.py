@@ -107,15 +107,19 @@ def read_private(path: Path) -> bytes:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise UsageError(f"can't read the private key {path}: {error.strerror}") from error
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise UsageError(f"the private key {path} is not a regular file")
-        if status.st_uid != os.geteuid():
-            raise UsageError(f"the private key {path} belongs to user {status.st_uid}, not to you")
-        if status.st_mode & 0o077:
-            raise UsageError(
-                f"the private key {path} can be read by others (mode {status.st_mode & 0o777:04o})",
-                hint=f"chmod 600 {path}",
-            )
-        return file.read()
+    try:
+        _refuse_unless_private(path, os.fstat(descriptor))
+        with open(descriptor, "rb", closefd=False) as file:
+            return file.read()
+    finally:
+        os.close(descriptor)
+
+
+def _refuse_unless_private(path: Path, status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise UsageError(f"the private key {path} is not a regular file")
+    if status.st_uid != os.geteuid():
+        raise UsageError(f"the private key {path} belongs to user {status.st_uid}, not to you")
+    if status.st_mode & 0o077:
+        mode = f"{status.st_mode & 0o777:04o}"
+        raise UsageError(f"the private key {path} can be read by others (mode {mode})", hint=f"chmod 600 {path}")

@@ -1,0 +1,345 @@
+"""The scripts of the first boot, run for real with an /etc of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cloudmesh_cluster import first_contact, keys
+from cloudmesh_cluster.hosts import authorized_keys_block, hosts_block, known_hosts_block
+from cloudmesh_cluster.model import Node
+from cloudmesh_cluster.resources import resource
+from tests.conftest import refuse
+
+NODES = [
+    Node("t-master", "master", 0, "running", "10.0.0.10"),
+    Node("t-worker-1", "worker", 1, "running", "10.0.0.11"),
+]
+BLOCK = hosts_block("t", NODES)
+IMAGE_HOSTS = "127.0.0.1 localhost\n127.0.1.1 t-worker-1.novalocal t-worker-1\n::1 localhost ip6-localhost\n"
+
+UNSHARE = ("unshare", "--user", "--map-root-user", "--mount")
+
+
+class Machine:
+    """A folder whose etc, run, home, usr/local and var/lib/cm a command sees as the real ones, as root."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        for folder in ("etc/ssh", "etc/alternatives", "run/cloud-init", "local/lib/cm", "lib/cm"):
+            (root / folder).mkdir(parents=True)
+        for user in ("cm", "other"):
+            (root / "home" / user / ".ssh").mkdir(parents=True)
+        self.write("etc/hosts", IMAGE_HOSTS)
+        users = {"root": "/root", "cm": "/home/cm", "other": "/home/other"}
+        self.write("etc/passwd", "".join(f"{user}:x:0:0::{home}:/bin/bash\n" for user, home in users.items()))
+        self.write("etc/group", "root:x:0:\n")
+        for name in ("blocks.sh", "receive-hosts"):
+            self.write(f"local/lib/cm/{name}", resource("scripts", "boot", name).read_text())
+        (root / "local/lib/cm/receive-hosts").chmod(0o755)
+
+    def write(self, path: str, text: str) -> Path:
+        """Write a file of the machine."""
+        file = self.root / path
+        file.write_text(text)
+        return file
+
+    def read(self, path: str) -> str:
+        """Return the text of a file of the machine."""
+        return (self.root / path).read_text()
+
+    def run(self, *words: str, stdin: bytes | str = b"") -> subprocess.CompletedProcess[str]:
+        """Run a command on the machine."""
+        mounts = {"etc": "/etc", "run": "/run", "home": "/home", "local": "/usr/local", "lib": "/var/lib"}
+        binds = 'mount --bind /etc/alternatives "$0/etc/alternatives"\n'
+        binds += "".join(f'mount --rbind "$0/{ours}" {real}\n' for ours, real in mounts.items())
+        return subprocess.run(
+            [*UNSHARE, "bash", "-c", f'set -e\n{binds}exec "$@"', str(self.root), *words],
+            input=stdin if isinstance(stdin, str) else stdin.decode(),
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    def step(self, step: first_contact.RemoteStep) -> subprocess.CompletedProcess[str]:
+        """Run a step of the first contact."""
+        return self.run("bash", "-c", step.command, stdin=step.stdin)
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Iterator[Machine]:
+    """Return a machine of our own, where user namespaces allow."""
+    made = Machine(tmp_path)
+    if (tried := made.run("true")).returncode:
+        refuse(f"no user and mount namespace here: {tried.stderr.strip()}")
+    yield made
+
+
+def receive(machine: Machine, block: str, cluster: str = "t") -> subprocess.CompletedProcess[str]:
+    """Run the forced command of the bootstrap key."""
+    return machine.run("/usr/local/lib/cm/receive-hosts", cluster, stdin=block)
+
+
+def test_receiver_replaces_the_block(machine: Machine) -> None:
+    """The block takes the place of an older one, twice as well as once; no loopback address bears the node's name."""
+    for _ in range(2):
+        assert (receive(machine, BLOCK).stdout, machine.read("etc/hosts")) == (
+            "ok\n",
+            "127.0.0.1 localhost\n::1 localhost ip6-localhost\n" + BLOCK,
+        )
+    assert receive(machine, hosts_block("t", NODES[:1])).stdout == "ok\n"
+    assert "worker-1" not in machine.read("etc/hosts")
+    assert (machine.root / "etc/hosts").stat().st_mode & 0o777 == 0o644
+    assert [entry.name for entry in (machine.root / "etc").iterdir() if entry.name.startswith("hosts")] == ["hosts"]
+
+
+def test_receiver_keeps_the_lines_of_others(machine: Machine) -> None:
+    """Another cluster's block, comments and a lost marker stay."""
+    others = "# BEGIN cm t2\n10.1.0.1 t2-master master\n# END cm t2\n# BEGIN cm t\n192.0.2.1 printer # BEGIN cm t\n"
+    machine.write("etc/hosts", others)
+
+    assert receive(machine, BLOCK).stdout == "ok\n"
+    assert machine.read("etc/hosts") == others + BLOCK
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "10.0.0.1 t-master master evil",
+        "10.0.0.1 t-master",
+        "10.0.0.1 t-master worker-1",
+        "10.0.0.1 www.example.org www",
+        "10.0.0.1 other-master master",
+        "10.0.0.256 t-master master",
+        "127.0.0.1 t-master master",
+        "0.0.0.0 t-master master",
+        "239.0.0.1 t-master master",
+        "10.0.0.1  t-master master",
+        "10.0.0.1 t-worker-0 worker-0",
+        "10.0.0.1 t-worker-1 worker-1\n10.0.0.2 t-worker-1 worker-1",
+        "$(touch /etc/evil) t-master master",
+        "# END cm t\n6.6.6.6 www.example.org",
+        "",
+    ],
+)
+def test_receiver_refuses_what_is_no_node(machine: Machine, line: str) -> None:
+    """A block with anything else than nodes of this cluster changes nothing."""
+    result = receive(machine, BLOCK.replace("# END", line + "\n# END"))
+
+    assert result.returncode == 1
+    assert result.stderr.startswith("receive-hosts: ")
+    assert machine.read("etc/hosts") == IMAGE_HOSTS
+    assert not (machine.root / "etc/evil").exists()
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        "",
+        BLOCK[: len(BLOCK) // 2],
+        BLOCK.replace("# END cm t\n", ""),
+        BLOCK.replace("cm t", "cm u"),
+        "# BEGIN cm t\n" + "10.0.0.1 t-master master\n" * 50_000 + "# END cm t\n",
+        BLOCK.replace("master\n", "master\0\n"),
+    ],
+    ids=["empty", "cut", "no-end", "other-cluster", "too-large", "nul"],
+)
+def test_receiver_refuses_half_a_block(machine: Machine, block: str) -> None:
+    """A block that was cut off, is another cluster's or too large changes nothing."""
+    assert receive(machine, block).returncode == 1
+    assert machine.read("etc/hosts") == IMAGE_HOSTS
+
+
+def test_greeting(machine: Machine) -> None:
+    """A node waits for cloud-init, writes its hosts, makes a key once and tells about itself."""
+    machine.write("run/cloud-init/result.json", '{"v1": {"datasource": "x", "errors": []}}')
+    machine.write("run/cloud-init/status.json", '{"v1": {"init": {"recoverable_errors": {"WARNING": ["old"]}}}}')
+    step = first_contact.greet(cluster="t", user="cm", node=NODES[1], nodes=NODES, timeout=5)
+
+    result = machine.step(step)
+    greeting = first_contact.parse_greeting(result.stdout)
+
+    assert result.stderr == ""
+    assert greeting.hostname == os.uname().nodename
+    assert abs(greeting.time - time.time()) < 60
+    assert (greeting.cloud_init, greeting.cloud_init_errors) == ("degraded", ("WARNING: old",))
+    assert machine.read("home/cm/.ssh/id_ed25519.pub").startswith(greeting.public_key + " t-worker-1")
+    assert (machine.root / "home/cm/.ssh/id_ed25519").stat().st_mode & 0o777 == 0o600
+    assert machine.read("etc/hosts").endswith(BLOCK)
+    assert first_contact.parse_greeting(machine.step(step).stdout).public_key == greeting.public_key
+
+
+def test_greeting_waits_for_cloud_init(machine: Machine) -> None:
+    """While cloud-init runs there is no greeting; past the timeout the node says that it is still running."""
+    started = time.monotonic()
+
+    result = machine.step(first_contact.greet(cluster="t", user="cm", node=NODES[1], nodes=NODES, timeout=2))
+
+    assert first_contact.parse_greeting(result.stdout).cloud_init == "running"
+    assert 1 < time.monotonic() - started < 5
+
+
+def test_greeting_tells_what_failed(machine: Machine) -> None:
+    """An error of cloud-init comes through as it stands in its own report."""
+    machine.write("run/cloud-init/result.json", json.dumps({"v1": {"errors": ["('scripts', RuntimeError(\"x\"))"]}}))
+
+    result = machine.step(first_contact.greet(cluster="t", user="cm", node=NODES[1], nodes=NODES, timeout=2))
+    greeting = first_contact.parse_greeting(result.stdout)
+
+    assert (greeting.cloud_init, greeting.cloud_init_errors) == ("error", ("('scripts', RuntimeError(\"x\"))",))
+
+
+def wiring(*, remove: bool = True, nodes: list[Node] = NODES) -> first_contact.RemoteStep:
+    """Return the step that wires `nodes`."""
+    public = {node.name: f"ssh-ed25519 AAAA{node.index}" for node in NODES}
+    return first_contact.wire(
+        cluster="t",
+        user="cm",
+        hosts=hosts_block("t", nodes),
+        known_hosts=known_hosts_block("t", nodes, {name: [key] for name, key in public.items()}),
+        authorized_keys=authorized_keys_block("t", nodes, public, "all"),
+        remove_bootstrap=remove,
+    )
+
+
+def give_bootstrap_keys(machine: Machine) -> keys.KeyPair:
+    """Put a bootstrap key where the first boot puts it, and a key that is none beside it."""
+    pair = keys.generate(keys.bootstrap_comment("op-1"))
+    line = f'restrict,from="10.0.0.0/24",command="sudo -n x" {pair.public}\n'
+    for user in ("cm", "other"):
+        machine.write(f"home/{user}/.ssh/authorized_keys", f"ssh-ed25519 AAAAlogin me\n{line}").chmod(0o600)
+    (machine.root / "lib/cm/bootstrap").mkdir(mode=0o700)
+    machine.write("lib/cm/bootstrap/id_ed25519", pair.private.decode()).chmod(0o600)
+    return pair
+
+
+def test_wiring_replaces_three_blocks(machine: Machine) -> None:
+    """The blocks stand in all three files, once; a node that is gone is gone from all."""
+    machine.write("home/cm/.ssh/authorized_keys", "ssh-ed25519 AAAAlogin me")
+
+    for _ in range(2):
+        result = machine.step(wiring())
+        assert (result.stdout, result.stderr) == ("ok\n", "")
+        assert machine.read("home/cm/.ssh/authorized_keys").splitlines()[0] == "ssh-ed25519 AAAAlogin me"
+        for file in ("etc/hosts", "etc/ssh/ssh_known_hosts", "home/cm/.ssh/authorized_keys"):
+            assert machine.read(file).count("# BEGIN cm t\n") == 1
+            assert "worker-1" in machine.read(file)
+    assert (machine.root / "home/cm/.ssh/authorized_keys").stat().st_mode & 0o777 == 0o600
+    machine.step(wiring(nodes=NODES[:1]))
+    for file in ("etc/hosts", "etc/ssh/ssh_known_hosts", "home/cm/.ssh/authorized_keys"):
+        assert "worker-1" not in machine.read(file)
+
+
+def test_wiring_removes_bootstrap_keys_when_told(machine: Machine) -> None:
+    """Kept until the propagation's result is read; then gone from every user's file and from the last node."""
+    pair = give_bootstrap_keys(machine)
+    files = ["/home/cm/.ssh/authorized_keys", "/home/other/.ssh/authorized_keys"]
+    search = first_contact.find_keys([keys.blob(pair.public)])
+
+    assert machine.step(wiring(remove=False)).stdout == "ok\n"
+    assert machine.step(search).stdout.split() == [*files, "/var/lib/cm/bootstrap/id_ed25519"]
+    assert machine.step(wiring()).stdout == "ok\n"
+    assert machine.step(search).stdout == ""
+    assert machine.read("home/other/.ssh/authorized_keys") == "ssh-ed25519 AAAAlogin me\n"
+    assert machine.read("home/cm/.ssh/authorized_keys").startswith("ssh-ed25519 AAAAlogin me\n# BEGIN")
+
+
+def test_keys_are_found_by_fingerprint_and_behind_links(machine: Machine) -> None:
+    """A key is found by its fingerprint too, behind options, and in a file that is a link."""
+    pair = give_bootstrap_keys(machine)
+    (machine.root / "home/cm/.ssh/authorized_keys2").symlink_to("/home/other/.ssh/authorized_keys")
+
+    result = machine.step(first_contact.find_keys([keys.fingerprint(pair.public)]))
+
+    assert result.stdout.split() == [
+        "/home/cm/.ssh/authorized_keys",
+        "/home/cm/.ssh/authorized_keys2",
+        "/home/other/.ssh/authorized_keys",
+        "/var/lib/cm/bootstrap/id_ed25519",
+    ]
+    assert machine.step(first_contact.find_keys([keys.blob(keys.generate("x").public)])).stdout == ""
+
+
+@pytest.mark.parametrize("part", ["greet", "wire"])
+def test_cut_off_input_writes_nothing(machine: Machine, part: str) -> None:
+    """A payload that did not arrive as a whole changes nothing."""
+    step = (
+        wiring()
+        if part == "wire"
+        else first_contact.greet(cluster="t", user="cm", node=NODES[1], nodes=NODES, timeout=1)
+    )
+    cut = first_contact.RemoteStep(step.command, step.stdin[: -len("END cm t\n== end\n")])
+
+    result = machine.step(cut)
+
+    assert (result.returncode, result.stdout, result.stderr) == (1, "", "the input was cut off\n")
+    assert machine.read("etc/hosts") == IMAGE_HOSTS
+
+
+def propagate(machine: Machine, nodes: list[Node], seconds: int) -> first_contact.PropagationReport:
+    """Run the propagation on t-worker-1 and read its result as the client does."""
+    (machine.root / "lib/cm/bootstrap").mkdir(mode=0o700)
+    machine.write("lib/cm/bootstrap/hosts", hosts_block("t", nodes))
+    script = resource("scripts", "boot", "propagate-hosts").read_text()
+    run = machine.run("bash", "-c", script, "propagate-hosts", "t", "op-1", "cm", "t-worker-1", str(seconds))
+    assert run.stderr == ""
+    return first_contact.parse_propagation(machine.step(first_contact.propagation_result("op-1", 5)).stdout)
+
+
+def test_propagation_to_oneself(machine: Machine) -> None:
+    """The last node writes its own hosts file too, and says ok."""
+    report = propagate(machine, NODES[1:], 5)
+
+    assert report == first_contact.PropagationReport("op-1", "ok", {"t-worker-1": "ok"})
+    assert machine.read("etc/hosts").endswith(hosts_block("t", NODES[1:]))
+
+
+def test_dead_peer_is_reported(machine: Machine) -> None:
+    """A peer that never answers is reported with the reason, and holds up nobody else."""
+    dead = Node("t-master", "master", 0, "running", "127.0.0.2")
+    report = propagate(machine, [dead, NODES[1]], 2)
+
+    assert report.state == "failed"
+    # The receiver refuses the loopback address, so that not even the node's own file is written.
+    assert report.peers["t-master"].startswith("127.0.0.2 port 22: no answer")
+    assert "no address of a node" in report.peers["t-worker-1"]
+
+
+def test_result_of_another_operation_is_none(machine: Machine) -> None:
+    """An older operation's report isn't taken for this one's; waiting for it ends."""
+    machine.write("lib/cm/propagation.json", '{"operation": "op-0", "state": "ok", "peers": {}}\n')
+
+    answer = machine.step(first_contact.propagation_result("op-1", 1))
+
+    assert first_contact.parse_propagation(answer.stdout).state == "timed out"
+
+
+def test_session_is_ended_with_its_children(tmp_path: Path) -> None:
+    """TERM, then KILL reach a whole session and its children; what detached itself stays."""
+    ready = tmp_path / "ready"
+    script = f"trap '' TERM; setsid sleep 61 & echo $! >{ready}; setsid -f sleep 6262; sleep 60; sleep 60"
+    child = subprocess.Popen(["bash", "-c", script], start_new_session=True)
+    while not ready.exists() or not ready.read_text().strip():
+        time.sleep(0.05)
+
+    subprocess.run(["bash", resource("scripts", "boot", "end-session"), str(child.pid)], check=True, timeout=20)
+
+    assert child.wait(timeout=5) == -signal.SIGKILL
+    assert _command_of(ready.read_text().strip()) == ""
+    left = [entry.name for entry in Path("/proc").iterdir() if _command_of(entry.name) == "sleep\0" + "6262\0"]
+    assert len(left) == 1
+    os.kill(int(left[0]), signal.SIGTERM)
+
+
+def _command_of(pid: str) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    except OSError:
+        return ""
