@@ -80,8 +80,8 @@ def _names(node: Node, result: CommandResult, facts: dict[str, str], common: str
     ]
     if facts.get("hosts") != common:
         wrong.append("its hosts block differs from the others")
-    actual = _no_answer(result) or "; ".join(wrong) or node.private_ip
-    expected = f"hosts block as everywhere, own names are {node.private_ip}"
+    actual = _no_answer(result) or "; ".join(wrong) or "as expected"
+    expected = "own names are the private address, hosts block as everywhere"
     return CheckResult("names", node.name, expected, actual, result.ok and not wrong, result.seconds)
 
 
