@@ -323,19 +323,21 @@ def test_result_of_another_operation_is_none(machine: Machine) -> None:
 
 def test_session_is_ended_with_its_children(tmp_path: Path) -> None:
     """TERM, then KILL reach a whole session and its children; what detached itself stays."""
-    ready = tmp_path / "ready"
-    script = f"trap '' TERM; setsid sleep 61 & echo $! >{ready}; setsid -f sleep 6262; sleep 60; sleep 60"
+    pids = tmp_path / "pids"
+    detached = f"setsid -f bash -c 'echo $$ >>{pids}; exec sleep 300'"
+    script = f"trap '' TERM; setsid sleep 300 & echo $! >{pids}; {detached}; sleep 60; sleep 60"
     child = subprocess.Popen(["bash", "-c", script], start_new_session=True)
-    while not ready.exists() or not ready.read_text().strip():
+    while not pids.exists() or len(pids.read_text().split()) < 2:
         time.sleep(0.05)
+    own, other = pids.read_text().split()
 
-    subprocess.run(["bash", resource("scripts", "boot", "end-session"), str(child.pid)], check=True, timeout=20)
+    try:
+        subprocess.run(["bash", resource("scripts", "boot", "end-session"), str(child.pid)], check=True, timeout=20)
 
-    assert child.wait(timeout=5) == -signal.SIGKILL
-    assert _command_of(ready.read_text().strip()) == ""
-    left = [entry.name for entry in Path("/proc").iterdir() if _command_of(entry.name) == "sleep\0" + "6262\0"]
-    assert len(left) == 1
-    os.kill(int(left[0]), signal.SIGTERM)
+        assert child.wait(timeout=5) == -signal.SIGKILL
+        assert [_command_of(own), _command_of(other)] == ["", "sleep\0" + "300\0"]
+    finally:
+        os.kill(int(other), signal.SIGKILL)
 
 
 def _command_of(pid: str) -> str:
