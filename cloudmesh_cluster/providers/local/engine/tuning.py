@@ -30,7 +30,6 @@ _BOOT = """\
 import glob
 import os
 import subprocess
-import sys
 import traceback
 
 
@@ -42,8 +41,12 @@ def keep_a_copy_of_the_output(path):
 
 
 def start_sshd():
-    if glob.glob("/etc/ssh/ssh_host_*_key") and not os.path.exists("/run/sshd.pid"):
-        subprocess.run(["/usr/sbin/sshd", "-E", "/var/log/sshd.log"], close_fds=True)
+    keys = sorted(glob.glob("/etc/ssh/ssh_host_*_key.pub"))
+    if keys and not os.path.exists("/run/sshd.pid"):
+        # As cloud-init's own keys-to-console does, but before anyone can connect, and without its ten processes.
+        lines = [open(key).read().strip() for key in keys]
+        print("-----BEGIN SSH HOST KEY KEYS-----", *lines, "-----END SSH HOST KEY KEYS-----", sep="\\n", flush=True)
+        subprocess.run(["/usr/sbin/sshd", "-E", "/var/log/sshd.log"])
 
 
 def stage(main, *words):
@@ -66,29 +69,51 @@ def run():
     start_sshd()
     stage(main, "modules", "--mode=config")
     stage(main, "modules", "--mode=final")
-    sys.stdout.flush()
 
 
 run()
 """
 
 _CLOUD = """\
+# All of cloud-init's settings: it reads them some fifteen times at each boot, so they are few and in one file.
 datasource_list: [ConfigDrive, None]
 network: {config: disabled}
+users: [default]
 disable_root: false
-manage_etc_hosts: false
 preserve_hostname: true
+manage_etc_hosts: false
 locale: false
 ssh_deletekeys: false
 ssh_genkeytypes: [ed25519]
-growpart: {mode: "off"}
-resize_rootfs: false
-users: [default]
-output: {}
-cloud_init_modules: [bootcmd, write-files, set_hostname, ca-certs, users-groups, ssh]
-cloud_config_modules: [set-passwords, ntp, timezone, runcmd]
-cloud_final_modules: [package-update-upgrade-install, scripts-vendor, scripts-per-once, scripts-per-boot,
-  scripts-per-instance, scripts-user, keys-to-console, final-message]
+apt: {preserve_sources_list: true}
+syslog_fix_perms: []
+cloud_init_modules: [bootcmd, write-files, ca-certs, users-groups, ssh]
+cloud_config_modules: [set-passwords, timezone, runcmd]
+cloud_final_modules: [package-update-upgrade-install, write-files-deferred, scripts-vendor, scripts-per-once,
+  scripts-per-boot, scripts-per-instance, scripts-user, final-message]
+system_info:
+  distro: debian
+  default_user: {name: debian, lock_passwd: true, sudo: ["ALL=(ALL) NOPASSWD:ALL"], shell: /bin/bash}
+  paths: {cloud_dir: /var/lib/cloud/, templates_dir: /etc/cloud/templates/}
+  ssh_svcname: ssh
+log_cfgs:
+  - - |
+      [loggers]
+      keys=root
+      [handlers]
+      keys=file
+      [formatters]
+      keys=line
+      [logger_root]
+      level=INFO
+      handlers=file
+      [handler_file]
+      class=FileHandler
+      level=INFO
+      formatter=line
+      args=('/var/log/cloud-init.log', 'a', 'UTF-8')
+      [formatter_line]
+      format=%(asctime)s - %(filename)s[%(levelname)s]: %(message)s
 """
 
 _SSHD = """\
@@ -110,8 +135,8 @@ def files() -> dict[str, tuple[int, str]]:
     return {
         INIT: (0o755, _INIT),
         "/usr/lib/node/boot": (0o644, _BOOT),
-        "/etc/cloud/cloud.cfg.d/99-node.cfg": (0o644, _CLOUD),
-        "/etc/cloud/cloud.cfg.d/05_logging.cfg": (0o644, _LOGGING),
+        "/etc/cloud/cloud.cfg": (0o644, _CLOUD),
+        "/etc/cloud/cloud.cfg.d/05_logging.cfg": (0o644, ""),
         "/etc/ssh/sshd_config.d/node.conf": (0o644, _SSHD),
         "/etc/update-motd.d/10-uname": (0o644, ""),
         "/etc/hosts": (0o644, _HOSTS),
@@ -121,34 +146,6 @@ def files() -> dict[str, tuple[int, str]]:
         "/usr/sbin/policy-rc.d": (0o755, "#!/bin/sh\n# Packages install, but start nothing.\nexit 101\n"),
         **_certificates(),
     }
-
-
-_LOGGING = """\
-_log:
-  - &log |
-    [loggers]
-    keys=root,cloudLogger
-    [handlers]
-    keys=file
-    [formatters]
-    keys=line
-    [logger_root]
-    level=WARNING
-    handlers=file
-    [logger_cloudLogger]
-    level=INFO
-    handlers=file
-    qualname=cloudinit
-    [handler_file]
-    class=FileHandler
-    level=INFO
-    formatter=line
-    args=('/var/log/cloud-init.log', 'a', 'UTF-8')
-    [formatter_line]
-    format=%(asctime)s - %(filename)s[%(levelname)s]: %(message)s
-log_cfgs:
-  - [*log]
-"""
 
 
 def _certificates() -> dict[str, tuple[int, str]]:
