@@ -18,12 +18,13 @@ from cloudmesh_cluster.providers.local.engine import dial, holder, launch, messa
 from cloudmesh_cluster.providers.local.engine.errors import EngineError
 from cloudmesh_cluster.providers.local.engine.ids import Ids, ids_of_this_user
 from cloudmesh_cluster.providers.local.engine.limits import Limits
-from cloudmesh_cluster.providers.local.engine.rootfs import remove_inside
+from cloudmesh_cluster.providers.local.engine.rootfs import remove_contents
 from cloudmesh_cluster.providers.local.engine.userns import ANCHOR
 
 _SETTINGS = "engine.json"
 _SPEC = "spec.json"
 _CONSOLE = "console.log"
+_OWNED = ("disk", "drive")
 _PATIENCE = 60.0
 
 
@@ -95,7 +96,8 @@ class Engine:
             status = self._status()
         if status is None:
             raise EngineError("the engine has ended at once", f"look into {self._folder / holder.LOG}")
-        return status["no_egress"]
+        reason: str | None = status["no_egress"]
+        return reason
 
     def close(self) -> None:
         """End all nodes and the network between them; disks stay."""
@@ -227,8 +229,7 @@ class Engine:
         done = subprocess.run(
             launch.command("holder", settings.to_json()),
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            capture_output=True,
             env=launch.environment(self._folder),
             text=True,
             check=False,
@@ -282,10 +283,10 @@ class Engine:
         return warning
 
     def _remove(self, folders: list[Path]) -> None:
-        owned = [f"{folder.name}/{part}" for folder in folders for part in ("disk", "drive")]
+        owned = [f"{folder.name}/{part}" for folder in folders for part in _OWNED if (folder / part).is_dir()]
         if owned:
             paths = {"paths": [f"{ANCHOR}/nodes/{name}" for name in owned]}
-            launch.run_inside(remove_inside, paths, ids=self._ids(), folders={"nodes": self._nodes})
+            launch.run_inside(remove_contents, paths, ids=self._ids(), folders={"nodes": self._nodes})
         for folder in folders:
             shutil.rmtree(folder)
 

@@ -16,3 +16,8 @@ class EngineError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+
+
+def no_space(detail: str) -> EngineError:
+    """Return the error of a full disk."""
+    return EngineError(f"no space left on device: {detail}", "free some space, or set CM_CACHE to a larger disk")

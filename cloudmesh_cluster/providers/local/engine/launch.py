@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from cloudmesh_cluster.providers.local.engine import syscalls, userns
-from cloudmesh_cluster.providers.local.engine.errors import EngineError
+from cloudmesh_cluster.providers.local.engine.errors import EngineError, no_space
 from cloudmesh_cluster.providers.local.engine.ids import Ids
 
 MARKER = "CM_ENGINE"
@@ -103,15 +103,10 @@ def _job_failed(last: deque[str]) -> EngineError:
     if last and last[-1].startswith(_ERROR):
         message, hint = json.loads(last[-1].removeprefix(_ERROR))
         return EngineError(message, hint)
-    text = "\n".join(last)
-    if "No space left on device" in text:
-        return no_space(text)
-    return EngineError(text or "the job ended without a word")
-
-
-def no_space(detail: str) -> EngineError:
-    """Return the error of a full disk."""
-    return EngineError(f"no space left on device: {detail}", "free some space, or set CM_CACHE to a larger disk")
+    for line in last:
+        if "No space left on device" in line:
+            return no_space(line.strip())
+    return EngineError("\n".join(last) or "the job ended without a word")
 
 
 _ERROR = "engine-error: "
@@ -120,6 +115,7 @@ _ERROR = "engine-error: "
 def main(arguments: list[str]) -> int:
     """Be the process in which a job runs."""
     syscalls.die_with_parent(signal.SIGKILL)
+    os.umask(0o022)
     request = json.loads(arguments[0])
     module, name = request["job"].split(":")
     job = getattr(importlib.import_module(module), name)

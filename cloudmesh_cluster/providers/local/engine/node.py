@@ -111,9 +111,7 @@ def run_ip(*commands: str) -> None:
         EngineError: one of them failed.
 
     """
-    done = subprocess.run(
-        ["ip", "-batch", "-"], input="\n".join(commands), capture_output=True, text=True, check=False
-    )
+    done = subprocess.run(["ip", "-batch", "-"], input="\n".join(commands), capture_output=True, text=True, check=False)
     if done.returncode:
         raise EngineError(f"ip: {done.stderr.strip()}")
 

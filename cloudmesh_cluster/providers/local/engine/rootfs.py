@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
+import shutil
 from collections.abc import Sequence
 
 from cloudmesh_cluster.providers.local.engine import syscalls
@@ -63,14 +63,11 @@ def change_root(root: str) -> None:
     os.chdir("/")
 
 
-def remove_inside(*, paths: list[str]) -> None:
-    """Remove the contents of folders that users of the nodes own (a job for `run_inside`)."""
-    import shutil
-
+def remove_contents(*, paths: list[str]) -> None:
+    """Remove all that is in folders which users of the nodes own (a job for `run_inside`)."""
     for path in paths:
-        with contextlib.suppress(FileNotFoundError):
-            for entry in os.scandir(path):
-                if entry.is_dir(follow_symlinks=False):
-                    shutil.rmtree(entry.path)
-                else:
-                    os.unlink(entry.path)
+        for entry in os.scandir(path):
+            if entry.is_dir(follow_symlinks=False):
+                shutil.rmtree(entry.path)
+            else:
+                os.unlink(entry.path)

@@ -46,7 +46,7 @@ def setns(descriptor: int, flag: int) -> None:
 
 
 def mount(source: str, target: str, kind: str = "", flags: int = 0, options: str = "") -> None:
-    """Mount, as mount(2)."""
+    """Mount something; flags are MS_*."""
     arguments = (source.encode(), target.encode(), kind.encode(), ctypes.c_ulong(flags), options.encode())
     _check(_libc.mount(*arguments), f"mount {kind or source} on {target}")
 

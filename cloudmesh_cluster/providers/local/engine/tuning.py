@@ -9,6 +9,8 @@ from pathlib import Path
 INIT = "/usr/lib/node/init"
 """The first program of a node."""
 
+Files = dict[str, tuple[int, str]]
+
 HOST_CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 
 _INIT = """\
@@ -130,7 +132,7 @@ _HOSTS = """\
 """
 
 
-def files() -> dict[str, tuple[int, str]]:
+def files() -> Files:
     """Return mode and content of every file of the layer, by path."""
     return {
         INIT: (0o755, _INIT),
@@ -148,7 +150,7 @@ def files() -> dict[str, tuple[int, str]]:
     }
 
 
-def _certificates() -> dict[str, tuple[int, str]]:
+def _certificates() -> Files:
     # The bundle serves at once; the single files make it survive the next update-ca-certificates in the node.
     try:
         bundle = HOST_CERTIFICATES.read_text(encoding="utf-8", errors="replace")

@@ -1,0 +1,91 @@
+"""The jobs that fill a layer, as root of a user namespace in which ANCHOR/images is the folder of the layers."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from cloudmesh_cluster.providers.local.engine import rootfs, syscalls
+from cloudmesh_cluster.providers.local.engine.errors import EngineError
+from cloudmesh_cluster.providers.local.engine.userns import ANCHOR, MOUNT_POINT
+
+SUITE = "bookworm"
+PACKAGES = (
+    "ca-certificates",
+    "cloud-init",
+    "curl",
+    "iproute2",
+    "iputils-ping",
+    "less",
+    "netcat-openbsd",
+    "openssh-server",
+    "procps",
+    "python3",
+    "sudo",
+)
+_LEFT_OUT = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/info/*", "/usr/share/locale/*")
+_NEEDED = ("usr/sbin/sshd", "usr/bin/cloud-init", "usr/bin/python3", "usr/bin/env")
+_COMPRESSIONS = ((b"\x1f\x8b", "--gzip"), (b"\xfd7zXZ", "--xz"), (b"\x28\xb5\x2f\xfd", "--zstd"), (b"BZh", "--bzip2"))
+
+
+def bootstrap(*, name: str, mirror: str | None) -> None:
+    """Build a Debian root file system with mmdebstrap."""
+    target = f"{ANCHOR}/images/{name}/rootfs"
+    words = ["mmdebstrap", "--mode=root", "--variant=minbase", f"--include={','.join(PACKAGES)}"]
+    words += ["--skip=chroot/mount/sys", "--dpkgopt=force-unsafe-io", '--aptopt=APT::Install-Recommends "false"']
+    words += [f"--dpkgopt=path-exclude={pattern}" for pattern in _LEFT_OUT]
+    subprocess.run([*words, SUITE, target, *([mirror] if mirror else [])], check=True)
+    _forget_identity(target)
+
+
+def unpack(*, name: str) -> None:
+    """Unpack the tarball on standard input."""
+    target = f"{ANCHOR}/images/{name}/rootfs"
+    words = ["tar", "--extract", "--numeric-owner", "--preserve-permissions", "--exclude=./dev/*", "--exclude=dev/*"]
+    # tar can't look ahead in standard input to find the compression out by itself.
+    magic = os.pread(0, 6, 0)
+    words += [option for start, option in _COMPRESSIONS if magic.startswith(start)]
+    subprocess.run([*words, "--file=-", f"--directory={target}"], check=True)
+    for program in _NEEDED:
+        if not os.path.lexists(f"{target}/{program}"):
+            raise EngineError(f"it has no {program}")
+    _forget_identity(target)
+
+
+def _forget_identity(target: str) -> None:
+    for key in Path(target, "etc/ssh").glob("ssh_host_*"):
+        key.unlink()
+    Path(target, "etc/machine-id").write_text("", encoding="utf-8")
+
+
+def write_files(*, name: str) -> None:
+    """Write the files on standard input: a JSON object of mode and content by path."""
+    root = Path(ANCHOR, "images", name, "rootfs")
+    for path, (mode, content) in json.load(os.fdopen(0, "rb")).items():
+        file = root / path.lstrip("/")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(content, encoding="utf-8")
+        file.chmod(mode)
+
+
+def install_packages(*, name: str, lower: list[str], packages: list[str], proxies: list[str]) -> None:
+    """Install Debian packages above other layers, over the network of this machine."""
+    layer = f"{ANCHOR}/images/{name}"
+    below = [f"{ANCHOR}/images/{path}" for path in lower]
+    rootfs.mount_layers(MOUNT_POINT, lower=below, upper=f"{layer}/rootfs", work=f"{layer}/work")
+    rootfs.mount_kernel_views(MOUNT_POINT)
+    resolver = os.path.realpath("/etc/resolv.conf")
+    syscalls.mount(resolver, f"{MOUNT_POINT}/etc/resolv.conf", flags=syscalls.MS_BIND)
+    os.chroot(MOUNT_POINT)
+    os.chdir("/")
+    os.environ |= {"DEBIAN_FRONTEND": "noninteractive", "HOME": "/root"}
+    apt = ["apt-get", "--quiet", "--yes", *(word for option in proxies for word in ("-o", option))]
+    subprocess.run(["update-ca-certificates"], check=True)
+    subprocess.run([*apt, "-o", "APT::Update::Error-Mode=any", "update"], check=True)
+    subprocess.run([*apt, "install", "--no-install-recommends", *packages], check=True)
+    subprocess.run(["apt-get", "clean"], check=True)
+    for entry in Path("/var/lib/apt/lists").iterdir():
+        shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
