@@ -98,9 +98,7 @@ def wire(
 
 def propagation_result(operation: str, timeout: int) -> RemoteStep:
     """Return the step, for the last node, that waits at most `timeout` seconds for the propagation's result."""
-    return RemoteStep(
-        shlex.join(["bash", "-s", "--", operation, str(timeout)]), _script("propagation-result")
-    )
+    return RemoteStep(shlex.join(["bash", "-s", "--", operation, str(timeout)]), _script("propagation-result"))
 
 
 def find_keys(keys: Sequence[str]) -> RemoteStep:

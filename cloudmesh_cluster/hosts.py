@@ -11,9 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from cloudmesh_cluster.model import Mesh, Node
 
-_CONSOLE_KEYS = re.compile(
-    r"-----BEGIN SSH HOST KEY KEYS-----(?P<keys>.*?)-----END SSH HOST KEY KEYS-----", re.DOTALL
-)
+_CONSOLE_KEYS = re.compile(r"-----BEGIN SSH HOST KEY KEYS-----(?P<keys>.*?)-----END SSH HOST KEY KEYS-----", re.DOTALL)
 _PUBLIC_KEY = re.compile(r"(?P<kind>ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp\d+) (?P<blob>AAAA[A-Za-z0-9+/]+={0,3})")
 _NODE_KEY_OPTIONS = "no-agent-forwarding,no-port-forwarding,no-X11-forwarding"
 
@@ -47,9 +45,7 @@ def known_hosts_block(cluster: str, nodes: Iterable[Node], host_keys: Mapping[st
     )
 
 
-def authorized_keys_block(
-    cluster: str, nodes: Iterable[Node], public_keys: Mapping[str, str], mesh: Mesh
-) -> str:
+def authorized_keys_block(cluster: str, nodes: Iterable[Node], public_keys: Mapping[str, str], mesh: Mesh) -> str:
     """Return the block of `authorized_keys` by which nodes let each other in; it is the same on every node.
 
     Args:
@@ -85,9 +81,7 @@ def replace_block(text: str, cluster: str, block: str) -> str:
 
 def client_known_hosts(nodes: Iterable[Node], host_keys: Mapping[str, Sequence[str]]) -> str:
     """Return the client's own known hosts file of a cluster, keyed by `host_key_alias`."""
-    return "".join(
-        f"{host_key_alias(node)} {_bare(key)}\n" for node in nodes for key in host_keys.get(node.name, ())
-    )
+    return "".join(f"{host_key_alias(node)} {_bare(key)}\n" for node in nodes for key in host_keys.get(node.name, ()))
 
 
 def parse_console_host_keys(console: str) -> list[str]:

@@ -44,9 +44,11 @@ def public_of(private: bytes, comment: str = "") -> str:
         key = serialization.load_ssh_private_key(private, password=None)
     except (ValueError, TypeError) as error:
         raise UsageError(f"not an unencrypted OpenSSH private key: {error}") from error
-    line = key.public_key().public_bytes(
-        serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
-    ).decode("ascii")
+    line = (
+        key.public_key()
+        .public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
+        .decode("ascii")
+    )
     return f"{line} {comment}".rstrip()
 
 

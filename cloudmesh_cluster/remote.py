@@ -200,9 +200,7 @@ class Connections:
         timeout: float | None = None,
     ) -> list[CommandResult]:
         """Push one file to many nodes; return their answers in the order of `nodes`."""
-        return await _all(
-            self.push(node, source, remote, mode=mode, sudo=sudo, timeout=timeout) for node in nodes
-        )
+        return await _all(self.push(node, source, remote, mode=mode, sudo=sudo, timeout=timeout) for node in nodes)
 
     async def unpack(
         self,

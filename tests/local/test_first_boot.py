@@ -40,9 +40,7 @@ class Booted:
 
     def connections(self) -> Connections:
         """Return connections to the nodes."""
-        return Connections(
-            self.provider.dial, user="cm", login_key=self.login.private, host_keys=self.host_keys
-        )
+        return Connections(self.provider.dial, user="cm", login_key=self.login.private, host_keys=self.host_keys)
 
     async def boot(self, listed: list[Node], *, deadline: int) -> None:
         """Boot `NODES`, the last of which is told that there are `listed`, then greet them."""
