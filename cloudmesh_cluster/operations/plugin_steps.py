@@ -39,7 +39,7 @@ async def fetch_payloads(session: Session) -> Payloads:
             session.journal.emit(Event("output", f"fetch {name}", message=line))
 
         with session.journal.progress(f"fetch {name}"):
-            path = await asyncio.to_thread(fetch, chosen.plugin, chosen.settings, session.home, progress)
+            path = await asyncio.to_thread(fetch, chosen, session.home, progress)
         if path is not None:
             payloads[name] = path
     return payloads
@@ -52,7 +52,7 @@ async def prepare_node(
     name = chosen.plugin.name
     profile = session.record.profile
     settings = settings_sh(
-        chosen.plugin, chosen.settings, master=profile.master, worker=profile.worker, role=node.role
+        chosen, master=profile.master, worker=profile.worker, role=node.role
     )
     files = {
         str(path.relative_to(chosen.plugin.folder)): (path.read_bytes(), path.stat().st_mode & 0o777)

@@ -1,0 +1,240 @@
+"""Plugins: folders of role scripts with a `plugin.yaml` that says what they need, serve and check."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, cast
+
+from cloudmesh_cluster.errors import InvalidInput, NotFound
+from cloudmesh_cluster.home import Home
+from cloudmesh_cluster.model import Check, PluginUse, Problem, RoleName, RoleSpec
+from cloudmesh_cluster.profile_schema import read_check
+from cloudmesh_cluster.resources import resource
+from cloudmesh_cluster.yaml_source import Source, Value
+
+SettingType = Literal["text", "integer", "number", "boolean", "size", "duration"]
+SETTING_TYPES: tuple[SettingType, ...] = ("text", "integer", "number", "boolean", "size", "duration")
+DEFAULT_MEMORY = 2048
+DEFAULT_CPUS = 1.0
+_NAME = r"[a-z][a-z0-9-]{0,29}"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a profile may set of a plugin; `default` has the setting's type."""
+
+    name: str
+    type: SettingType
+    default: object
+    description: str
+
+
+@dataclass(frozen=True)
+class Port:
+    """A port that a plugin serves on nodes of a role; `ui` says that a browser can look at it."""
+
+    name: str
+    number: int
+    role: RoleName
+    ui: bool
+
+
+@dataclass(frozen=True)
+class Payload:
+    """What a plugin installs that Debian has not: jars from Maven, by `pom` and `lock` in the plugin's folder.
+
+    Args:
+        kind: "maven".
+        pom: the file that names the artifacts.
+        lock: the file with the SHA-256 of each artifact.
+        source: the setting that names another source: a path or an address.
+
+    """
+
+    kind: Literal["maven"]
+    pom: str
+    lock: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """What `plugin.yaml` says; `folder` holds the role scripts."""
+
+    name: str
+    description: str
+    version: str
+    folder: Path
+    settings: tuple[Setting, ...] = ()
+    requires: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ()
+    payload: Payload | None = None
+    ports: tuple[Port, ...] = ()
+    order: tuple[RoleName, ...] = ("master", "worker")
+    needs_internet: bool = False
+    checks: tuple[Check, ...] = ()
+
+
+@dataclass(frozen=True)
+class ChosenPlugin:
+    """A plugin with all its settings, defaults filled in."""
+
+    plugin: Plugin
+    settings: Mapping[str, object]
+
+
+def find_plugins(home: Home) -> dict[str, Path]:
+    """Return the folders of all plugins by name: the built-in ones, and the user's, which come first."""
+    folders = [resource("scripts"), home.plugins]
+    return {
+        file.parent.name: file.parent for folder in folders for file in sorted(folder.glob("*/plugin.yaml"))
+    }
+
+
+def load_plugin(folder: Path) -> Plugin:
+    """Read a plugin.
+
+    Raises:
+        InvalidInput: names all problems of its `plugin.yaml`.
+
+    """
+    source = Source.read(folder / "plugin.yaml", name=str(folder / "plugin.yaml"))
+    plugin = Plugin(
+        name=folder.name,
+        description=source["description"].required().text(""),
+        version=source["version"].text(""),
+        folder=folder,
+        settings=tuple(_read_setting(name, value) for name, value in source["settings"].entries()),
+        requires=source["requires"].texts(),
+        packages=source["packages"].texts(),
+        payload=_read_payload(source["payload"]),
+        ports=tuple(_read_port(name, value) for name, value in source["ports"].entries()),
+        order=cast(
+            "tuple[RoleName, ...]",
+            tuple(item.text("master", choices=("master", "worker")) for item in source["order"].items())
+            or ("master", "worker"),
+        ),
+        needs_internet=source["needs_internet"].boolean(False),
+        checks=tuple(read_check(item) for item in source["checks"].items()),
+    )
+    source.finish()
+    return plugin
+
+
+def _read_setting(name: str, value: Value) -> Setting:
+    kind = cast("SettingType", value["type"].text("text", choices=SETTING_TYPES))
+    return Setting(name, kind, _typed(value["default"], kind, None), value["description"].required().text(""))
+
+
+def _read_payload(value: Value) -> Payload | None:
+    if value.missing:
+        return None
+    value["kind"].required().text("maven", choices=("maven",))
+    return Payload(
+        kind="maven",
+        pom=value["pom"].required().text(""),
+        lock=value["lock"].required().text(""),
+        source=value["source"].text("source"),
+    )
+
+
+def _read_port(name: str, value: Value) -> Port:
+    return Port(
+        name,
+        value["number"].required().integer(1, least=1, most=65535),
+        cast("RoleName", value["role"].text("master", choices=("master", "worker"))),
+        value["ui"].boolean(False),
+    )
+
+
+def _typed(value: Value, kind: SettingType, default: object) -> object:
+    if value.missing or value.is_null:
+        return default
+    if kind == "text":
+        return value.text("")
+    if kind == "integer":
+        return value.integer(0)
+    if kind == "number":
+        return value.number(0.0)
+    if kind == "boolean":
+        return value.boolean(False)
+    return value.size(0) if kind == "size" else value.duration(0.0)
+
+
+def resolve(uses: Sequence[PluginUse], home: Home) -> tuple[ChosenPlugin, ...]:
+    """Return plugins with their settings, those that others require first.
+
+    Raises:
+        NotFound: there is no such plugin.
+        InvalidInput: names all settings that are wrong.
+
+    """
+    known = find_plugins(home)
+    given = {use.name: use for use in uses}
+    chosen: dict[str, ChosenPlugin] = {}
+    problems: list[Problem] = []
+
+    def add(name: str, path: tuple[str, ...]) -> None:
+        if name in chosen:
+            return
+        if name not in known:
+            raise NotFound("plugin", name, sorted(known))
+        if name in path:
+            raise InvalidInput([Problem(f"plugin {name}", f"requires itself: {' -> '.join((*path, name))}")])
+        plugin = load_plugin(known[name])
+        for required in plugin.requires:
+            add(required, (*path, name))
+        chosen[name] = ChosenPlugin(plugin, _settings(plugin, given.get(name), problems))
+
+    for use in uses:
+        add(use.name, ())
+    if problems:
+        raise InvalidInput(problems)
+    return tuple(chosen.values())
+
+
+def _settings(plugin: Plugin, use: PluginUse | None, problems: list[Problem]) -> dict[str, object]:
+    if use is None:
+        return {setting.name: setting.default for setting in plugin.settings}
+    source = Source.of_plain(dict(use.settings), name=plugin.name, path=f"plugins.{plugin.name}")
+    settings = {
+        setting.name: _typed(source[setting.name], setting.type, setting.default) for setting in plugin.settings
+    }
+    problems += source.problems
+    return settings
+
+
+def settings_sh(chosen: ChosenPlugin, *, master: RoleSpec, worker: RoleSpec, role: RoleName) -> bytes:
+    """Return the settings and the sizes of nodes as shell assignments, for the role scripts to source.
+
+    Args:
+        chosen: the plugin.
+        master: the size of the master.
+        worker: the size of each worker.
+        role: of the node that gets them.
+
+    """
+    own = master if role == "master" else worker
+    values: dict[str, object] = {
+        f"CM_SETTING_{name.upper().replace('-', '_')}": value for name, value in chosen.settings.items()
+    }
+    values |= {
+        "CM_MEMORY_MB": own.memory or DEFAULT_MEMORY,
+        "CM_CPUS": _whole(own.cpus),
+        "CM_WORKER_MEMORY_MB": worker.memory or DEFAULT_MEMORY,
+        "CM_WORKER_CPUS": _whole(worker.cpus),
+    }
+    return "".join(f"{name}={shlex.quote(_shell(value))}\n" for name, value in values.items()).encode()
+
+
+def _whole(cpus: float | None) -> int:
+    return max(1, int(cpus or DEFAULT_CPUS))
+
+
+def _shell(value: object) -> str:
+    if value is None:
+        return ""
+    return str(value).lower() if isinstance(value, bool) else str(value)
