@@ -49,7 +49,8 @@ def scale(args: Namespace, session: Session) -> int:
     """Add or remove workers."""
     from cloudmesh_cluster.operations.scale import scale as change
 
-    return show_summary(session.run([args.name], lambda emit: change(session.home, args.name, args.count, emit)), session)
+    summary = session.run([args.name], lambda emit: change(session.home, args.name, args.count, emit))
+    return show_summary(summary, session)
 
 
 def replace(args: Namespace, session: Session) -> int:
@@ -68,13 +69,14 @@ def resume(args: Namespace, session: Session) -> int:
 
 def delete(args: Namespace, session: Session) -> int:
     """Remove clusters; what is gone already is no error."""
-    from cloudmesh_cluster.operations.delete import delete as remove
     from cloudmesh_cluster.state import State
 
     with State(session.home) as state:
         there = [name for name in state.cluster_names() if name in args.names]
     if there:
         session.confirm(f"Delete {', '.join(there)} with everything on the nodes?", yes=args.yes)
+    from cloudmesh_cluster.operations.delete import delete as remove
+
     session.run(args.names, lambda emit: remove(session.home, args.names, emit, force=args.force))
     return 0
 

@@ -26,10 +26,11 @@ from cloudmesh_cluster.model import CommandResult
 
 def write(args: Namespace, session: Session) -> int:
     """Store a script with the cluster and run it on all nodes of a role."""
+    content, script_name = _script(args, session)
+    undo = None if args.undo is None else read_bytes(args.undo)
     from cloudmesh_cluster.operations.write import WriteRequest
     from cloudmesh_cluster.operations.write import write as store
 
-    content, script_name = _script(args, session)
     request = WriteRequest(
         name=args.name,
         role=args.role,
@@ -38,7 +39,7 @@ def write(args: Namespace, session: Session) -> int:
         expect=args.expect,
         expect_exit=args.expect_exit,
         test=args.test,
-        undo=None if args.undo is None else read_bytes(args.undo),
+        undo=undo,
         on_failure=args.on_failure,
         run=not args.no_run,
         timeout=args.timeout,
@@ -88,9 +89,9 @@ def shell_line(words: Sequence[str]) -> str:
 
 def cmd(args: Namespace, session: Session) -> int:
     """Run a command on nodes at once; equal answers are folded."""
+    words = _words(args)
     from cloudmesh_cluster.operations.command import command
 
-    words = _words(args)
     results = session.run(
         [args.name],
         lambda _: command(session.home, args.name, words, target=args.target, timeout=args.timeout),

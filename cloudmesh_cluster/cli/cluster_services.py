@@ -15,7 +15,8 @@ Work = Callable[[Home, str, Sequence[str], Emit], Awaitable[object]]
 
 
 def _run(args: Namespace, session: Session, work: Work) -> int:
-    return show_summary(session.run([args.name], lambda emit: work(session.home, args.name, args.plugins, emit)), session)
+    summary = session.run([args.name], lambda emit: work(session.home, args.name, args.plugins, emit))
+    return show_summary(summary, session)
 
 
 def install(args: Namespace, session: Session) -> int:

@@ -9,9 +9,9 @@ from cloudmesh_cluster.cli import failures
 from cloudmesh_cluster.cli.commands import TREE
 from cloudmesh_cluster.cli.output import chosen_columns
 from cloudmesh_cluster.cli.session import Session
-from cloudmesh_cluster.cli.tree import Parser, build
+from cloudmesh_cluster.cli.tree import Command, Parser, build
 from cloudmesh_cluster.cli.words import split_words
-from cloudmesh_cluster.errors import UsageError
+from cloudmesh_cluster.errors import UsageError, did_you_mean
 
 TAKES_INPUT = ("cluster write",)
 
@@ -40,11 +40,13 @@ def _run(words: list[str], session: Session) -> int:
     if words[:1] == ["help"]:
         words = [*words[1:], "--help"]
     split = split_words(words, TREE)
-    parser = build(TREE, Parser)
-    args = parser.parse_args(split.own)
+    parser = build(TREE, Parser, only=split.command)
+    args, unknown = parser.parse_known_args(split.own)
     if split.command is None:
         getattr(args, "group", parser).print_help(sys.stderr)
         return UsageError.exit_code
+    if unknown:
+        raise UsageError(f"unknown arguments: {' '.join(unknown)}", hint=_hint(unknown[0], split.command))
     if split.command.takes_words:
         args.words = split.words
     if split.command.columns:
@@ -52,3 +54,9 @@ def _run(words: list[str], session: Session) -> int:
     if session.document is not None and split.command.name not in TAKES_INPUT:
         raise UsageError(f"'{split.command.name}' reads no input", hint="quote the < if it is for the nodes")
     return split.command.run(args, session)
+
+
+def _hint(word: str, command: Command) -> str:
+    options = [flag for each in command.all_arguments if each.is_option for flag in each.flags]
+    close = did_you_mean(word.partition("=")[0], options) if word.startswith("--") else ""
+    return close if close.startswith("did you mean") else f"see: cm {command.name} --help"

@@ -70,8 +70,8 @@ class _Reader:
         return Line(tuple(self.words), document, self.input_file, self.redirector, self.redirect_to)
 
     def _skip_blanks(self) -> bool:
-        while self.at < len(self.text) and self.text[self.at] in " \t\r":
-            self.at += 1
+        while self.text.startswith((" ", "\t", "\r", "\\\n"), self.at):
+            self.at += 2 if self.text[self.at] == "\\" else 1
         return self.at < len(self.text) and self.text[self.at] != "\n"
 
     def _next(self) -> None:

@@ -131,6 +131,7 @@ def build(
     parser_class: type[ParserT],
     *,
     completion: Callable[[Argument], Mapping[str, Any]] = lambda _: {},
+    only: Command | None = None,
 ) -> ParserT:
     """Make the parsers of all commands.
 
@@ -138,6 +139,7 @@ def build(
         tree: the commands.
         parser_class: argparse's class, or cmd2's for the interactive shell.
         completion: further arguments for `add_argument` that complete an argument's values.
+        only: leave out all other commands; making thirty parsers takes longer than everything else `cm` does first.
 
     """
     root = parser_class(prog="cm", description=DESCRIPTION, epilog=EPILOG, **_settings())
@@ -145,7 +147,9 @@ def build(
     root.add_argument("--debug", action="store_true", default=False, help="show tracebacks")
     objects = root.add_subparsers(dest="object", metavar="COMMAND", title="commands", parser_class=parser_class)
     for name, summary in tree.objects.items():
-        actions = tree.actions(name)
+        actions = {action: each for action, each in tree.actions(name).items() if only in (None, each)}
+        if not actions:
+            continue
         if "" in actions:
             _fill(objects.add_parser(name, help=summary, **_texts(actions[""])), actions[""], completion)
             continue
