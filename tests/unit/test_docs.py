@@ -11,11 +11,12 @@ import pytest
 from cloudmesh_cluster.cli.commands import TREE
 from cloudmesh_cluster.cli.tree import Command, Parser, build
 from cloudmesh_cluster.cli.words import split_words
+from cloudmesh_cluster.plugins import load_plugin
 from cloudmesh_cluster.profile import validate
+from tests.pages import shown_files, typed_lines
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("scripts/*/README.md")])
-CONSOLE = re.compile(r"^```console\n(.*?)^```", re.MULTILINE | re.DOTALL)
 SHELL_OPERATORS = ("<", ">", ">>", "|")
 
 
@@ -25,14 +26,8 @@ def read(page: Path) -> str:
 
 
 def shown_lines() -> list[tuple[str, str]]:
-    """Return every line that starts with `$ cm` in a console block, with the page it stands on."""
-    return [
-        (page.name, line.removeprefix("$ ").strip())
-        for page in PAGES
-        for block in CONSOLE.findall(read(page))
-        for line in block.splitlines()
-        if line.startswith("$ cm ")
-    ]
+    """Return every line that calls `cm` in a console block, with the page it stands on."""
+    return [(page.name, line) for page in PAGES for line in typed_lines(read(page)) if line.startswith("cm ")]
 
 
 def words_of(line: str) -> list[str]:
@@ -111,3 +106,17 @@ def test_the_profile_with_everything_is_valid(tmp_path: Path) -> None:
     assert re.findall(r"^(\w+):", example, re.MULTILINE) == [
         *("name", "provider", "user", "mesh", "roles", "plugins", "scripts", "checks"),
     ]
+
+
+def test_the_plugin_of_the_walk_through_is_valid(home: Path) -> None:
+    """The plugin that docs/plugins.md builds loads without a problem."""
+    folder = home / "plugins" / "redis"
+    folder.mkdir(parents=True)
+    for name, content in shown_files(ROOT / "docs" / "plugins.md").items():
+        (folder / name).write_text(content)
+
+    plugin = load_plugin(folder)
+
+    assert plugin.packages == ("redis-server", "redis-tools")
+    assert [check.name for check in plugin.checks] == ["every node reaches redis", "redis keeps what it is given"]
+    assert (folder / "master.sh").read_text().startswith("#!/bin/bash\n")
