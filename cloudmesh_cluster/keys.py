@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cloudmesh_cluster.errors import UsageError
+from cloudmesh_cluster.files import write_atomically
 
 
 @dataclass(frozen=True)
@@ -78,15 +79,14 @@ def write_private(path: Path, private: bytes) -> None:
         UsageError: the file exists already; a key is never overwritten.
 
     """
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    write_atomically(temporary, private)
     try:
-        descriptor = os.open(path, flags, 0o600)
+        os.link(temporary, path)  # fails where a rename would overwrite
     except FileExistsError as error:
         raise UsageError(f"{path} exists already: a key is never overwritten") from error
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(private)
-        file.flush()
-        os.fsync(file.fileno())
+    finally:
+        temporary.unlink()
     _sync_folder(path.parent)
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from cloudmesh_cluster.errors import ClusterBusy, LockHolder
 from cloudmesh_cluster.events import now
 from cloudmesh_cluster.home import Home
+
+LOOKS, A_LOOK = 10, 0.01  # how often the lock is tried, and seconds between
 
 
 @contextmanager
@@ -29,10 +32,8 @@ def cluster_lock(home: Home, cluster: str, *, operation: str) -> Iterator[None]:
     home.make()
     descriptor = os.open(home.lock_file(cluster), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ClusterBusy(cluster, _read_holder(descriptor)) from None
+        if not _taken(descriptor):
+            raise ClusterBusy(cluster, _read_holder(descriptor))
         holder = json.dumps({"pid": os.getpid(), "operation": operation, "since": now()})
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, holder.encode(), 0)
@@ -42,6 +43,18 @@ def cluster_lock(home: Home, cluster: str, *, operation: str) -> Iterator[None]:
         os.close(descriptor)
 
 
+def _taken(descriptor: int) -> bool:
+    for _ in range(LOOKS):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            # Whoever only looks at the lock (`lock_holder`) has it for a moment, too.
+            time.sleep(A_LOOK)
+        else:
+            return True
+    return False
+
+
 def lock_holder(home: Home, cluster: str) -> LockHolder | None:
     """Return who holds the lock of a cluster now, None when nobody does."""
     try:
@@ -49,7 +62,8 @@ def lock_holder(home: Home, cluster: str) -> LockHolder | None:
     except FileNotFoundError:
         return None
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Shared, so that two who look do not take each other for a holder.
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return _read_holder(descriptor)
     finally:

@@ -22,6 +22,8 @@ from cloudmesh_cluster.model import CheckResult, Cluster, CommandResult, Node, P
 SCHEMA_VERSION = 1
 LOOKING = ("verify", "status")
 """Operations that change nothing, so that one which was killed leaves nothing to finish."""
+RESUMABLE = ("running", "failed", "interrupted")
+"""States of an operation that can be gone on with; one that says it runs while nobody holds the lock was killed."""
 
 SCHEMA = """
 CREATE TABLE clusters (
@@ -77,7 +79,7 @@ class ClusterRecord:
 
 @dataclass(frozen=True)
 class Operation:
-    """A row of the history; `state` is running, done, failed, rolled back, kept or interrupted."""
+    """A row of the history; `state` is one of RESUMABLE, done, deleted, or what an undo came to ("rolled back"...)."""
 
     id: str
     cluster: str
@@ -287,14 +289,19 @@ class State:
     def operations(self, cluster: str | None = None) -> list[Operation]:
         """Return the history of a cluster, or of all, oldest first."""
         rows = self._db.execute(
-            "SELECT * FROM operations WHERE cluster=? OR ? IS NULL ORDER BY began_at", (cluster, cluster)
+            "SELECT * FROM operations WHERE cluster=? OR ? IS NULL ORDER BY began_at, rowid", (cluster, cluster)
         )
         return [Operation(**{**dict(row), "request": json.loads(row["request"])}) for row in rows]
 
     def unfinished(self, cluster: str) -> Operation | None:
-        """Return the newest operation that says it runs and changes things; whoever holds the lock knows it does not."""
-        running = [each for each in self.operations(cluster) if each.state == "running" and each.kind not in LOOKING]
-        return running[-1] if running else None
+        """Return the newest change of a cluster if it says that it runs; whoever holds the lock knows it does not."""
+        newest = self.newest_change(cluster)
+        return newest if newest is not None and newest.state == "running" else None
+
+    def newest_change(self, cluster: str) -> Operation | None:
+        """Return the newest operation on a cluster that changes things."""
+        changes = [each for each in self.operations(cluster) if each.kind not in LOOKING]
+        return changes[-1] if changes else None
 
     def begin_step(self, operation: str, name: str, undo: dict[str, Any] | None) -> int:
         """Write down a step and how to undo it, before it is done; return its id."""

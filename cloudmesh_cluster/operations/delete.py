@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cloudmesh_cluster.errors import CmError, LeftBehind, NotFound
+from cloudmesh_cluster.errors import LeftBehind, NotFound
 from cloudmesh_cluster.events import Emit
 from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.operations.session import Session, session
-from cloudmesh_cluster.operations.undo import forget_cluster
-from cloudmesh_cluster.state import State
+from cloudmesh_cluster.operations.undo import destroy_all, forget_cluster
+from cloudmesh_cluster.state import RESUMABLE, State
 
 
 @dataclass(frozen=True)
@@ -45,16 +44,8 @@ def _exists(state: State, name: str) -> bool:
 
 
 async def _delete_one(home: Home, name: str, emit: Emit, *, force: bool) -> None:
-    try:
-        async with session(home, name, "delete", DeleteRequest(force), emit=emit) as current:
-            await carry_out(current, force=force)
-    except asyncio.CancelledError:
-        raise
-    except CmError as error:
-        cause = getattr(error, "cause", error)
-        if isinstance(cause, LeftBehind):
-            raise cause from error
-        raise
+    async with session(home, name, "delete", DeleteRequest(force), emit=emit) as current:
+        await carry_out(current, force=force)
 
 
 async def carry_out(current: Session, *, force: bool = False) -> None:
@@ -65,21 +56,27 @@ async def carry_out(current: Session, *, force: bool = False) -> None:
 
     """
     state = current.state
-    if current.name not in state.cluster_names():
-        return forget_cluster(current)
-    state.set_cluster_state(current.name, "deleting")
-    with current.journal.step("destroy"):
-        await current.provider.destroy_all(current.name)
-        leftovers = current.provider.leftovers(current.name)
-    if leftovers and not force:
-        raise LeftBehind(leftovers, hint=f"cm cluster delete {current.name}")
-    # What the deleted operations left unfinished needs no resume any more.
-    for operation in state.operations(current.name):
-        if operation.state == "running" and operation.id != current.journal.operation.id:
-            state.end_operation(operation.id, state="deleted")
-    with current.journal.step("forget"):
-        forget_cluster(current)
-    if leftovers:
-        raise LeftBehind(leftovers, message="forgotten by force")
+    if current.name in state.cluster_names():
+        state.set_cluster_state(current.name, "deleting")
+        with current.journal.step("destroy"):
+            left = await _destroy(current, force=force)
+        # What the deleted operations left unfinished needs no resume any more.
+        for operation in state.operations(current.name):
+            if operation.state in RESUMABLE and operation.id != current.journal.operation.id:
+                state.end_operation(operation.id, state="deleted", error=operation.error)
+        with current.journal.step("forget"):
+            forget_cluster(current)
+        if left is not None:
+            raise LeftBehind(left.leftovers, message="forgotten by force") from left
 
 
+async def _destroy(current: Session, *, force: bool) -> LeftBehind | None:
+    """Destroy the nodes; what is left raises, or is returned with `force`."""
+    try:
+        await destroy_all(current)
+    except LeftBehind as left:
+        if force:
+            return left
+        hint = f"when the cause is gone: cm cluster delete {current.name}; --force forgets the cluster all the same"
+        raise LeftBehind(left.leftovers, message=str(left.__cause__ or left.__context__ or ""), hint=hint) from left
+    return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 
 from cloudmesh_cluster.errors import CmError
@@ -23,14 +24,21 @@ async def collect(session: Session) -> None:
     except CmError:
         # The operation failed before there was a cluster: there is nothing to collect.
         return
-    booted = [node for node in cluster.nodes if node.state != "planned"]
+    try:
+        with session.journal.progress("collect evidence"):
+            await _collect(session, cluster.nodes)
+    except (CmError, OSError) as error:
+        # Want of evidence must not keep anything from being undone.
+        session.journal.warn(f"not all evidence could be collected: {error}")
+
+
+async def _collect(session: Session, nodes: Sequence[Node]) -> None:
     folder = Path(session.logs)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with session.journal.progress("collect evidence"):
-        for node in booted:
-            _save(folder / f"{node.name}.console.log", session.provider.console(node))
+    for node in nodes:
+        _save(folder / f"{node.name}.console.log", session.provider.console(node))
+    if reached := [node for node in nodes if node.state in ("reached", "running")]:
         async with session.connections() as connections:
-            reached = [node for node in booted if node.state in ("reached", "running")]
             await asyncio.gather(*(_save_logs(connections, node, folder) for node in reached))
 
 

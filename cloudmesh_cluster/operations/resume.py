@@ -13,7 +13,7 @@ from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.operations import create, delete, scale, services, write
 from cloudmesh_cluster.operations.plan import Plan
 from cloudmesh_cluster.operations.session import OnFailure, Session, session
-from cloudmesh_cluster.state import LOOKING, Operation, State
+from cloudmesh_cluster.state import RESUMABLE, Operation, State
 
 Kind = tuple[type[Any], Callable[[Session, Any], Awaitable[Any]]]
 
@@ -52,15 +52,22 @@ async def resume(home: Home, name: str, emit: Emit, *, timeout: float | None = N
     # A script that fails is taken back as its writer asked; whatever else fails can be resumed once more.
     on_failure: OnFailure = "rollback" if operation.kind == "write" else "keep"
     async with session(
-        home, name, operation.kind, request, emit=emit, timeout=timeout, resumed=operation, on_failure=on_failure
-    ) as current:
+        home, name, operation.kind, request, emit=emit, timeout=timeout, resumed=operation, on_failure=on_failure,
+        refuse=lambda state: _require_unfinished(state, name, operation),
+    ) as current:  # fmt: skip
         return await carry_out(current, request)
 
 
 def _unfinished(state: State, name: str) -> Operation:
-    operations = [each for each in state.operations(name) if each.kind not in LOOKING]
-    if not operations:
+    operation = state.newest_change(name)
+    if operation is None:
         state.cluster(name)
-    if not operations or operations[-1].state not in ("running", "failed") or name not in state.cluster_names():
+    if operation is None or operation.state not in RESUMABLE or name not in state.cluster_names():
         raise UsageError(f"nothing to resume on cluster {name!r}", hint=f"cm cluster history {name}")
-    return operations[-1]
+    return operation
+
+
+def _require_unfinished(state: State, name: str, operation: Operation) -> None:
+    """Look again, now that the lock is held: another process may have finished it meanwhile."""
+    if _unfinished(state, name).id != operation.id:
+        raise UsageError(f"nothing to resume on cluster {name!r}", hint=f"cm cluster history {name}")

@@ -15,13 +15,16 @@ from cloudmesh_cluster.events import Emit
 from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.keys import read_private
 from cloudmesh_cluster.locks import cluster_lock
-from cloudmesh_cluster.model import Cluster, Node
+from cloudmesh_cluster.model import Cluster, Leftover, Node
 from cloudmesh_cluster.operations.journal import Journal, new_operation
 from cloudmesh_cluster.plugins import ChosenPlugin, resolve
 from cloudmesh_cluster.providers import provider_of
 from cloudmesh_cluster.providers.base import Provider
 from cloudmesh_cluster.remote import Connections
-from cloudmesh_cluster.state import ClusterRecord, Operation, State
+from cloudmesh_cluster.state import LOOKING, RESUMABLE, ClusterRecord, Operation, State
+
+LEAVING_READY = (*LOOKING, "write")
+"""Operations after whose failure the cluster is as ready as before: they change no node's place in it."""
 
 OnFailure = Literal["rollback", "keep"]
 
@@ -126,66 +129,81 @@ async def session(
     with cluster_lock(home, cluster, operation=kind), State(home) as state:
         if refuse is not None:
             refuse(state)
+        operation = resumed or new_operation(cluster, kind, encode(request))
         if resumed is None:
-            operation = new_operation(cluster, kind, encode(request))
             state.begin_operation(operation)
         else:
-            operation = resumed
             state.take_over(operation.id, pid=os.getpid())
         current = Session(home, Journal(state, operation, emit))
         try:
             async with asyncio.timeout(timeout):
                 yield current
         except BaseException as error:
-            await _fail(current, _innermost(error), on_failure, outcome)
-            raise
+            raise await _give_up(current, innermost(error), on_failure, outcome) from error
         current.journal.flush()
         state.end_operation(operation.id, state="done")
 
 
-async def _fail(current: Session, error: BaseException, on_failure: OnFailure, outcome: str) -> None:
-    """Collect evidence, undo what is to be undone, and raise what became of it."""
+async def _give_up(current: Session, error: BaseException, on_failure: OnFailure, outcome: str) -> CmError:
+    """Collect evidence, undo what is to be undone, write down what became of it and return what to raise."""
     from cloudmesh_cluster.operations.evidence import collect
-    from cloudmesh_cluster.operations.undo import roll_back
 
+    interrupted = isinstance(error, asyncio.CancelledError | KeyboardInterrupt)
+    if interrupted and (task := asyncio.current_task()) is not None:
+        # What follows is not to be cancelled: task groups and timeouts in it must not take it for that.
+        task.uncancel()
     await collect(current)
     if on_failure == "keep":
+        _end(current, "interrupted" if interrupted else "failed", error)
+        return _what_became(current, error, "kept")
+    if leftovers := await _roll_back(current):
         _end(current, "failed", error)
-        raise _what_became(current, error, "kept") from error
+        hint = f"when the cause is gone: cm cluster resume {current.name}, or cm cluster delete {current.name}"
+        return LeftBehind(leftovers, message=f"{_text(error)}; the rollback failed", hint=hint)
+    _end(current, outcome, error)
+    return _what_became(current, error, outcome)
+
+
+async def _roll_back(current: Session) -> list[Leftover]:
+    from cloudmesh_cluster.operations.undo import roll_back
+
     with current.journal.progress("roll back"):
         leftovers = await roll_back(current)
-    _end(current, "failed" if leftovers else outcome, error)
-    if leftovers:
-        hint = f"cm cluster delete {current.name}"
-        raise LeftBehind(leftovers, message=f"{_text(error)}; the rollback failed", hint=hint) from error
-    raise _what_became(current, error, outcome) from error
+    current.home.bootstrap_key(current.name, current.journal.operation.id).unlink(missing_ok=True)
+    return leftovers
 
 
 def _end(current: Session, state: str, error: BaseException) -> None:
+    """Write down how the operation ended; a cluster that it left half done is not ready any more."""
+    operation = current.journal.operation
     current.journal.flush()
-    current.state.end_operation(current.journal.operation.id, state=state, error=_text(error))
+    if state in RESUMABLE and operation.kind not in LEAVING_READY:
+        current.state.set_cluster_state(current.name, state)
+    current.state.end_operation(operation.id, state=state, error=_text(error))
 
 
 def _what_became(current: Session, error: BaseException, outcome: str) -> CmError:
     operation = current.journal.operation
     if isinstance(error, asyncio.CancelledError | KeyboardInterrupt):
         return Interrupted(f"{operation.kind} interrupted, {outcome}", hint=f"evidence: {current.logs}")
-    if isinstance(error, UsageError):
+    if isinstance(error, UsageError | LeftBehind):
         return error
     return OperationFailed(operation.id, error, logs=current.logs, outcome=outcome)
 
 
-def _innermost(error: BaseException) -> BaseException:
-    """Return the one error that a task group wrapped."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
-
-
 def _text(error: BaseException) -> str:
+    if isinstance(error, asyncio.CancelledError | KeyboardInterrupt):
+        return "interrupted"
     if isinstance(error, TimeoutError):
         return str(error) or "out of time"
     return str(error) or type(error).__name__
+
+
+def innermost(error: BaseException) -> BaseException:
+    """Return the one error that task groups wrapped."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 async def together(tasks: Iterable[Coroutine[Any, Any, object]]) -> None:
@@ -199,5 +217,5 @@ async def together(tasks: Iterable[Coroutine[Any, Any, object]]) -> None:
         async with asyncio.TaskGroup() as group:
             for task in tasks:
                 group.create_task(task)
-    except* CmError as failed:
-        raise failed.exceptions[0] from None
+    except BaseExceptionGroup as failed:
+        raise innermost(failed) from None

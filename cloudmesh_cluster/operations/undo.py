@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from cloudmesh_cluster.errors import CmError, NotFound
+from cloudmesh_cluster.errors import CmError, LeftBehind, NotFound
 from cloudmesh_cluster.model import Leftover, Node
 from cloudmesh_cluster.operations import plugin_steps
 from cloudmesh_cluster.operations.session import Session
@@ -18,19 +18,23 @@ Undo = Callable[[Session, dict[str, Any]], Awaitable[None]]
 
 
 async def roll_back(session: Session) -> list[Leftover]:
-    """Undo the steps of the session's operation, newest first; return what could not be undone."""
-    leftovers: list[Leftover] = []
+    """Undo the steps of the session's operation, newest first; return what is left, each piece once.
+
+    One undo that fails does not keep the others from being tried.
+    """
+    leftovers: dict[Leftover, None] = {}
     for step in reversed(session.state.steps(session.journal.operation.id)):
         if step.undo is None or step.state == "undone":
             continue
         try:
             await UNDO[step.undo["kind"]](session, step.undo)
         except (CmError, OSError) as error:
-            # One undo that fails must not keep the others from being tried; it is reported with exit 4.
-            leftovers.append(Leftover(step.undo["kind"], step.name, str(error)))
+            session.journal.warn(f"{step.name} could not be undone: {error}")
+            found = error.leftovers if isinstance(error, LeftBehind) else [Leftover("step", step.name)]
+            leftovers |= dict.fromkeys(found)
         else:
             session.state.end_step(step.id, state="undone")
-    return leftovers
+    return list(leftovers)
 
 
 async def _remove_cluster(session: Session, undo: dict[str, Any]) -> None:
@@ -39,19 +43,37 @@ async def _remove_cluster(session: Session, undo: dict[str, Any]) -> None:
     A cluster of which something is left is not forgotten, so that it can be deleted again.
     """
     if session.name in session.state.cluster_names():
-        prove_nothing_left(session)
+        _prove_nothing_left(session)
     forget_cluster(session)
 
 
 async def _destroy_all(session: Session, undo: dict[str, Any]) -> None:
-    """Destroy all that the provider made for the cluster, and make sure that it is gone."""
-    await session.provider.destroy_all(session.name)
-    prove_nothing_left(session)
+    await destroy_all(session)
+
+
+async def destroy_all(session: Session) -> None:
+    """Destroy all that the provider made for the cluster, and prove that it is gone.
+
+    Raises:
+        LeftBehind: something is left; each piece is named by kind and id.
+
+    """
+    try:
+        await session.provider.destroy_all(session.name)
+    except (CmError, OSError) as error:
+        _prove_nothing_left(session, because=str(error))
+        raise
+    _prove_nothing_left(session)
 
 
 async def _destroy_nodes(session: Session, undo: dict[str, Any]) -> None:
     """Destroy the nodes that the operation added, and forget them."""
-    await session.provider.destroy(session.name, undo["nodes"])
+    try:
+        await session.provider.destroy(session.name, undo["nodes"])
+    except (CmError, OSError) as error:
+        there = session.provider.states(session.name)
+        left = [Leftover("node", name) for name in undo["nodes"] if name in there]
+        raise LeftBehind(left, message=str(error)) from error
     session.state.remove_nodes(session.name, undo["nodes"])
 
 
@@ -90,15 +112,9 @@ async def _run_undo(session: Session, nodes: Sequence[Node], script: WrittenScri
         raise_failed(f"script {script.name}", results)
 
 
-def prove_nothing_left(session: Session) -> None:
-    """Raise what the provider still has of the cluster.
-
-    Raises:
-        CmError: something is left; each piece is named by kind and id.
-
-    """
+def _prove_nothing_left(session: Session, *, because: str = "") -> None:
     if left := session.provider.leftovers(session.name):
-        raise CmError("still there: " + ", ".join(f"{item.kind} {item.id}" for item in left))
+        raise LeftBehind(left, message=because)
 
 
 def forget_cluster(session: Session) -> None:

@@ -120,7 +120,7 @@ async def carry_out(current: Session, request: WriteRequest) -> WriteResult:
     nodes = select(current.cluster.nodes, request.role)
     script = _stored(current, request, expectation)
     results: Sequence[CommandResult] = ()
-    if request.run:
+    if request.run and script.state != "remembered":
         with current.journal.step(f"script {script.name}", undo=_undo(request, script, nodes)):
             async with current.connections() as connections:
                 results = await run_script(current, connections, nodes, script, timeout=request.timeout)
@@ -133,9 +133,8 @@ async def carry_out(current: Session, request: WriteRequest) -> WriteResult:
 
 def _stored(current: Session, request: WriteRequest, expectation: ScriptExpectation) -> WrittenScript:
     """Return the script of this operation, stored once however often it is resumed."""
-    operation = current.journal.operation
     for script in current.state.scripts(current.name):
-        if script.state == "running" and script.written_at >= operation.began_at:
+        if script.written_at >= current.journal.operation.began_at:
             return script
     script = WrittenScript(
         0, request.role, request.script_name, digest(request.content), request.content, now(), "running", expectation
