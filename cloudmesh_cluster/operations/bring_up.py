@@ -38,19 +38,37 @@ REACH_DEADLINE = 600
 PROPAGATION_DEADLINE = 300
 
 
-async def bring_up(session: Session, new: Sequence[Node], *, undo: dict[str, Any] | None) -> None:
+async def make_ready(session: Session) -> Payloads:
+    """Have at hand what nodes are made of, before any is made or touched: the image, and what plugins install.
+
+    Raises:
+        UsageError: something of it can't be had.
+
+    """
+    with session.journal.step("image"):
+        await session.provider.make_image(session.record.profile, _packages(session), session.journal.emit)
+    return await fetch_payloads(session)
+
+
+def _packages(session: Session) -> tuple[str, ...]:
+    return tuple(sorted({package for chosen in session.plugins for package in chosen.plugin.packages}))
+
+
+async def bring_up(
+    session: Session, new: Sequence[Node], payloads: Payloads, *, undo: dict[str, Any] | None
+) -> None:
     """Boot nodes that the journal knows already, and make them full members of the cluster.
 
     Args:
         session: the running operation.
         new: the nodes to boot, in order; those that run already are taken as they are.
+        payloads: what `make_ready` has returned.
         undo: how to take the boot back; None when it is not to be taken back.
 
     Raises:
         CmError: what failed first.
 
     """
-    payloads = await fetch_payloads(session)
     boot, propagates = _make_boot(session, new)
     async with session.connections() as connections:
         async with asyncio.TaskGroup() as group:
@@ -83,7 +101,7 @@ def _make_boot(session: Session, new: Sequence[Node]) -> tuple[Boot, bool]:
         session.name,
         record.network,
         tuple(NodeBoot(node, specs[node.role], data.content) for node, data in boots),
-        tuple(sorted({package for chosen in session.plugins for package in chosen.plugin.packages})),
+        _packages(session),
     ), any(data.propagation == "included" for _, data in boots)
 
 

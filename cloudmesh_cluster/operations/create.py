@@ -11,7 +11,7 @@ from cloudmesh_cluster.events import Emit, Event, now
 from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.keys import generate, write_private
 from cloudmesh_cluster.model import CheckResult, Cluster, Node
-from cloudmesh_cluster.operations.bring_up import bring_up
+from cloudmesh_cluster.operations.bring_up import bring_up, make_ready
 from cloudmesh_cluster.operations.journal import StepTime
 from cloudmesh_cluster.operations.plan import CreateRequest, Plan, make_plan
 from cloudmesh_cluster.operations.session import Session, session
@@ -93,9 +93,9 @@ async def carry_out(current: Session, plan: Plan) -> Summary:
     began = time.monotonic()
     with current.journal.step("prepare", undo={"kind": "cluster"}):
         _prepare(current, plan)
-    cluster = current.cluster
-    # Nodes that this operation has boot before are taken as they are: provisioning is idempotent.
-    await bring_up(current, cluster.nodes, undo={"kind": "all nodes"})
+    payloads = await make_ready(current)
+    # Nodes that this operation has booted before are taken as they are: provisioning is idempotent.
+    await bring_up(current, current.cluster.nodes, payloads, undo={"kind": "all nodes"})
     return await finish(current, began)
 
 

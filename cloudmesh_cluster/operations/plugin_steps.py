@@ -29,14 +29,15 @@ async def fetch_payloads(session: Session) -> Payloads:
         UsageError: a source can't be used, or its digest is wrong.
 
     """
-    payloads = {}
+    payloads, loop = {}, asyncio.get_running_loop()
     for chosen in session.plugins:
         name = chosen.plugin.name
         if chosen.plugin.payload is None:
             continue
 
         def progress(line: str, name: str = name) -> None:
-            session.journal.emit(Event("output", f"fetch {name}", message=line))
+            # The journal belongs to the thread of the loop.
+            loop.call_soon_threadsafe(session.journal.emit, Event("output", f"fetch {name}", message=line))
 
         with session.journal.progress(f"fetch {name}"):
             path = await asyncio.to_thread(fetch, chosen, session.home, progress)

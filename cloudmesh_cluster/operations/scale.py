@@ -10,7 +10,7 @@ from cloudmesh_cluster.errors import UsageError
 from cloudmesh_cluster.events import Emit
 from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.model import Cluster, Node
-from cloudmesh_cluster.operations.bring_up import bring_up
+from cloudmesh_cluster.operations.bring_up import bring_up, make_ready
 from cloudmesh_cluster.operations.create import Summary, finish
 from cloudmesh_cluster.operations.existing import require_cluster
 from cloudmesh_cluster.operations.plugin_steps import leave
@@ -116,11 +116,12 @@ async def carry_out(current: Session, request: ScaleRequest) -> Summary:
 
 async def _grow(current: Session, request: ScaleRequest) -> None:
     names = [node.name for node in request.add]
+    payloads = await make_ready(current)
     # Undone newest first: the new nodes go, then the others forget them.
     with current.journal.step("join", undo={"kind": "membership", "nodes": names}):
         known = {node.name for node in current.cluster.nodes}
         current.state.put_nodes(current.name, [node for node in request.add if node.name not in known])
-    await bring_up(current, request.add, undo={"kind": "nodes", "nodes": names})
+    await bring_up(current, request.add, payloads, undo={"kind": "nodes", "nodes": names})
 
 
 async def _shrink(current: Session, request: ScaleRequest) -> None:

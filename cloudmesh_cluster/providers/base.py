@@ -55,6 +55,19 @@ class Provider(Protocol):
     def place(self, cluster: str, indices: Sequence[int], *, taken: Sequence[str]) -> Placement:
         """Choose addresses for nodes before they boot, none of `taken`."""
 
+    async def make_image(self, profile: Profile, packages: Sequence[str], emit: Emit) -> None:
+        """Have at hand what nodes boot from, before any node is made or touched; costs nothing when it is there.
+
+        Args:
+            profile: says the image of each role.
+            packages: Debian packages that plugins need, for providers that can bake them into the image.
+            emit: told what takes its time.
+
+        Raises:
+            UsageError: it can't be had.
+
+        """
+
     def provision(self, boot: Boot, emit: Emit) -> AsyncIterator[Node]:
         """Boot nodes and yield each as soon as it runs; nodes that run already are yielded as they are."""
 

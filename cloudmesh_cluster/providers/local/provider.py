@@ -12,9 +12,10 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, TypeVar
 
 from cloudmesh_cluster.errors import ProviderError, Unreachable, UsageError
 from cloudmesh_cluster.events import Emit, Event
@@ -26,6 +27,7 @@ from cloudmesh_cluster.providers.local.engine import dial
 from cloudmesh_cluster.providers.local.engine.engine import Engine, NodeSpec
 from cloudmesh_cluster.providers.local.engine.errors import EngineError
 
+T = TypeVar("T")
 DEFAULT_NETWORK = "10.88.0.0/16"
 FIRST_ADDRESS = 10
 AT_ONCE = 8
@@ -52,18 +54,19 @@ class LocalProvider:
 
     def preflight(self, profile: Profile, *, needs_internet: bool) -> tuple[list[Problem], list[str]]:
         """Return what this machine lacks, and what will be missed."""
-        from cloudmesh_cluster.providers.local.engine.egress import why_no_egress
         from cloudmesh_cluster.providers.local.engine.requirements import requirements
 
-        images = {self._image(role.image) for role in (profile.master, profile.worker)}
-        problems = [Problem("provider local", lack.message, lack.hint) for lack in requirements(images=images)]
-        warnings: list[str] = []
-        if reason := why_no_egress():
-            if needs_internet:
-                problems.append(Problem("provider local", f"a plugin needs the internet, and nodes have no way out: {reason}"))
+        where, problems, warnings = "provider local", [], []
+        for lack in requirements():
+            if lack.fatal or needs_internet:
+                problems.append(Problem(where, lack.what, lack.hint))
             else:
-                warnings.append(f"nodes have no way out: {reason}")
-        return problems, warnings
+                warnings.append(f"{lack.what} ({lack.hint})")
+        for role in (profile.master, profile.worker):
+            image = self._image(role.image)
+            if image is not None and not image.is_file():
+                problems.append(Problem(where, f"no image {image}", "the path of a tarball of a root file system"))
+        return list(dict.fromkeys(problems)), warnings
 
     def place(self, cluster: str, indices: Sequence[int], *, taken: Sequence[str]) -> Placement:
         """Choose addresses by index: every cluster has a network of its own, so that none is ever taken."""
@@ -71,12 +74,16 @@ class LocalProvider:
             raise UsageError(f"{len(indices)} nodes do not fit into {self._network}", hint="a larger network")
         return Placement(str(self._network), {i: str(self._network[FIRST_ADDRESS + i]) for i in indices})
 
+    async def make_image(self, profile: Profile, packages: Sequence[str], emit: Emit) -> None:
+        """Build what is missing in the cache of the images of both roles, with the packages baked in."""
+        await self._layers((profile.master.image, profile.worker.image), packages, emit)
+
     async def provision(self, boot: Boot, emit: Emit) -> AsyncIterator[Node]:
-        """Build what is missing of the image, then start nodes, a few at a time."""
+        """Start nodes, a few at a time, from images that `make_image` has built."""
         engine = self._engine(boot.cluster)
-        layers = await self._layers(boot, emit)
+        layers = await self._layers([each.spec.image for each in boot.nodes], boot.packages, emit)
         with _engine_errors():
-            no_egress = await asyncio.to_thread(engine.open, f"{self._network[1]}/{self._network.prefixlen}")
+            no_egress = await _to_its_end(engine.open, f"{self._network[1]}/{self._network.prefixlen}")
         if no_egress:
             emit(Event("info", "provision", message=f"nodes have no way out: {no_egress}"))
         running = engine.running()
@@ -86,7 +93,7 @@ class LocalProvider:
                 yield each.node
         for first in range(0, len(todo), AT_ONCE):
             some = todo[first : first + AT_ONCE]
-            for warning in await asyncio.to_thread(self._start_some, engine, boot, some, layers):
+            for warning in await _to_its_end(self._start_some, engine, boot, some, layers):
                 emit(Event("warning", "provision", message=warning))
             for each in some:
                 yield each.node
@@ -113,38 +120,48 @@ class LocalProvider:
                 )
             return engine.start(specs)
 
-    async def _layers(self, boot: Boot, emit: Emit) -> dict[str | None, tuple[Path, ...]]:
-        """Return the layers of each image that is asked for, built when they are not in the cache."""
-        stop = threading.Event()
+    async def _layers(
+        self, images: Iterable[str | None], packages: Sequence[str], emit: Emit
+    ) -> dict[str | None, tuple[Path, ...]]:
+        """Return the layers of each image that is asked for, built when they are not in the cache.
+
+        Raises:
+            UsageError: an image can't be built; no node has been made of it.
+
+        """
+        loop, stop = asyncio.get_running_loop(), threading.Event()
 
         def progress(line: str) -> None:
             if stop.is_set():
                 raise EngineError("interrupted")
-            emit(Event("output", "image", message=line))
+            # The journal belongs to the thread of the loop.
+            loop.call_soon_threadsafe(emit, Event("output", "image", message=line))
 
         try:
-            return await asyncio.to_thread(self._build_layers, boot, progress)
+            return await asyncio.to_thread(self._build_layers, tuple(dict.fromkeys(images)), packages, progress)
+        except EngineError as error:
+            raise UsageError(_one_line(error.message), hint=error.hint) from error
         finally:
             # The thread can't be cancelled; its next word of progress ends it, and the build with it.
             stop.set()
 
-    def _build_layers(self, boot: Boot, progress: Callable[[str], None]) -> dict[str | None, tuple[Path, ...]]:
+    def _build_layers(
+        self, images: Sequence[str | None], packages: Sequence[str], progress: Callable[[str], None]
+    ) -> dict[str | None, tuple[Path, ...]]:
         from cloudmesh_cluster.providers.local.engine.ids import ids_of_this_user
         from cloudmesh_cluster.providers.local.engine.images import ensure_base, ensure_layer
 
         cache, layers = self._home.cache, {}
-        with _engine_errors():
-            ids = ids_of_this_user()
-            for image in dict.fromkeys(each.spec.image for each in boot.nodes):
-                mirror = self._settings.get("mirror")
-                base = ensure_base(
-                    cache,
-                    ids=ids,
-                    source=self._image(image),
-                    mirror=str(mirror) if mirror else None,
-                    progress=progress,
-                )
-                layers[image] = ensure_layer(cache, base, boot.packages, ids=ids, progress=progress)
+        ids, mirror = ids_of_this_user(), self._settings.get("mirror")
+        for image in images:
+            base = ensure_base(
+                cache,
+                ids=ids,
+                source=self._image(image),
+                mirror=str(mirror) if mirror else None,
+                progress=progress,
+            )
+            layers[image] = ensure_layer(cache, base, packages, ids=ids, progress=progress)
         return layers
 
     def _image(self, name: str | None) -> Path | None:
@@ -198,9 +215,9 @@ class LocalProvider:
             return
         engine = self._engine_of(nodes[0])
         with _engine_errors():
-            await asyncio.to_thread(engine.open)
+            await _to_its_end(engine.open)
             running = engine.running()
-            for warning in await asyncio.to_thread(
+            for warning in await _to_its_end(
                 engine.start, [node.name for node in nodes if node.name not in running]
             ):
                 emit(Event("warning", "start", message=warning))
@@ -211,23 +228,22 @@ class LocalProvider:
             return
         engine = self._engine_of(nodes[0])
         with _engine_errors():
-            await asyncio.to_thread(engine.stop, [node.name for node in nodes])
+            await _to_its_end(engine.stop, [node.name for node in nodes])
             if not engine.running():
-                await asyncio.to_thread(engine.close)
+                await _to_its_end(engine.close)
 
     async def destroy(self, cluster: str, nodes: Sequence[str]) -> None:
         """Remove nodes with their disks."""
         with _engine_errors():
-            await asyncio.to_thread(self._engine(cluster).destroy, nodes)
+            await _to_its_end(self._engine(cluster).destroy, nodes)
 
     async def destroy_all(self, cluster: str) -> None:
         """Remove all nodes, their network and their folder."""
         folder = self._engine_folder(cluster)
-        if not folder.exists():
-            return
+        # Also when somebody has removed the folder: the processes are found by their marker.
         with _engine_errors():
-            await asyncio.to_thread(self._engine(cluster).cleanup)
-        if not any(folder.iterdir()):
+            await _to_its_end(self._engine(cluster).cleanup)
+        if folder.exists() and not any(folder.iterdir()):
             folder.rmdir()
 
     def leftovers(self, cluster: str) -> list[Leftover]:
@@ -269,8 +285,25 @@ def _config_drive(folder: Path, boot: Boot, each: NodeBoot) -> Path:
     return drive
 
 
+def _one_line(message: str) -> str:
+    """Return the first line of a message, or what apt calls an error in a longer one: progress has told the rest."""
+    lines = message.splitlines() or [""]
+    errors = [line for line in lines[1:] if line.startswith("E: ")]
+    return f"{lines[0]} ... {errors[0]}" if errors and "No space" not in lines[0] else lines[0]
+
+
 def _last_line(text: str) -> str:
     return (text.strip() or "its console is empty").splitlines()[-1]
+
+
+async def _to_its_end(work: Callable[..., T], *arguments: Any) -> T:
+    """Run blocking work in a thread; who is cancelled waits for its end, since an undo must come after it."""
+    running = asyncio.ensure_future(asyncio.to_thread(work, *arguments))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.gather(running, return_exceptions=True)
+        raise
 
 
 @contextmanager
