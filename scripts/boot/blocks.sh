@@ -1,5 +1,6 @@
 # shellcheck shell=bash
 # Marked blocks, one per cluster, in files that others write to as well. Sourced by what runs on nodes.
+# Many nodes may share a machine's processors, so what can be done without another process is.
 
 # without_block CLUSTER: copies stdin without the cluster's block; a marker without its counterpart costs nothing else.
 without_block() {
@@ -7,7 +8,7 @@ without_block() {
         $0 == begin         { printf "%s", held; held = $0 ORS; inside = 1; next }
         inside && $0 == end { held = ""; inside = 0; next }
         inside              { held = held $0 ORS; next }
-                                                { print }
+                            { print }
         END                 { printf "%s", held }'
 }
 
@@ -23,27 +24,44 @@ without_loopback_names() {
         }'
 }
 
-# replace_file FILE MODE OWNER: makes stdin the content of FILE in one rename.
+# read_text FILE: sets `text` to its content, ending with a newline; empty when there is no such file.
+read_text() {
+    text=""
+    if [[ -s $1 ]]; then IFS= read -r -d '' text <"$1" || true; fi
+    if [[ -n $text && $text != *$'\n' ]]; then text+=$'\n'; fi
+}
+
+# replace_file FILE MASK OWNER TEXT: makes TEXT the content of FILE in one rename; MASK is a umask.
 replace_file() {
-    local file=$1 mode=$2 owner=$3 new
-    new=$(mktemp "$file.cm.XXXXXX")
-    if cat >"$new" && chmod "$mode" "$new" && chown "$owner" "$new" && mv -fT "$new" "$file"; then
+    local new=$1.cm.$$.$RANDOM
+    if (umask "$2" && set -o noclobber && printf '%s' "$4" >"$new") && chown "$3" "$new" && mv -fT "$new" "$1"; then
         return 0
     fi
     rm -f "$new"
     return 1
 }
 
-# replace_block FILE MODE OWNER CLUSTER BLOCK
+# drop_block CLUSTER: takes the cluster's block out of `text`.
+drop_block() {
+    if [[ $text == *"# BEGIN cm $1"* ]]; then
+        text=$(without_block "$1" <<<"${text%$'\n'}")
+        text+=${text:+$'\n'}
+    fi
+}
+
+# replace_block FILE MASK OWNER CLUSTER BLOCK
 replace_block() {
-    local file=$1 kept=""
-    if [[ -s $file ]]; then kept=$(without_block "$4" <"$file"); fi
-    printf '%s' "${kept:+$kept$'\n'}$5"$'\n' | replace_file "$file" "$2" "$3"
+    local text
+    read_text "$1"
+    drop_block "$4"
+    replace_file "$1" "$2" "$3" "$text${5%$'\n'}"$'\n'
 }
 
 # replace_hosts CLUSTER BLOCK
 replace_hosts() {
-    local kept=""
-    if [[ -s /etc/hosts ]]; then kept=$(without_block "$1" </etc/hosts | without_loopback_names "$1"); fi
-    printf '%s' "${kept:+$kept$'\n'}$2"$'\n' | replace_file /etc/hosts 0644 root:root
+    local text loopback=$'(^|\n)(127\\.|::1)[^\n]*[ \t](master|worker-|'"$1-)"
+    read_text /etc/hosts
+    drop_block "$1"
+    if [[ $text =~ $loopback ]]; then text=$(without_loopback_names "$1" <<<"${text%$'\n'}")$'\n'; fi
+    replace_file /etc/hosts 022 root:root "$text${2%$'\n'}"$'\n'
 }
