@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from cloudmesh_cluster.cli.output import printable
 from cloudmesh_cluster.errors import (
@@ -14,7 +15,10 @@ from cloudmesh_cluster.errors import (
     RemoteFailed,
 )
 from cloudmesh_cluster.home import Home
-from cloudmesh_cluster.model import CheckResult, CommandResult
+from cloudmesh_cluster.model import CheckResult, CommandResult, Leftover
+
+if TYPE_CHECKING:
+    from cloudmesh_cluster.state import State
 
 LINES_SHOWN = 10
 NODES_SHOWN = 5
@@ -78,14 +82,25 @@ def _verdict(result: CheckResult) -> str:
 
 
 def what_is_left(home: Home, cluster: str) -> str:
-    """Return what a cluster's unfinished operation has made and not undone, a line each."""
+    """Return what a cluster's unfinished operation leaves, a line each, and how to go on."""
     from cloudmesh_cluster.state import State
 
     with State(home) as state:
         operation = state.unfinished(cluster)
         if operation is None:
             return ""
-        steps = [step for step in state.steps(operation.id) if step.state != "undone" and step.undo]
-    left = [f"  left: {step.name}\n" for step in steps]
-    commands = f"  cm cluster resume {cluster} finishes it, cm cluster delete {cluster} removes it\n"
-    return "".join([f"  {operation.kind} {cluster} was under way\n", *left, commands])
+        left = list(_pieces(home, state, cluster)) if cluster in state.cluster_names() else []
+    lines = [f"{operation.kind} {cluster} was under way", *(f"left: {piece.kind} {piece.id}" for piece in left)]
+    lines.append(f"cm cluster resume {cluster} finishes it, cm cluster delete {cluster} removes it")
+    return "".join(f"  {line}\n" for line in lines)
+
+
+def _pieces(home: Home, state: State, cluster: str) -> Iterator[Leftover]:
+    from cloudmesh_cluster.providers import provider_of
+
+    yield Leftover("folder", str(home.cluster(cluster)))
+    record = state.record(cluster)
+    try:
+        yield from provider_of(home, record.provider_type, record.provider_settings).leftovers(cluster)
+    except (CmError, OSError) as error:
+        yield Leftover("provider", f"{record.provider_type}, which does not say what it has: {error}")

@@ -39,7 +39,7 @@ class PlainLines:
         """Write what happened; that nobody reads it any more must not stop the operation."""
         if (text := line_of(event)) is None:
             return
-        with contextlib.suppress(BrokenPipeError, ValueError):
+        with contextlib.suppress(OSError, ValueError):
             self._stream.write(f"{_time_of_day(event.at)}  {text}\n")
             self._stream.flush()
 
@@ -92,7 +92,8 @@ class LiveLines:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._live.stop()
+        with contextlib.suppress(OSError):
+            self._live.stop()
 
     def __call__(self, event: Event) -> None:
         """Show what happened."""
@@ -108,7 +109,8 @@ class LiveLines:
             return
         if event.kind != "begin" and (text := line_of(event)) is not None:
             style = {"failed": "bold red", "warning": "yellow", "output": "dim"}.get(event.kind)
-            self._console.print(text, style=style, soft_wrap=True)
+            with contextlib.suppress(OSError):  # the terminal is gone, the operation is not
+                self._console.print(text, style=style, soft_wrap=True)
 
     def _end_node(self, event: Event, now: float) -> None:
         line = self._nodes.get(event.node)

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar
 
@@ -100,24 +100,33 @@ def _run_to_end(work: Awaitable[T], stop_at_once: Callable[[], NoReturn]) -> T:
                 return loop.run_until_complete(task)
             except asyncio.CancelledError:
                 raise Interrupted("interrupted") from None
+            finally:
+                # Threads can't be cancelled. While they are waited for, a second signal must still end the process.
+                loop.run_until_complete(loop.shutdown_default_executor())
 
 
 @contextmanager
 def _interrupts(
     loop: asyncio.AbstractEventLoop, task: asyncio.Task[Any], stop_at_once: Callable[[], NoReturn]
 ) -> Iterator[None]:
-    """Let the first signal cancel the task, and the second one end the process."""
+    """Let the first signal cancel the task, and the second one end the process.
+
+    A terminal that is closed says so more than once, so SIGHUP is never the second one; under nohup it is none at all.
+    """
     pressed = False
 
     def on_signal(number: int, frame: FrameType | None) -> None:
         nonlocal pressed
-        if pressed:
+        if not pressed:
+            pressed = True
+            _say("\ncm: stopping and cleaning up; Ctrl-C again stops at once\n")
+            loop.call_soon_threadsafe(task.cancel)
+        elif number != signal.SIGHUP:
             stop_at_once()
-        pressed = True
-        sys.stderr.write("\ncm: stopping and cleaning up; Ctrl-C again stops at once\n")
-        loop.call_soon_threadsafe(task.cancel)
 
-    numbers = (signal.SIGINT, signal.SIGTERM)
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
     before = {number: signal.signal(number, on_signal) for number in numbers}
     try:
         yield
@@ -133,6 +142,11 @@ def _stop_at_once(home: Home, clusters: Sequence[str]) -> NoReturn:
     """
     from cloudmesh_cluster.cli.failures import what_is_left
 
-    sys.stderr.write("\ncm: stopped at once\n" + "".join(what_is_left(home, name) for name in clusters))
-    sys.stderr.flush()
+    _say("\ncm: stopped at once\n" + "".join(what_is_left(home, name) for name in clusters))
     os._exit(Interrupted.exit_code)
+
+
+def _say(text: str) -> None:
+    with suppress(OSError):  # the terminal may be gone: that is one reason to be stopped
+        sys.stderr.write(text)
+        sys.stderr.flush()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from cloudmesh_cluster.codec import encode
 from cloudmesh_cluster.errors import CmError, Interrupted, LeftBehind, OperationFailed, UsageError
@@ -23,6 +23,7 @@ from cloudmesh_cluster.providers.base import Provider
 from cloudmesh_cluster.remote import Connections
 from cloudmesh_cluster.state import LOOKING, RESUMABLE, ClusterRecord, Operation, State
 
+T = TypeVar("T")
 LEAVING_READY = (*LOOKING, "write")
 """Operations after whose failure the cluster is as ready as before: they change no node's place in it."""
 
@@ -139,9 +140,18 @@ async def session(
             async with asyncio.timeout(timeout):
                 yield current
         except BaseException as error:
-            raise await _give_up(current, innermost(error), on_failure, outcome) from error
+            raise await _to_its_end(_give_up(current, innermost(error), on_failure, outcome)) from error
         current.journal.flush()
         state.end_operation(operation.id, state="done")
+
+
+async def _to_its_end(work: Coroutine[Any, Any, T]) -> T:
+    """Wait for work that no cancel stops: undoing is what a cancel asks for."""
+    task = asyncio.ensure_future(work)
+    while not task.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.shield(task)
+    return task.result()
 
 
 async def _give_up(current: Session, error: BaseException, on_failure: OnFailure, outcome: str) -> CmError:
@@ -149,9 +159,6 @@ async def _give_up(current: Session, error: BaseException, on_failure: OnFailure
     from cloudmesh_cluster.operations.evidence import collect
 
     interrupted = isinstance(error, asyncio.CancelledError | KeyboardInterrupt)
-    if interrupted and (task := asyncio.current_task()) is not None:
-        # What follows is not to be cancelled: task groups and timeouts in it must not take it for that.
-        task.uncancel()
     await collect(current)
     if on_failure == "keep":
         _end(current, "interrupted" if interrupted else "failed", error)
