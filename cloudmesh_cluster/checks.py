@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
-from cloudmesh_cluster.model import Check, CheckResult, Cluster, Node
-from cloudmesh_cluster.remote import Connections
+from cloudmesh_cluster.errors import NotFound
+from cloudmesh_cluster.model import Check, CheckResult, Cluster, Node, Problem
 from cloudmesh_cluster.role_scripts import environment, with_environment
 from cloudmesh_cluster.targets import select
 from cloudmesh_cluster.verdicts import check_command, judge
+
+if TYPE_CHECKING:
+    from cloudmesh_cluster.remote import Connections
 
 FIRST_PAUSE = 0.25
 LONGEST_PAUSE = 2.0
@@ -24,6 +28,17 @@ def check_nodes(cluster: Cluster, check: Check) -> tuple[Node, ...]:
 
     """
     return (cluster.master,) if check.on == "cluster" else select(cluster.nodes, check.on)
+
+
+def misplaced(cluster: Cluster, checks: Sequence[Check], *, source: str) -> list[Problem]:
+    """Return the checks whose target names no node of a cluster; `source` is where they are written."""
+    problems = []
+    for check in checks:
+        try:
+            check_nodes(cluster, check)
+        except NotFound as error:
+            problems.append(Problem(f"{source}: check {check.name!r}", f"on: {error.message}", error.hint))
+    return problems
 
 
 async def run_checks(

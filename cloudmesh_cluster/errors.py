@@ -147,7 +147,8 @@ class OperationFailed(CmError):
     """
 
     def __init__(self, operation: str, cause: BaseException, *, logs: str, outcome: str, hint: str = "") -> None:
-        super().__init__(str(cause) or type(cause).__name__, hint=hint or getattr(cause, "hint", ""))
+        out_of_time = "out of time" if isinstance(cause, TimeoutError) else type(cause).__name__
+        super().__init__(str(cause) or out_of_time, hint=hint or getattr(cause, "hint", ""))
         self.operation = operation
         self.cause = cause
         self.logs = logs

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from cloudmesh_cluster.errors import UsageError
+
 
 @dataclass(frozen=True)
 class Home:
@@ -24,10 +26,15 @@ class Home:
         return cls(root.expanduser().absolute(), cache.expanduser().absolute())
 
     def make(self) -> None:
-        """Make the folders that are missing, readable for their owner only."""
+        """Make the folders that are missing, those of the home readable for their owner only.
+
+        Raises:
+            UsageError: one of them can't be made.
+
+        """
         for folder in (self.root, self.clusters, self.profiles, self.locks):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.cache.mkdir(mode=0o755, parents=True, exist_ok=True)
+            _make(folder, 0o700, "CM_HOME")
+        _make(self.cache, 0o755, "CM_CACHE")
 
     @property
     def clusters(self) -> Path:
@@ -91,3 +98,11 @@ class Home:
     def logs(self, name: str, operation: str) -> Path:
         """Return the folder of an operation's evidence; it outlives the cluster."""
         return self.cluster(name) / "logs" / operation
+
+
+def _make(folder: Path, mode: int, variable: str) -> None:
+    try:
+        folder.mkdir(mode=mode, parents=True, exist_ok=True)
+    except OSError as error:
+        what = "is no folder" if isinstance(error, FileExistsError) else f"can't be made: {error.strerror}"
+        raise UsageError(f"{folder} {what}", hint=f"set {variable} to a folder that you can write to") from error

@@ -9,9 +9,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from cloudmesh_cluster.errors import ClusterBusy, LockHolder
+from cloudmesh_cluster.errors import ClusterBusy, LockHolder, NotFound
 from cloudmesh_cluster.events import now
 from cloudmesh_cluster.home import Home
+from cloudmesh_cluster.model import CLUSTER_NAME
 
 LOOKS, A_LOOK = 10, 0.01  # how often the lock is tried, and seconds between
 
@@ -27,8 +28,11 @@ def cluster_lock(home: Home, cluster: str, *, operation: str) -> Iterator[None]:
 
     Raises:
         ClusterBusy: another process holds the lock.
+        NotFound: no cluster can have this name, which would be a part of the lock's path.
 
     """
+    if not CLUSTER_NAME.fullmatch(cluster):
+        raise NotFound("cluster", cluster)
     home.make()
     descriptor = os.open(home.lock_file(cluster), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cloudmesh_cluster.codec import decode, encode
-from cloudmesh_cluster.errors import CmError, NotFound
+from cloudmesh_cluster.errors import NotFound, UsageError
 from cloudmesh_cluster.events import Event, now
 from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.model import CheckResult, Cluster, CommandResult, Node, Profile, ScriptExpectation
@@ -117,16 +117,27 @@ class WrittenScript:
 
 
 class State:
-    """The journal of one home. Cheap to open; each method is one transaction."""
+    """The journal of one home. Cheap to open; each method is one transaction.
+
+    Raises:
+        UsageError: the file is no journal of this version, or can't be written.
+
+    """
 
     def __init__(self, home: Home) -> None:
         home.make()
-        self._db = sqlite3.connect(home.state_file, isolation_level=None, timeout=30)
-        self._db.row_factory = sqlite3.Row
-        home.state_file.chmod(0o600)
-        self._db.execute("PRAGMA synchronous=FULL")
-        self._db.execute("PRAGMA foreign_keys=ON")
-        self._make_schema()
+        file = home.state_file
+        try:
+            file.touch(mode=0o600)
+            file.chmod(0o600)
+            self._db = sqlite3.connect(file, isolation_level=None, timeout=30)
+            self._db.row_factory = sqlite3.Row
+            self._db.execute("PRAGMA synchronous=FULL")
+            self._db.execute("PRAGMA foreign_keys=ON")
+            self._make_schema()
+        except (sqlite3.DatabaseError, OSError) as error:
+            hint = "set CM_HOME to a folder of your own"
+            raise UsageError(f"the journal {file} can't be used: {error}", hint=hint) from error
 
     def _make_schema(self) -> None:
         version = self._version()
@@ -137,7 +148,7 @@ class State:
                         self._db.execute(statement)
                     self._db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
         elif version != SCHEMA_VERSION:
-            raise CmError(
+            raise UsageError(
                 f"the journal has version {version}, this cm knows {SCHEMA_VERSION}",
                 hint="use the version of cm that wrote it, or another CM_HOME",
             )
@@ -250,7 +261,8 @@ class State:
     def _cluster_row(self, name: str) -> sqlite3.Row:
         row: sqlite3.Row | None = self._db.execute("SELECT * FROM clusters WHERE name=?", (name,)).fetchone()
         if row is None:
-            raise NotFound("cluster", name, self.cluster_names())
+            names = self.cluster_names()
+            raise NotFound("cluster", name, names, hint="" if names else f"make it: cm cluster create {name}")
         return row
 
     def _cluster(self, row: sqlite3.Row) -> Cluster:

@@ -27,9 +27,12 @@ def seconds(text: str) -> float:
     from cloudmesh_cluster.quantities import parse_duration
 
     try:
-        return parse_duration(text)
+        duration = parse_duration(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+    if duration <= 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time at all")
+    return duration
 
 
 def whole_number(text: str) -> int:
@@ -81,4 +84,4 @@ def read_bytes(path: str) -> bytes:
     try:
         return Path(path).expanduser().read_bytes()
     except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}") from None
+        raise UsageError(f"{path}: can't be read: {error.strerror}", hint="name a file that you can read") from None

@@ -95,6 +95,7 @@ def ssh_argv(home: Home, name: str, node: str | None, words: Sequence[str]) -> l
     with State(home) as state:
         nodes = select(state.cluster(name).nodes, node or "master")
     if len(nodes) != 1:
-        raise UsageError(f"{node!r} names {len(nodes)} nodes; ssh logs in to one")
+        hint = f"one of {', '.join(each.short_name for each in nodes[:5])}; on several: cm cluster cmd {name}"
+        raise UsageError(f"{node!r} names {len(nodes)} nodes; ssh logs in to one", hint=hint)
     line = [command_line(words)] if words else []
     return ["ssh", "-F", str(home.ssh_config(name)), nodes[0].name, *(["--", *line] if line else [])]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cloudmesh_cluster.errors import CmError
-from cloudmesh_cluster.files import write_atomically
+from cloudmesh_cluster.files import make_private, write_atomically
 from cloudmesh_cluster.model import Node
 from cloudmesh_cluster.operations.session import Session
 from cloudmesh_cluster.remote import Connections
@@ -34,7 +34,6 @@ async def collect(session: Session) -> None:
 
 async def _collect(session: Session, nodes: Sequence[Node]) -> None:
     folder = Path(session.logs)
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for node in nodes:
         _save(folder / f"{node.name}.console.log", session.provider.console(node))
     if reached := [node for node in nodes if node.state in ("reached", "running")]:
@@ -49,4 +48,5 @@ async def _save_logs(connections: Connections, node: Node, folder: Path) -> None
 
 def _save(path: Path, text: str) -> None:
     if text:
+        make_private(path.parent)
         write_atomically(path, text.encode(errors="replace"))

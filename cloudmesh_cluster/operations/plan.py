@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from cloudmesh_cluster.errors import UsageError
+from cloudmesh_cluster.checks import misplaced
+from cloudmesh_cluster.errors import InvalidInput, UsageError
 from cloudmesh_cluster.home import Home
-from cloudmesh_cluster.model import CLUSTER_NAME, Node, Profile, node_names
+from cloudmesh_cluster.model import CLUSTER_NAME, Cluster, Node, Profile, node_names
 from cloudmesh_cluster.operations.session import OnFailure
-from cloudmesh_cluster.plugins import resolve
+from cloudmesh_cluster.plugins import ChosenPlugin, resolve
 from cloudmesh_cluster.profile import profile_for, with_overrides
 from cloudmesh_cluster.providers import provider_of
 from cloudmesh_cluster.providers_file import choose_provider
@@ -110,6 +111,10 @@ def make_plan(home: Home, request: CreateRequest, environ: Mapping[str, str]) ->
     indices = range(profile.worker.count + 1)
     placement = provider.place(request.name, indices, taken=())
     names = node_names(request.name, profile.worker.count)
+    nodes = tuple(
+        Node(names[i], "master" if i == 0 else "worker", i, "planned", placement.addresses[i]) for i in indices
+    )
+    _refuse_misplaced(Cluster(request.name, "planned", choice.name, profile.name, "", nodes), profile, chosen)
     return Plan(
         cluster=request.name,
         provider=choice.name,
@@ -118,9 +123,7 @@ def make_plan(home: Home, request: CreateRequest, environ: Mapping[str, str]) ->
         why=choice.why,
         profile=profile,
         network=placement.network,
-        nodes=tuple(
-            Node(names[i], "master" if i == 0 else "worker", i, "planned", placement.addresses[i]) for i in indices
-        ),
+        nodes=nodes,
         plugins=tuple(each.plugin.name for each in chosen),
         checks=(
             *BUILT_IN_CHECKS,
@@ -130,6 +133,14 @@ def make_plan(home: Home, request: CreateRequest, environ: Mapping[str, str]) ->
         needs_internet=any(each.plugin.needs_internet for each in chosen),
         notes=_notes(profile),
     )
+
+
+def _refuse_misplaced(cluster: Cluster, profile: Profile, chosen: Sequence[ChosenPlugin]) -> None:
+    problems = misplaced(cluster, profile.checks, source=profile.source)
+    for each in chosen:
+        problems += misplaced(cluster, each.plugin.checks, source=f"plugin {each.plugin.name}")
+    if problems:
+        raise InvalidInput(problems)
 
 
 def check_name(name: str) -> None:

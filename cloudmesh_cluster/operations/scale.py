@@ -6,18 +6,19 @@ import re
 import time
 from dataclasses import dataclass
 
-from cloudmesh_cluster.errors import UsageError
+from cloudmesh_cluster.checks import misplaced
+from cloudmesh_cluster.errors import InvalidInput, UsageError
 from cloudmesh_cluster.events import Emit
 from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.model import Cluster, Node
 from cloudmesh_cluster.operations.bring_up import bring_up, make_ready
 from cloudmesh_cluster.operations.create import Summary, finish
 from cloudmesh_cluster.operations.existing import require_cluster
-from cloudmesh_cluster.operations.plugin_steps import leave
+from cloudmesh_cluster.operations.plugin_steps import leave, without
 from cloudmesh_cluster.operations.rebuild import rebuild
 from cloudmesh_cluster.operations.session import OnFailure, Session, session
 from cloudmesh_cluster.operations.wiring import wire_all
-from cloudmesh_cluster.state import State
+from cloudmesh_cluster.state import ClusterRecord, State
 from cloudmesh_cluster.targets import select
 
 
@@ -82,17 +83,18 @@ def wanted_workers(count: str, now: int) -> int:
         raise UsageError(f"{count!r} is no number of workers", hint="a number, +N or -N")
     wanted = now + int(count) if count[0] in "+-" else int(count)
     if wanted < 1:
-        raise UsageError(f"a cluster needs at least 1 worker, {count} leaves {wanted}")
+        hint = "a larger number; or the whole cluster: cm cluster delete NAME"
+        raise UsageError(f"a cluster needs at least 1 worker, {count} leaves {wanted}", hint=hint)
     return wanted
 
 
 def _request(home: Home, state: State, cluster: Cluster, wanted: int) -> ScaleRequest:
     from cloudmesh_cluster.providers import provider_of
 
-    workers = cluster.workers
+    workers, record = cluster.workers, state.record(cluster.name)
     if wanted <= len(workers):
+        _refuse_misplaced(record, without(cluster, [node.name for node in workers[wanted:]]))
         return ScaleRequest(remove=tuple(node.name for node in workers[wanted:]))
-    record = state.record(cluster.name)
     first = max(node.index for node in cluster.nodes) + 1
     indices = range(first, first + wanted - len(workers))
     provider = provider_of(home, record.provider_type, record.provider_settings)
@@ -102,6 +104,11 @@ def _request(home: Home, state: State, cluster: Cluster, wanted: int) -> ScaleRe
             Node(f"{cluster.name}-worker-{i}", "worker", i, "planned", placement.addresses[i]) for i in indices
         )
     )
+
+
+def _refuse_misplaced(record: ClusterRecord, smaller: Cluster) -> None:
+    if problems := misplaced(smaller, record.profile.checks, source=record.profile.source):
+        raise InvalidInput(problems)
 
 
 async def carry_out(current: Session, request: ScaleRequest) -> Summary:

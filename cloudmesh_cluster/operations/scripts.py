@@ -10,6 +10,7 @@ from pathlib import Path
 
 from cloudmesh_cluster.errors import RemoteFailed
 from cloudmesh_cluster.events import Event
+from cloudmesh_cluster.files import append_private, make_private
 from cloudmesh_cluster.model import CommandResult, Node
 from cloudmesh_cluster.operations.session import Session
 from cloudmesh_cluster.operations.wiring import raise_failed
@@ -115,12 +116,11 @@ async def test_script(
 def output_listener(session: Session, node: Node, name: str) -> Callable[[str, str], None]:
     """Return what takes each line that a script prints: it is told, and kept in the operation's logs."""
     folder = Path(session.logs)
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private(folder)
     log = folder / f"{node.name}.{name}.log"
 
     def listen(stream: str, line: str) -> None:
-        with log.open("a", encoding="utf-8", errors="replace") as file:
-            file.write(line + "\n")
+        append_private(log, f"{line}\n")
         session.journal.emit(Event("output", f"script {name}", node.name, line))
 
     return listen

@@ -1,4 +1,4 @@
-"""`cm cluster write`: a script for a role, run at once, judged, remembered when it is good and undone when it is not."""
+"""`cm cluster write`: a script for a role, run at once, judged, remembered when it is good, else undone."""
 
 from __future__ import annotations
 
@@ -111,7 +111,8 @@ def _check(request: WriteRequest) -> None:
     try:
         re.compile(request.expect or "")
     except re.error as error:
-        raise UsageError(f"--expect {request.expect!r} is not a pattern: {error}") from error
+        what = f"--expect {request.expect!r} is not a pattern: {error}"
+        raise UsageError(what, hint="a regular expression of Python's") from error
 
 
 async def carry_out(current: Session, request: WriteRequest) -> WriteResult:
