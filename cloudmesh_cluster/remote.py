@@ -146,7 +146,13 @@ class Connections:
 
         A node that can't be reached, a lost connection and a timeout give exit -1, with the reason as the last line
         of stderr. When cancelled, the command is killed on the node.
+
+        Raises:
+            UsageError: the input is a file that can't be read.
+
         """
+        if isinstance(stdin, Path):
+            _refuse_unreadable(stdin)
         return await self._run(node, line, Command(on_line), sudo=sudo, stdin=stdin, timeout=timeout)
 
     async def run_all(
@@ -183,6 +189,9 @@ class Connections:
             mode: the permissions of the file.
             sudo: write it as root.
             timeout: seconds.
+
+        Raises:
+            UsageError: the local file can't be read.
 
         """
         line = f"set -- {shlex.join([remote, *_size_and_name(source), f'{mode:04o}'])}\n{_PUSH}"
@@ -357,7 +366,16 @@ def tarball(files: Mapping[str, tuple[bytes, int]]) -> bytes:
 def _size_and_name(source: bytes | Path) -> tuple[str, str]:
     if isinstance(source, bytes):
         return str(len(source)), ""
+    _refuse_unreadable(source)
     return str(source.stat().st_size), source.name
+
+
+def _refuse_unreadable(file: Path) -> None:
+    try:
+        with file.open("rb"):
+            pass
+    except OSError as error:
+        raise UsageError(f"can't read {file}: {error.strerror}") from error
 
 
 async def _pauses(deadline: float) -> AsyncIterator[None]:
@@ -372,8 +390,11 @@ async def _pauses(deadline: float) -> AsyncIterator[None]:
 
 async def _all(answers: Iterable[Awaitable[CommandResult]]) -> list[CommandResult]:
     """Wait for all answers; the first error, or a cancel, cancels the others and waits until they have ended."""
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(_one(answer)) for answer in answers]
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(_one(answer)) for answer in answers]
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from None
     return [task.result() for task in tasks]
 
 

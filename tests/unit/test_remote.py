@@ -388,8 +388,10 @@ def test_fetch_overwrites_nothing(server: Server, tmp_path: Path) -> None:
 
 def test_unreadable_input_stops_the_command(server: Server, tmp_path: Path) -> None:
     """A local file that can't be read is the caller's error, and no half-fed command stays."""
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(UsageError, match="can't read .*missing: No such file"):
         run(server, f"cat; touch {tmp_path}/went-on", stdin=tmp_path / "missing")
+    with pytest.raises(UsageError, match="can't read .*: Is a directory"):
+        with_connections(server, lambda connections: connections.push_many(NODES, tmp_path, str(tmp_path / "x")))
     assert not (tmp_path / "went-on").exists()
 
 
