@@ -28,7 +28,7 @@ from cloudmesh_cluster.operations.plugin_steps import (
     prepare_node,
 )
 from cloudmesh_cluster.operations.scripts import replay
-from cloudmesh_cluster.operations.session import Session
+from cloudmesh_cluster.operations.session import Session, task_group
 from cloudmesh_cluster.operations.wiring import raise_failed, wire_all
 from cloudmesh_cluster.providers.base import Boot, NodeBoot
 from cloudmesh_cluster.remote import Connections
@@ -71,7 +71,7 @@ async def bring_up(
     """
     boot, propagates = _make_boot(session, new)
     async with session.connections() as connections:
-        async with asyncio.TaskGroup() as group:
+        async with task_group() as group:
             reached: list[asyncio.Task[Node]] = []
             with session.journal.step("provision", undo=undo):
                 async for node in session.provider.provision(boot, session.journal.emit):

@@ -118,7 +118,7 @@ def _prepare(current: Session, plan: Plan) -> None:
 
 
 async def finish(current: Session, began: float, *, touching: tuple[Node, ...] | None = None) -> Summary:
-    """Verify the cluster, call it ready, drop the bootstrap key, and return the summary.
+    """Verify the cluster, call it ready, and return the summary.
 
     Args:
         current: the running operation.
@@ -132,7 +132,6 @@ async def finish(current: Session, began: float, *, touching: tuple[Node, ...] |
     with current.journal.step("verify"):
         async with current.connections() as connections:
             checks = await verify_all(current, connections, touching=touching)
-    current.home.bootstrap_key(current.name, current.journal.operation.id).unlink(missing_ok=True)
     current.state.set_cluster_state(current.name, "ready")
     return Summary(
         cluster=current.cluster,

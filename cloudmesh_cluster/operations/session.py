@@ -141,6 +141,7 @@ async def session(
                 yield current
         except BaseException as error:
             raise await _to_its_end(_give_up(current, innermost(error), on_failure, outcome)) from error
+        _forget_bootstrap_key(current)
         current.journal.flush()
         state.end_operation(operation.id, state="done")
 
@@ -176,8 +177,13 @@ async def _roll_back(current: Session) -> list[Leftover]:
 
     with current.journal.progress("roll back"):
         leftovers = await roll_back(current)
-    current.home.bootstrap_key(current.name, current.journal.operation.id).unlink(missing_ok=True)
+    _forget_bootstrap_key(current)
     return leftovers
+
+
+def _forget_bootstrap_key(current: Session) -> None:
+    """Drop the key that this operation's nodes booted with; only who may still resume it needs it."""
+    current.home.bootstrap_key(current.name, current.journal.operation.id).unlink(missing_ok=True)
 
 
 def _end(current: Session, state: str, error: BaseException) -> None:
@@ -220,9 +226,16 @@ async def together(tasks: Iterable[Coroutine[Any, Any, object]]) -> None:
         CmError: what failed first.
 
     """
+    async with task_group() as group:
+        for task in tasks:
+            group.create_task(task)
+
+
+@asynccontextmanager
+async def task_group() -> AsyncIterator[asyncio.TaskGroup]:
+    """Yield a task group that raises what failed first, as it is."""
     try:
         async with asyncio.TaskGroup() as group:
-            for task in tasks:
-                group.create_task(task)
+            yield group
     except BaseExceptionGroup as failed:
         raise innermost(failed) from None
