@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shlex
+from collections.abc import Sequence
 
 from cloudmesh_cluster.model import Cluster, Node
 from cloudmesh_cluster.resources import resource
@@ -48,6 +49,12 @@ def plugin_command(cluster: Cluster, node: Node, plugin: str, words: list[str], 
     """
     path = f"/usr/local/lib/cm/plugins/{plugin}/{words[0]}"
     return with_environment(environment(cluster, node) | extra, [path, *words[1:]])
+
+
+def packages_command(packages: Sequence[str]) -> str:
+    """Return the shell line, for root, that installs the Debian packages which a node lacks."""
+    installer = resource("scripts", "boot", "install-packages").read_text()
+    return shlex.join(["bash", "-c", installer, "install-packages", *packages])
 
 
 def digest(content: bytes) -> str:

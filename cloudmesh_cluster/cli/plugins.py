@@ -12,25 +12,30 @@ from cloudmesh_cluster.cli.tree import Command, argument
 if TYPE_CHECKING:
     from cloudmesh_cluster.plugins import Plugin
 
-COLUMNS = ("name", "description", "folder")
-SHOW_COLUMNS = ("name", "description", "folder", "requires", "packages", "settings", "ports", "checks")
+COLUMNS = ("name", "version", "description", "folder")
+SHOW_COLUMNS = (
+    "name", "version", "description", "folder", "requires", "packages", "needs_internet", "settings", "ports", "checks",
+)  # fmt: skip
 
 
 def list_plugins(args: Namespace, session: Session) -> int:
     """Print all plugins."""
     from cloudmesh_cluster.plugins import find_plugins, load_plugin
 
-    found = sorted(find_plugins(session.home).items())
-    rows = [_row(load_plugin(session.home, name)) | {"folder": str(folder)} for name, folder in found]
-    session.show_rows(args, rows, COLUMNS)
+    folders = [folder for _, folder in sorted(find_plugins(session.home).items())]
+    session.show_rows(args, [_row(load_plugin(folder)) for folder in folders], COLUMNS)
     return 0
 
 
 def show(args: Namespace, session: Session) -> int:
     """Print what a plugin takes, needs, opens and checks."""
-    from cloudmesh_cluster.plugins import load_plugin
+    from cloudmesh_cluster.errors import NotFound
+    from cloudmesh_cluster.plugins import find_plugins, load_plugin
 
-    session.show_record(args, _row(load_plugin(session.home, args.name)), SHOW_COLUMNS)
+    known = find_plugins(session.home)
+    if args.name not in known:
+        raise NotFound("plugin", args.name, sorted(known))
+    session.show_record(args, _row(load_plugin(known[args.name])), SHOW_COLUMNS)
     return 0
 
 

@@ -16,7 +16,7 @@ from cloudmesh_cluster.payloads import fetch
 from cloudmesh_cluster.plugins import ChosenPlugin, settings_sh
 from cloudmesh_cluster.remote import Connections, tarball
 from cloudmesh_cluster.resources import resource
-from cloudmesh_cluster.role_scripts import plugin_command
+from cloudmesh_cluster.role_scripts import packages_command, plugin_command
 
 Payloads = Mapping[str, Path]
 TIMEOUT = 900.0
@@ -70,7 +70,18 @@ async def prepare_node(
             raise_failed(
                 f"push {payload.name}", [await connections.push(node, payload, place, sudo=True, timeout=TIMEOUT)]
             )
+    await _install_packages(session, connections, node, chosen)
     await call(session, connections, [node], chosen, "all", "install")
+
+
+async def _install_packages(session: Session, connections: Connections, node: Node, chosen: ChosenPlugin) -> None:
+    """Install the packages of a plugin that are not baked into the node's image."""
+    if not chosen.plugin.packages:
+        return
+    step = f"packages of {chosen.plugin.name}"
+    with session.journal.progress(step, node=node.name):
+        line = packages_command(chosen.plugin.packages)
+        raise_failed(step, [await connections.run(node, line, sudo=True, timeout=TIMEOUT)])
 
 
 async def _bring_cm_service(connections: Connections, node: Node) -> None:
@@ -156,6 +167,18 @@ async def stop(session: Session, connections: Connections, nodes: Sequence[Node]
     """Stop a plugin on nodes, in the opposite order of roles."""
     for role in reversed(chosen.plugin.order):
         await call(session, connections, [node for node in nodes if node.role == role], chosen, role, "stop")
+
+
+async def uninstall(session: Session, connections: Connections, chosen: ChosenPlugin) -> None:
+    """Take back what a plugin installed, also where its installation was cut off in the middle."""
+    cluster, name = session.cluster, chosen.plugin.name
+    there = await connections.run_all(cluster.nodes, f"test -e /usr/local/lib/cm/plugins/{name}", timeout=TIMEOUT)
+    nodes = [node for node, result in zip(cluster.nodes, there, strict=True) if result.ok]
+    for role in (*reversed(chosen.plugin.order), "all"):
+        of_role = [node for node in nodes if role in ("all", node.role)]
+        await call(session, connections, of_role, chosen, role, "uninstall")
+    away = f"rm -rf /usr/local/lib/cm/plugins/{name} /var/cache/cm/payloads/{name}"
+    raise_failed(f"remove {name}", await connections.run_all(nodes, away, sudo=True, timeout=TIMEOUT))
 
 
 async def leave(session: Session, connections: Connections, leaving: Sequence[Node]) -> None:

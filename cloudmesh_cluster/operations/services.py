@@ -97,11 +97,7 @@ async def remove_plugins(current: Session, names: Sequence[str]) -> None:
     """Stop and uninstall plugins on all nodes, then forget them."""
     async with current.connections() as connections:
         for chosen in reversed(_chosen(current, names)):
-            nodes = current.cluster.nodes
-            await plugin_steps.stop(current, connections, nodes, chosen)
-            for node in nodes:
-                await plugin_steps.call(current, connections, [node], chosen, node.role, "uninstall")
-            await plugin_steps.call(current, connections, nodes, chosen, "all", "uninstall")
+            await plugin_steps.uninstall(current, connections, chosen)
     record = current.record
     kept = tuple(use for use in record.profile.plugins if use.name not in names)
     current.state.put_record(current.name, replace(record, profile=replace(record.profile, plugins=kept)))
