@@ -111,10 +111,10 @@ def _positional(command: Command, at: int) -> Argument | None:
 
 
 def _values(expected: Argument, command: Command, own: Sequence[str], prefix: str, home: Home) -> Offer:
-    if choices := expected.options.get("choices"):
-        return _matching(dict.fromkeys(choices, ""), prefix)
+    if words := expected.words or expected.options.get("choices"):
+        return _matching(dict.fromkeys(words, ""), prefix)
     given = positional_words(own, command)
-    offered = _matching(names(expected.completes, home, cluster=given[0] if given else "", command=command), prefix)
+    offered = _matching(names(expected.completes, home, cluster=given[0] if given else ""), prefix)
     if expected.is_list:
         offered = Offer({word: text for word, text in offered.words.items() if word not in given})
     files = expected.completes == "file" or (expected.completes == "profile" and "/" in prefix)
@@ -125,7 +125,7 @@ def _matching(words: Mapping[str, str], prefix: str) -> Offer:
     return Offer({word: text for word, text in words.items() if word.startswith(prefix)})
 
 
-def names(kind: Kind, home: Home, *, cluster: str = "", command: Command | None = None) -> dict[str, str]:
+def names(kind: Kind, home: Home, *, cluster: str = "") -> dict[str, str]:
     """Return the names of a kind that local state knows, each with a line about it; asks no cloud and no node."""
     if kind == "cluster":
         return _clusters(home)
@@ -133,8 +133,6 @@ def names(kind: Kind, home: Home, *, cluster: str = "", command: Command | None 
         return _nodes(home, cluster) | (dict.fromkeys(ROLES, "role") if kind == "target" else {})
     if kind == "role":
         return dict.fromkeys(ROLES, "role")
-    if kind == "column" and command is not None:
-        return dict.fromkeys(command.columns, "")
     if kind == "profile":
         from cloudmesh_cluster.profile import find_profiles
 

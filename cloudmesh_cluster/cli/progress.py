@@ -78,14 +78,14 @@ class LiveLines:
         from rich.console import Console
         from rich.live import Live
 
+        self._step = ""
+        self._step_since = self._since = time.monotonic()
+        self._nodes: dict[str, _NodeLine] = {}
         self._console: Console = Console(file=stream, highlight=False, markup=False)
         self._live = Live(
             console=self._console, get_renderable=self._picture, transient=True,
             refresh_per_second=REFRESHES_A_SECOND, redirect_stdout=False, redirect_stderr=False,
         )  # fmt: skip
-        self._step = ""
-        self._step_since = self._since = time.monotonic()
-        self._nodes: dict[str, _NodeLine] = {}
 
     def __enter__(self) -> LiveLines:
         self._live.start()

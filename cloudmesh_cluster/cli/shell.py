@@ -134,7 +134,9 @@ def _names(kind: Kind) -> Callable[..., cmd2.Choices]:
 def _completion(each: Argument) -> dict[str, Any]:
     if each.completes == "file":
         return {"completer": cmd2.Cmd.path_complete}
-    return {"choices_provider": _names(each.completes)} if each.completes and "choices" not in each.options else {}
+    if each.words:
+        return {"choices_provider": lambda _: cmd2.Choices.from_values(each.words)}
+    return {"choices_provider": _names(each.completes)} if each.completes else {}
 
 
 @cache

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar
 
 from cloudmesh_cluster import __version__
@@ -13,9 +13,7 @@ from cloudmesh_cluster.errors import UsageError
 if TYPE_CHECKING:
     from cloudmesh_cluster.cli.session import Session
 
-Kind = Literal[
-    "", "cluster", "node", "target", "role", "profile", "plugin", "provider", "file", "column", "command"
-]
+Kind = Literal["", "cluster", "node", "target", "role", "profile", "plugin", "provider", "file"]
 FORMATS = ("table", "json", "yaml", "csv", "value")
 DESCRIPTION = "One command turns machines into a verified cluster."
 EPILOG = """\
@@ -26,11 +24,12 @@ ParserT = TypeVar("ParserT", bound=argparse.ArgumentParser)
 
 @dataclass(frozen=True)
 class Argument:
-    """One option or positional argument, as argparse wants it, and the kind of names that complete it."""
+    """One option or positional argument, as argparse wants it, and what completes it: a kind of names, or words."""
 
     flags: tuple[str, ...]
     options: Mapping[str, Any] = field(default_factory=dict)
     completes: Kind = ""
+    words: tuple[str, ...] = ()
 
     @property
     def is_option(self) -> bool:
@@ -106,6 +105,7 @@ class Tree:
         return {command.action: command for command in self.commands if command.object == name}
 
 
+_COLUMN = "print only this column; may be repeated"
 _DEBUG = argument("--debug", action="store_true", default=argparse.SUPPRESS, help="show tracebacks")
 _WORDS = argument("words", nargs="*", metavar="WORD", help="the command; everything from the first word on is its own")
 
@@ -113,8 +113,8 @@ _WORDS = argument("words", nargs="*", metavar="WORD", help="the command; everyth
 def _row_arguments(columns: Sequence[str]) -> tuple[Argument, ...]:
     return (
         argument("-f", "--format", choices=FORMATS, default="table", help="how to print the answer"),
-        argument("-c", "--column", action="append", metavar="COLUMN", completes="column",
-                 help=f"print only this column; may be repeated ({', '.join(columns)})"),
+        replace(argument("-c", "--column", action="append", metavar="COLUMN", help=f"{_COLUMN} ({', '.join(columns)})"),
+                words=tuple(columns)),
     )  # fmt: skip
 
 

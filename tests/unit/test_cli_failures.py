@@ -35,9 +35,9 @@ VERDICTS = [
     [
         (NotFound("cluster", "hadop", ["hadoop"]), 2, ["cm: no cluster named 'hadop'", "  did you mean 'hadoop'?"]),
         (
-            InvalidInput([Problem("a.yaml:1:2: roles", "what"), Problem("a.yaml:3:4: x", "unknown", "did you mean y?")]),
+            InvalidInput([Problem("a.yaml:1:2: roles", "what"), Problem("a.yaml:3:4: x", "unknown", "y?")]),
             2,
-            ["cm: a.yaml:1:2: roles: what", "a.yaml:3:4: x: unknown (did you mean y?)"],
+            ["cm: a.yaml:1:2: roles: what", "a.yaml:3:4: x: unknown (y?)"],
         ),
         (ClusterBusy("t", LockHolder(42, "scale", "10:00")), 2, ["busy: scale (process 42, since 10:00)"]),
         (

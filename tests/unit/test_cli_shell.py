@@ -171,7 +171,8 @@ def test_the_last_result_is_plain_data(home: Home) -> None:
 
 def test_run_script_runs_lines_of_cm(home: Home, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`run_script` and `@` in the shell run a script as one-shot `cm` does, here-documents included."""
-    (tmp_path / "x.cm").write_text("cluster list -f value -c name\ncluster write nosuch all <<E\ntrue\nE\ncluster list\n")
+    script = "cluster list -f value -c name\ncluster write nosuch all <<E\ntrue\nE\ncluster list\n"
+    (tmp_path / "x.cm").write_text(script)
     shell = Shell(home)
     shell.onecmd_plus_hooks(f"run_script {tmp_path}/x.cm")
     first = capsys.readouterr()
