@@ -40,7 +40,8 @@ def _exists(state: State, name: str) -> bool:
         return True
     if state.operations(name):
         return False
-    raise NotFound("cluster", name, state.cluster_names())
+    names = state.cluster_names()
+    raise NotFound("cluster", name, names, hint="" if names else "cm cluster list, cm cluster history")
 
 
 async def _delete_one(home: Home, name: str, emit: Emit, *, force: bool) -> None:

@@ -113,7 +113,8 @@ def script_text(home: Home, name: str, order: int) -> bytes:
         state.cluster(name)
         written = state.scripts(name)
     if not 1 <= order <= len(written):
-        raise NotFound("script", str(order), [str(place) for place in range(1, len(written) + 1)])
+        hint = f"there are {len(written)}: cm cluster scripts {name}"
+        raise NotFound("script", str(order), hint=hint)
     return written[order - 1].content
 
 

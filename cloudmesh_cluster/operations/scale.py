@@ -161,7 +161,8 @@ async def replace(home: Home, name: str, node: str, emit: Emit, *, timeout: floa
     with State(home) as state:
         nodes = select(state.cluster(name).nodes, node)
     if len(nodes) != 1:
-        raise UsageError(f"{node!r} names {len(nodes)} nodes; replace takes one")
+        hint = f"for example: cm cluster replace {name} {nodes[0].short_name}"
+        raise UsageError(f"{node!r} names {len(nodes)} nodes; replace takes one", hint=hint)
     request = ReplaceRequest(nodes[0].name)
     async with session(
         home, name, "replace", request, emit=emit, timeout=timeout, refuse=require_cluster(name)

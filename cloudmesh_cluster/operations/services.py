@@ -189,7 +189,8 @@ def _require_plugins(state: State, name: str, plugins: Sequence[str]) -> None:
     present = [use.name for use in state.record(name).profile.plugins]
     for plugin in plugins:
         if plugin not in present:
-            raise NotFound("plugin on the cluster", plugin, present)
+            hint = "" if present else f"cm cluster install {name} {plugin}"
+            raise NotFound("plugin on the cluster", plugin, present, hint=hint)
 
 
 def _chosen(current: Session, names: Sequence[str]) -> list[ChosenPlugin]:
