@@ -74,6 +74,7 @@ setup(
     ],
     extras_require={
         "test": [
+            "ansible-core>=2.17",
             "mypy>=1.18",
             "pytest>=8.4",
             "pytest-xdist>=3.6",
@@ -83,7 +84,7 @@ setup(
             "types-setuptools",
             "yamllint>=1.37",
         ],
-        "bench": ["ansible-core>=2.18", "python-openstackclient>=8"],
+        "bench": ["python-openstackclient>=8"],
     },
     entry_points={"console_scripts": ["cm = cloudmesh_cluster.cli.main:main"]},
     classifiers=[
