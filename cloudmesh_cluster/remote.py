@@ -88,6 +88,10 @@ class Connections:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close all connections; one that is needed again is made again."""
         connections = list(self._open.values())
         self._open.clear()
         for connection in connections:
@@ -331,7 +335,7 @@ class Connections:
         async with self._channels.setdefault(node.name, asyncio.Semaphore(_CHANNELS)):
             channel, _ = await self._open[node.name].create_session(lambda: command, command=line, encoding=None)
             await command.send(channel, stdin)
-            await command.ended.wait()
+            await command.wait()
 
     async def _end(self, node: Node, command: Command, *, sudo: bool) -> None:
         """Kill a command that nobody waits for any more; give up when the node doesn't answer."""

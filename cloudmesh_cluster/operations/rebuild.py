@@ -16,6 +16,7 @@ async def rebuild(session: Session, nodes: Sequence[Node]) -> None:
     planned = [replace(node, state="planned") for node in nodes]
     payloads = await make_ready(session)
     with session.journal.step("destroy"):
+        await session.disconnect(nodes)
         await session.provider.destroy(session.name, names)
         session.state.put_nodes(session.name, planned)
     await bring_up(session, planned, payloads, undo=None)

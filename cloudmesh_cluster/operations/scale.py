@@ -137,6 +137,7 @@ async def _shrink(current: Session, request: ScaleRequest) -> None:
         async with current.connections() as connections:
             await leave(current, connections, leaving)
     with current.journal.step("destroy"):
+        await current.disconnect(leaving)
         await current.provider.destroy(current.name, list(request.remove))
         current.state.remove_nodes(current.name, list(request.remove))
     with current.journal.step("wire"):

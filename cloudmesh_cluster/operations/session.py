@@ -39,6 +39,7 @@ class Session:
         self.state = journal.state
         self.name = journal.operation.cluster
         self._provider: Provider | None = None
+        self._connections: Connections | None = None
 
     @property
     def cluster(self) -> Cluster:
@@ -77,9 +78,20 @@ class Session:
         """Write down a new state of nodes."""
         self.state.put_nodes(self.name, [replace(node, state=state) for node in nodes])
 
-    def connections(self) -> Connections:
-        """Return the SSH connections of this operation: one a node, made when first needed."""
-        return connections_of(self.home, self.state, self.name, self.provider)
+    @asynccontextmanager
+    async def connections(self) -> AsyncIterator[Connections]:
+        """Yield the SSH connections of this operation: one a node, made when first needed, kept for all its steps."""
+        if self._connections is None:
+            self._connections = connections_of(self.home, self.state, self.name, self.provider)
+        yield self._connections
+
+    async def disconnect(self, nodes: Sequence[Node] | None = None) -> None:
+        """Close the SSH connections to nodes that are about to go, or all of them."""
+        if self._connections is not None and nodes is not None:
+            for node in nodes:
+                await self._connections.close_node(node)
+        elif self._connections is not None:
+            await self._connections.close()
 
 
 def connections_of(home: Home, state: State, cluster: str, provider: Provider) -> Connections:
@@ -141,6 +153,8 @@ async def session(
                 yield current
         except BaseException as error:
             raise await _to_its_end(_give_up(current, innermost(error), on_failure, outcome)) from error
+        finally:
+            await current.disconnect()
         _forget_bootstrap_key(current)
         current.journal.flush()
         state.end_operation(operation.id, state="done")
@@ -164,6 +178,7 @@ async def _give_up(current: Session, error: BaseException, on_failure: OnFailure
     if on_failure == "keep":
         _end(current, "interrupted" if interrupted else "failed", error)
         return _what_became(current, error, "kept")
+    await current.disconnect()  # what is undone must find no connection to a node that is gone
     if leftovers := await _roll_back(current):
         _end(current, "failed", error)
         hint = f"when the cause is gone: cm cluster resume {current.name}, or cm cluster delete {current.name}"

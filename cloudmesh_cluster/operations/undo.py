@@ -68,6 +68,7 @@ async def destroy_all(session: Session) -> None:
 
 async def _destroy_nodes(session: Session, undo: dict[str, Any]) -> None:
     """Destroy the nodes that the operation added, and forget them."""
+    await session.disconnect([node for node in session.cluster.nodes if node.name in undo["nodes"]])
     try:
         await session.provider.destroy(session.name, undo["nodes"])
     except (CmError, OSError) as error:
