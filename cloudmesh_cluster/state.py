@@ -395,7 +395,7 @@ class State:
             WrittenScript(
                 r["id"], r["role"], r["name"], r["digest"], r["content"], r["written_at"], r["state"],
                 decode(ScriptExpectation, r["expect"]),
-            )  # fmt: skip
+            )
             for r in rows
         ]
 

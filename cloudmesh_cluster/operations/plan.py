@@ -156,6 +156,8 @@ def _notes(profile: Profile) -> tuple[str, ...]:
     if profile.mesh != "all":
         return ()
     return (
-        f"mesh: all: every node can log in to every node as {profile.user}, who may use sudo, so one bad node is"
-        " root on all; mesh: master-to-workers or none in the profile limits that",
+        (
+            f"mesh: all: every node can log in to every node as {profile.user}, who may use sudo, so one bad node is"
+            " root on all; mesh: master-to-workers or none in the profile limits that"
+        ),
     )

@@ -31,7 +31,8 @@ async def wire_all(session: Session, connections: Connections | None = None) -> 
     """
     if connections is None:
         async with session.connections() as own:
-            return await wire_all(session, own)
+            await wire_all(session, own)
+        return
     cluster = session.cluster
     write_client_files(session)
     step = wire(
