@@ -1,0 +1,131 @@
+"""A `cm` that is sent a signal at an instant of its own journal."""
+
+from __future__ import annotations
+
+import signal
+import sqlite3
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from tests.command_line import Answer, CommandLine
+
+PATIENCE = 120.0
+A_MOMENT = 0.002
+
+
+@dataclass(frozen=True)
+class Instant:
+    """A moment of an operation.
+
+    Args:
+        name: what the test is called.
+        sql: a query that answers something from that moment on; `:operation` is the operation's id.
+        path: a pattern below CM_HOME; something matches it from that moment on.
+
+    """
+
+    name: str
+    sql: str = "SELECT 1"
+    path: str = ""
+
+    def __str__(self) -> str:
+        return self.name
+
+    def has_come(self, home: Path, journal: sqlite3.Connection, operation: str) -> bool:
+        """Return whether this moment of an operation is there."""
+        if self.path and next(home.glob(self.path), None) is None:
+            return False
+        return journal.execute(self.sql, {"operation": operation}).fetchone() is not None
+
+
+WRITTEN_DOWN = Instant("operation written down")
+
+
+def begun(step: str) -> Instant:
+    """Return the moment at which a step has been written down and nothing of it is done."""
+    return Instant(f"{step} begun", f"SELECT 1 FROM steps WHERE operation=:operation AND name='{step}'")
+
+
+def done(step: str) -> Instant:
+    """Return the moment at which a step is done."""
+    return Instant(f"{step} done", f"{begun(step).sql} AND state='done'")
+
+
+class Started:
+    """A `cm` process that runs, to be watched and signalled."""
+
+    def __init__(self, cm: CommandLine, words: tuple[str, ...], output: IO[str]) -> None:
+        self._cm = cm
+        self._words = words
+        self._output = output
+        self._before = _operations(cm.home)
+        self.process = subprocess.Popen(
+            cm.argv(*words), stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=cm.environment(), cwd="/"
+        )
+
+    def wait_for(self, instant: Instant) -> None:
+        """Wait until the operation of this process is at an instant; fail when it ends before."""
+        deadline = time.monotonic() + PATIENCE
+        while not self._is_at(instant):
+            assert self.process.poll() is None, f"it ended before {instant}\n{self.answer()}"
+            assert time.monotonic() < deadline, f"{instant} did not come\n{self._said()}"
+            time.sleep(A_MOMENT)
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal to the process."""
+        self.process.send_signal(number)
+
+    def answer(self) -> Answer:
+        """Wait for the end of the process and return what it said, both streams as one."""
+        code = self.process.wait(PATIENCE)
+        return Answer(self._words, code, "", self._said())
+
+    def _said(self) -> str:
+        return Path(self._output.name).read_text(encoding="utf-8")
+
+    def _is_at(self, instant: Instant) -> bool:
+        if not (self._cm.home / "state.db").exists():
+            return False
+        try:
+            new = _operations(self._cm.home) - self._before
+            with closing(_journal(self._cm.home)) as journal:
+                return any(instant.has_come(self._cm.home, journal, operation) for operation in new)
+        except sqlite3.OperationalError:
+            return False  # in the middle of being written
+
+
+@contextmanager
+def started(cm: CommandLine, *words: str) -> Iterator[Started]:
+    """Start `cm WORDS...`; yield it, and kill it in the end if it still runs."""
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8") as output:
+        running = Started(cm, words, output)
+        try:
+            yield running
+        finally:
+            running.process.kill()
+            running.process.wait()
+
+
+def signalled(cm: CommandLine, *words: str, at: Instant, number: signal.Signals = signal.SIGKILL) -> Answer:
+    """Run `cm WORDS...`, send it a signal at an instant and return what it said until it ended."""
+    with started(cm, *words) as running:
+        running.wait_for(at)
+        running.send(number)
+        return running.answer()
+
+
+def _journal(home: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"file:{home / 'state.db'}?mode=ro", uri=True, timeout=0)
+
+
+def _operations(home: Path) -> set[str]:
+    if not (home / "state.db").exists():
+        return set()
+    with closing(_journal(home)) as journal:
+        return {str(row[0]) for row in journal.execute("SELECT id FROM operations")}

@@ -1,0 +1,203 @@
+"""A `cm` that dies at any instant: `resume` finishes what it did, or `delete` leaves nothing of it."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.command_line import CommandLine
+from tests.journal_watch import WRITTEN_DOWN, Instant, begun, done, signalled
+from tests.traces import traces
+
+PROFILE = """\
+name: slow
+roles: {worker: {count: 1}}
+scripts:
+  all: [{name: everywhere, run: 'sleep 0.3; echo all >>/var/tmp/ran'}]
+  worker: [{name: workers, run: 'sleep 0.3; echo worker >>/var/tmp/ran'}]
+checks:
+  - {name: scripts have run, on: worker, run: 'sleep 0.3; sort -u /var/tmp/ran', expect: {stdout: "^all\\nworker$"}}
+"""
+SCRIPT = "echo began; sleep 0.3; echo ended >>/var/tmp/written"
+NODE_REACHED = Instant(
+    "first node reached",
+    "SELECT 1 FROM nodes WHERE state='reached' AND EXISTS (SELECT 1 FROM steps WHERE operation=:operation)",
+)
+CREATE = (
+    WRITTEN_DOWN,
+    begun("prepare"),
+    Instant("cluster written down", "SELECT 1 FROM clusters"),
+    begun("image"),
+    begun("provision"),
+    Instant("engine there", path="clusters/*/engine/engine.sock"),
+    Instant("first disk there", path="clusters/*/engine/nodes/*/spec.json"),
+    done("provision"),
+    NODE_REACHED,
+    begun("wire"),
+    begun("scripts"),
+    Instant("script of workers runs", path="clusters/*/logs/*-create-*/*-worker-1.workers.log"),
+    begun("verify"),
+    done("verify"),
+)
+GROW = (begun("join"), begun("provision"), NODE_REACHED, begun("wire"), begun("scripts"), begun("verify"))
+SHRINK = (begun("leave"), begun("destroy"), begun("wire"), begun("verify"))
+WRITE = (
+    WRITTEN_DOWN,
+    begun("script words"),
+    Instant("script runs", path="clusters/t/logs/*-write-*/t-worker-1.words.log"),
+    Instant("script has run", "SELECT 1 FROM runs, scripts ON script=id WHERE scripts.name='words'"),
+)
+REPLACE = (begun("destroy"), begun("provision"), begun("verify"))
+DELETE = (WRITTEN_DOWN, begun("destroy"), begun("forget"))
+
+
+def at(instants: tuple[Instant, ...]) -> pytest.MarkDecorator:
+    """Return the mark that runs a test once for each instant."""
+    return pytest.mark.parametrize("instant", instants, ids=str)
+
+
+def state_of(cm: CommandLine, name: str) -> str:
+    """Return the state of a cluster as `list` shows it, empty when it does not."""
+    rows = json.loads(cm("cluster", "list", "-f", "json").stdout)
+    return next((str(row["state"]) for row in rows if row["name"] == name), "")
+
+
+def states_of_nodes(cm: CommandLine, name: str) -> dict[str, str]:
+    """Return the state of each node of a cluster."""
+    return {row["name"]: row["state"] for row in json.loads(cm("cluster", "nodes", name, "-f", "json").stdout)}
+
+
+def add_profile(home: Path) -> None:
+    """Store a profile whose scripts and checks take long enough to be interrupted."""
+    folder = home / "profiles.d"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "slow.yaml").write_text(PROFILE)
+
+
+@pytest.fixture
+def slow(cm: CommandLine) -> CommandLine:
+    """Return `cm` with the profile `slow` in a home of its own."""
+    add_profile(cm.home)
+    return cm
+
+
+@pytest.fixture(scope="module")
+def cluster(shared_cm: CommandLine) -> Iterator[CommandLine]:
+    """Return `cm` with a cluster `t` that several tests interrupt and resume."""
+    add_profile(shared_cm.home)
+    shared_cm("cluster", "create", "t", "-p", "slow", timeout=600)
+    yield shared_cm
+
+
+@at(CREATE)
+def test_a_killed_create_is_resumed_or_deleted(slow: CommandLine, instant: Instant) -> None:
+    """Of two clusters whose create is killed at the same instant one is finished, the other one leaves nothing."""
+    before = traces(slow.home)
+    assert -signal.SIGKILL == signalled(slow, "cluster", "create", "gone", "-p", "slow", at=instant).exit
+    assert state_of(slow, "gone") in ("", "interrupted")
+    slow("cluster", "delete", "gone", "-y")
+    assert before == traces(slow.home)
+
+    assert -signal.SIGKILL == signalled(slow, "cluster", "create", "t", "-p", "slow", at=instant).exit
+    if state_of(slow, "t"):
+        slow("cluster", "verify", "t", expect=2)
+        slow("cluster", "resume", "t")
+    else:  # it died before there was anything to resume
+        slow("cluster", "resume", "t", expect=2)
+        slow("cluster", "create", "t", "-p", "slow")
+    slow("cluster", "verify", "t")
+    assert "ready" == state_of(slow, "t")
+    slow("cluster", "resume", "t", expect=2)
+    slow("cluster", "delete", "t", "-y")
+    assert before == traces(slow.home)
+
+
+@pytest.mark.parametrize("instants", [GROW, SHRINK], ids=["grow", "shrink"])
+def test_a_killed_scale_is_resumed(cluster: CommandLine, instants: tuple[Instant, ...]) -> None:
+    """However far a scale came, resume brings the cluster to the number of workers that was asked for."""
+    wanted, other = ("2", "1") if instants is GROW else ("1", "2")
+    for instant in instants:
+        cluster("cluster", "scale", "t", other)
+        assert -signal.SIGKILL == signalled(cluster, "cluster", "scale", "t", wanted, at=instant).exit
+        assert "interrupted" == state_of(cluster, "t"), instant
+        cluster("cluster", "scale", "t", wanted, expect=2)
+        cluster("cluster", "resume", "t")
+        assert 1 + int(wanted) == len(states_of_nodes(cluster, "t")), instant
+        assert {"running"} == set(states_of_nodes(cluster, "t").values()), instant
+        assert "ready" == state_of(cluster, "t"), instant
+    cluster("cluster", "verify", "t", "--full-mesh")
+
+
+def test_a_killed_scale_can_be_deleted(slow: CommandLine) -> None:
+    """A cluster that was killed while it grew goes like any other, and leaves nothing."""
+    before = traces(slow.home)
+    slow("cluster", "create", "t", "-p", "slow", timeout=600)
+    signalled(slow, "cluster", "scale", "t", "2", at=NODE_REACHED)
+    slow("cluster", "delete", "t", "-y")
+
+    assert before == traces(slow.home)
+
+
+def test_a_killed_write_is_resumed(cluster: CommandLine) -> None:
+    """However far a written script came, resume runs it to its end once more and remembers it once."""
+    for count, instant in enumerate(WRITE, start=1):
+        killed = signalled(cluster, "cluster", "write", "t", "worker", SCRIPT, at=instant)
+        assert -signal.SIGKILL == killed.exit
+        cluster("cluster", "resume", "t")
+        written = json.loads(cluster("cluster", "scripts", "t", "worker", "-f", "json").stdout)
+        assert ["words"] * count == [script["name"] for script in written if script["name"] == "words"], instant
+    ended = cluster("cluster", "ssh", "t", "-t", "worker-1", "--", "sudo wc -l </var/tmp/written").stdout
+    assert int(ended) in range(len(WRITE), 2 * len(WRITE) + 1)
+    cluster("cluster", "verify", "t")
+
+
+def test_a_killed_replace_is_resumed(cluster: CommandLine) -> None:
+    """A node that was being replaced is whole after resume, and everything written before has run on it."""
+    for instant in REPLACE:
+        assert -signal.SIGKILL == signalled(cluster, "cluster", "replace", "t", "worker-1", at=instant).exit
+        assert "interrupted" == state_of(cluster, "t"), instant
+        cluster("cluster", "resume", "t")
+        assert "ready" == state_of(cluster, "t"), instant
+    cluster("cluster", "verify", "t")
+
+
+@at(DELETE)
+def test_a_killed_delete_is_finished(slow: CommandLine, instant: Instant) -> None:
+    """A delete that was killed is finished by another one, and leaves nothing."""
+    before = traces(slow.home)
+    slow("cluster", "create", "t", "-p", "slow", timeout=600)
+    assert -signal.SIGKILL == signalled(slow, "cluster", "delete", "t", "-y", at=instant).exit
+    slow("cluster", "delete", "t", "-y")
+
+    assert before == traces(slow.home)
+    assert "" == state_of(slow, "t")
+
+
+def test_a_killed_rollback_can_be_deleted(slow: CommandLine) -> None:
+    """A rollback that was killed in its middle leaves a cluster that delete removes without a trace."""
+    before = traces(slow.home)
+    half_undone = Instant("half undone", "SELECT 1 FROM steps WHERE operation=:operation AND state='undone'")
+    signalled(slow, "cluster", "create", "t", "-p", "slow", "--timeout", "1s", at=half_undone)
+    slow("cluster", "delete", "t", "-y")
+
+    assert before == traces(slow.home)
+
+
+def test_a_resume_that_is_killed_is_resumed(slow: CommandLine) -> None:
+    """What was killed twice is still finished by a third process."""
+    signalled(slow, "cluster", "create", "t", "-p", "slow", at=begun("provision"))
+    verify_begun = Instant("verify begun", "SELECT 1 FROM steps WHERE name='verify'")
+    with_resume = signalled_resume(slow, verify_begun)
+    assert -signal.SIGKILL == with_resume
+    slow("cluster", "resume", "t")
+
+    assert "ready" == state_of(slow, "t")
+
+
+def signalled_resume(cm: CommandLine, instant: Instant) -> int:
+    """Kill `cm cluster resume t` at an instant and return its exit status."""
+    return signalled(cm, "cluster", "resume", "t", at=instant).exit
