@@ -145,7 +145,7 @@ ensure_environment() {
   python=$(find_python)
   [[ $level == bench ]] && extras=test,bench
   made_for="$here $python $("$python" --version)"
-  if [[ -e $stamp && ! $here/setup.py -nt $stamp && ! $here/pyproject.toml -nt $stamp ]] &&
+  if [[ -e $stamp && ! $here/setup.py -nt $stamp ]] &&
     [[ $(head -n 1 "$stamp") == "$made_for" ]] &&
     { [[ $extras == test ]] || grep -qx "$extras" "$stamp"; }; then
     return

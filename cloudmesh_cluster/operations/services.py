@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from cloudmesh_cluster.errors import NotFound, UsageError
 from cloudmesh_cluster.events import Emit
@@ -18,6 +18,8 @@ from cloudmesh_cluster.operations.session import Session, session, together
 from cloudmesh_cluster.plugins import ChosenPlugin, resolve
 from cloudmesh_cluster.remote import Connections
 from cloudmesh_cluster.state import State
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,14 @@ async def restart(home: Home, name: str, plugins: Sequence[str], emit: Emit) -> 
     return await start(home, name, plugins, emit)
 
 
-async def _run(home: Home, name: str, kind: str, plugins: Sequence[str], emit: Emit, carry_out: Any) -> Any:
+async def _run(
+    home: Home,
+    name: str,
+    kind: str,
+    plugins: Sequence[str],
+    emit: Emit,
+    carry_out: Callable[[Session, PluginsRequest], Awaitable[T]],
+) -> T:
     request = PluginsRequest(tuple(plugins))
 
     def refuse(state: State) -> None:
