@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 STATUS_COLUMNS = ("node", "plugin", "ok", "status")
 HISTORY_COLUMNS = ("operation", "cluster", "kind", "state", "began_at", "ended_at", "error")
-EVENT_COLUMNS = ("at", "operation", "kind", "step", "node", "message", "seconds")
+EVENT_COLUMNS = ("at", "operation", "kind", "step", "node", "seconds", "message")
 SCRIPT_COLUMNS = ("order", "role", "name", "digest", "written_at", "state", "result")
 
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from argparse import Namespace
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from cloudmesh_cluster.cli.common import (
@@ -45,7 +45,9 @@ def write(args: Namespace, session: Session) -> int:
         timeout=args.timeout,
     )
     result = session.run([args.name], lambda emit: store(session.home, request, emit))
-    session.show_rows(args, [asdict(each) for each in result.results], RESULT_COLUMNS)
+    # What the scripts printed was shown line by line while they ran.
+    rows = [asdict(each) for each in result.results]
+    session.show_rows(args, rows, RESULT_COLUMNS, brief=("node", "exit", "seconds"))
     return 0
 
 
@@ -59,7 +61,7 @@ def _script(args: Namespace, session: Session) -> tuple[bytes, str]:
     if args.words and args.file:
         raise UsageError("words and --file are two scripts", hint="give one of them")
     if args.words:
-        content, name = (shell_line(args.words) + "\n").encode(), "words"
+        content, name = (shell_line(args.words) + "\n").encode(), " ".join(args.words)
     elif args.file and args.file != "-":
         content, name = read_bytes(args.file), Path(args.file).name
     else:
@@ -98,7 +100,7 @@ def cmd(args: Namespace, session: Session) -> int:
     )
     if args.format == "table" and not args.column:
         session.result = [asdict(each) for each in results]
-        _print_folded(results)
+        _print_folded(args.name, results)
     else:
         session.show_rows(args, [asdict(each) for each in results], RESULT_COLUMNS)
     return 0 if all(each.ok for each in results) else 1
@@ -110,11 +112,12 @@ def _words(args: Namespace) -> list[str]:
     return list(args.words)
 
 
-def _print_folded(results: Sequence[CommandResult]) -> None:
+def _print_folded(cluster: str, results: Sequence[CommandResult]) -> None:
     """Print each different answer once, under the nodes that gave it; an answer of one line beside them."""
     from cloudmesh_cluster.targets import fold_answers
 
-    for nodes, answer in fold_answers(results):
+    short = [replace(each, node=each.node.removeprefix(f"{cluster}-")) for each in results]
+    for nodes, answer in fold_answers(short):
         exit_code = "" if answer.exit == 0 else " [no answer]" if answer.exit < 0 else f" [exit {answer.exit}]"
         lines = printable(answer.stdout + answer.stderr).splitlines()
         if len(lines) <= 1:

@@ -5,21 +5,25 @@ from __future__ import annotations
 import csv
 import io
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cloudmesh_cluster.errors import UsageError, did_you_mean
 
 Row = Mapping[str, Any]
+GAP = "  "
+NARROW = 16
 
 
-def rows_as(style: str, rows: Sequence[Row], columns: Sequence[str]) -> str:
+def rows_as(style: str, rows: Sequence[Row], columns: Sequence[str], *, width: int | None = None) -> str:
     """Return rows as text that ends with a newline, or nothing.
 
     Args:
         style: table, json, yaml, csv or value.
         rows: the data, by column.
         columns: which columns, in this order.
+        width: how many characters fit into a line of the terminal; a table is cut to that.
 
     """
     chosen = [{column: row.get(column) for column in columns} for row in rows]
@@ -31,7 +35,7 @@ def rows_as(style: str, rows: Sequence[Row], columns: Sequence[str]) -> str:
         return _csv([list(columns), *([_cell(value) for value in row.values()] for row in chosen)])
     if style == "value":
         return "".join(" ".join(_one_line(_cell(value)) for value in row.values()) + "\n" for row in chosen)
-    return table(columns, [[_human(value) for value in row.values()] for row in chosen])
+    return table(columns, [[_human(value) for value in row.values()] for row in chosen], width=width)
 
 
 def record_as(style: str, record: Row, columns: Sequence[str]) -> str:
@@ -62,18 +66,45 @@ def chosen_columns(asked: Sequence[str] | None, columns: Sequence[str]) -> list[
     return list(asked or columns)
 
 
-def table(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
-    """Return lines of aligned columns under a header; numbers stand to the right."""
-    widths = [max(len(line[at]) for line in [columns, *cells]) for at in range(len(columns))]
+def terminal_width() -> int | None:
+    """Return how wide the terminal is that standard output goes to, None where it goes to none."""
+    import shutil
+
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def table(columns: Sequence[str], cells: Sequence[Sequence[str]], *, width: int | None = None) -> str:
+    """Return lines of aligned columns under a header; numbers stand to the right.
+
+    Args:
+        columns: the header.
+        cells: the lines.
+        width: the longest line that is wanted; the widest columns are cut to get there.
+
+    """
+    widths = _fitting([max(len(line[at]) for line in [columns, *cells]) for at in range(len(columns))], width)
+    cells = [[_cut(cell, room) for cell, room in zip(line, widths, strict=True)] for line in cells]
     numeric = [bool(cells) and all(_is_number(line[at]) for line in cells) for at in range(len(columns))]
     lines = []
     for line in [columns, *cells]:
         aligned = (
-            cell.rjust(width) if number else cell.ljust(width)
-            for cell, width, number in zip(line, widths, numeric, strict=True)
+            cell.rjust(room) if number else cell.ljust(room)
+            for cell, room, number in zip(line, widths, numeric, strict=True)
         )
-        lines.append("  ".join(aligned).rstrip() + "\n")
+        lines.append(GAP.join(aligned).rstrip() + "\n")
     return "".join(lines)
+
+
+def _fitting(widths: list[int], width: int | None) -> list[int]:
+    """Take from the widest column until all fit, or all are narrow."""
+    while width is not None and sum(widths) + len(GAP) * (len(widths) - 1) > width and max(widths) > NARROW:
+        widest = widths.index(max(widths))
+        widths = [*widths[:widest], widths[widest] - 1, *widths[widest + 1 :]]
+    return widths
+
+
+def _cut(cell: str, room: int) -> str:
+    return cell if len(cell) <= room else cell[: room - 3] + "..."
 
 
 def printable(text: str) -> str:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
 REFRESHES_A_SECOND = 5
+SOON = 0.8  # seconds in which an operation without steps needs no picture
 
 
 @contextmanager
@@ -121,6 +122,8 @@ class LiveLines:
         from rich.text import Text
 
         now = time.monotonic()
+        if not self._step and now - self._since < SOON:
+            return Text("")
         room = max(self._console.size.height - 3, 1)
         lines = sorted(self._nodes.items(), key=lambda item: (item[1].ended is None, item[1].elapsed(now)))
         hidden = len(lines) - room if len(lines) > room else 0

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar
 
-from cloudmesh_cluster.cli.output import Row, chosen_columns, record_as, rows_as
+from cloudmesh_cluster.cli.output import Row, chosen_columns, record_as, rows_as, terminal_width
 from cloudmesh_cluster.errors import Interrupted, UsageError
 from cloudmesh_cluster.events import Emit
 from cloudmesh_cluster.home import Home
@@ -43,11 +43,21 @@ class Session:
     document: bytes | None = None
     result: Any = field(default=None)
 
-    def show_rows(self, args: argparse.Namespace, rows: Sequence[Row], columns: Sequence[str]) -> None:
-        """Print rows on standard output as `-f` and `-c` say, and keep them as the result."""
-        chosen = chosen_columns(args.column, columns)
+    def show_rows(
+        self, args: argparse.Namespace, rows: Sequence[Row], columns: Sequence[str], *, brief: Sequence[str] = ()
+    ) -> None:
+        """Print rows on standard output as `-f` and `-c` say, and keep them as the result.
+
+        Args:
+            args: the parsed line.
+            rows: the data.
+            columns: what there is to choose from.
+            brief: the columns that a table has when none are chosen; all if not given.
+
+        """
+        chosen = chosen_columns(args.column or (brief if args.format == "table" else ()), columns)
         self.result = [{name: row.get(name) for name in columns} for row in rows]
-        sys.stdout.write(rows_as(args.format, rows, chosen))
+        sys.stdout.write(rows_as(args.format, rows, chosen, width=terminal_width()))
 
     def show_record(self, args: argparse.Namespace, record: Row, columns: Sequence[str]) -> None:
         """Print one record on standard output as `-f` and `-c` say, and keep it as the result."""

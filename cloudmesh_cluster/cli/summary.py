@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from cloudmesh_cluster.cli.common import CHECK_COLUMNS, NODE_COLUMNS, cluster_row
-from cloudmesh_cluster.cli.output import Row, printable, record_as, rows_as
+from cloudmesh_cluster.cli.output import Row, printable, record_as, rows_as, terminal_width
 from cloudmesh_cluster.codec import encode
 from cloudmesh_cluster.model import CheckResult, Cluster
 
@@ -78,7 +78,7 @@ def nodes_table(cluster: Cluster) -> str:
 
 def checks_table(checks: Sequence[CheckResult]) -> str:
     """Return results of checks as a table without its last newline, equal results of several nodes folded."""
-    return rows_as("table", folded_checks(checks), CHECK_COLUMNS).rstrip("\n")
+    return rows_as("table", folded_checks(checks), CHECK_COLUMNS, width=terminal_width()).rstrip("\n")
 
 
 def folded_checks(checks: Sequence[CheckResult]) -> list[Row]:

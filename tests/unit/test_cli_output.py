@@ -56,6 +56,20 @@ def test_table_is_aligned() -> None:
     ]
 
 
+def test_a_table_is_cut_to_the_terminal() -> None:
+    """On a narrow terminal the widest columns are cut; narrow ones are left alone, and programs get everything."""
+    rows = [{"name": "t-master", "expected": "e" * 60, "ok": True, "actual": "a" * 30}]
+
+    lines = rows_as("table", rows, ("name", "expected", "actual", "ok"), width=80).splitlines()
+
+    assert [len(line) <= 80 for line in lines] == [True, True]
+    assert lines[1].startswith("t-master  eeee")
+    assert lines[1].endswith("a  yes")
+    assert "e..." in lines[1]
+    assert "e" * 60 in rows_as("table", rows, ("name", "expected"))
+    assert "e" * 60 in rows_as("csv", rows, ("name", "expected"), width=20)
+
+
 @pytest.mark.parametrize("style", ["json", "yaml", "csv", "value", "table"])
 def test_no_rows(style: str) -> None:
     """No rows are an empty answer that programs can read."""
