@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shlex
 import signal
 from collections.abc import Callable, Iterator, Sequence
@@ -15,6 +16,7 @@ Stream = Literal["stdout", "stderr"]
 OnLine = Callable[[Stream, str], None]
 
 OUTPUT_LIMIT = 10 * 1024 * 1024  # bytes kept of each stream: its end
+_SILENCE = 1.0  # seconds without output after which an ended command has nothing more to say
 _PIECE = 256 * 1024
 _LONGEST_LINE = 64 * 1024
 _SESSION_MARK = b"cm-session "
@@ -96,6 +98,7 @@ class Command(asyncssh.SSHClientSession[bytes]):
     def __init__(self, on_line: OnLine | None = None, stdout: Callable[[bytes], object] | None = None) -> None:
         self.stdout = Output("stdout", on_line)
         self.stderr = Output("stderr", on_line)
+        self.exited = asyncio.Event()
         self.ended = asyncio.Event()
         self.exit: int | None = None
         self.reason = ""
@@ -103,6 +106,7 @@ class Command(asyncssh.SSHClientSession[bytes]):
         self.started = asyncio.Event()
         self.session: int | None = None  # its number on the node, once `started`
         self._take_stdout = stdout or self.stdout.feed
+        self._silent = False
         self._preface: bytearray | None = bytearray()
         self._writable = asyncio.Event()
         self._writable.set()
@@ -113,6 +117,7 @@ class Command(asyncssh.SSHClientSession[bytes]):
 
     def data_received(self, data: bytes, datatype: asyncssh.DataType) -> None:
         """Take output."""
+        self._silent = False
         if datatype is None:
             self._take_stdout(data)
         elif self._preface is None:
@@ -123,11 +128,13 @@ class Command(asyncssh.SSHClientSession[bytes]):
     def exit_status_received(self, status: int) -> None:
         """Take the exit status."""
         self.exit = status
+        self._exit()
 
     def exit_signal_received(self, signal: str, core_dumped: bool, msg: str, lang: str) -> None:
         """Take the signal that ended the command, as a shell would report it."""
         self.exit = _SIGNALLED + _number_of(signal)
         self.reason = f"killed by SIG{signal}"
+        self._exit()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End: the channel is closed."""
@@ -138,7 +145,7 @@ class Command(asyncssh.SSHClientSession[bytes]):
         if self.exit is None:
             self.reason = f"the connection was lost{f': {exc}' if exc and str(exc) else ''}"
         self.started.set()
-        self._writable.set()
+        self._exit()
         self.ended.set()
 
     def pause_writing(self) -> None:
@@ -153,14 +160,30 @@ class Command(asyncssh.SSHClientSession[bytes]):
         """Send the command's whole input, then its end; a command that ends before doesn't want it."""
         for piece in _pieces(stdin):
             await self._writable.wait()
-            if self.ended.is_set() or channel.is_closing():
+            if self.exited.is_set() or channel.is_closing():
                 return
             try:
                 channel.write(piece)
             except BrokenPipeError:
                 return
-        if not self.ended.is_set() and not channel.is_closing():
+        if not self.exited.is_set() and not channel.is_closing():
             channel.write_eof()
+
+    async def wait(self) -> None:
+        """Wait for the end, but not for what the command left in the background with its output still open."""
+        await self.exited.wait()
+        while not self.ended.is_set() and not self._silent:
+            self._silent = True
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_SILENCE):
+                    await self.ended.wait()
+        if self.channel is not None and not self.ended.is_set():
+            self.channel.abort()
+            await self.ended.wait()
+
+    def _exit(self) -> None:
+        self.exited.set()
+        self._writable.set()  # whoever still sends is not to wait for a reader
 
     def _read_preface(self, data: bytes) -> None:
         self._preface = (self._preface or bytearray()) + data

@@ -237,6 +237,16 @@ def is_dead(pid: str) -> bool:
     return False
 
 
+def test_background_process_is_not_waited_for(server: Server) -> None:
+    """A daemon that keeps the output open doesn't hold up the answer; output that comes late does."""
+    daemon = run(server, "sleep 20 & echo started; exit 4")
+    slow = run(server, "(sleep 0.6; echo one; sleep 0.6; echo two) & exit 0")
+
+    assert (daemon.exit, daemon.stdout, daemon.stderr) == (4, "started\n", "")
+    assert daemon.seconds < 10
+    assert slow.stdout == "one\ntwo\n"
+
+
 def test_one_connection_for_all_commands(server: Server) -> None:
     """Commands on a node share one connection, also those that run at once, more than sshd takes sessions."""
     before = server.dialled
