@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import shutil
@@ -22,6 +23,7 @@ from cloudmesh_cluster.providers.local.engine.rootfs import remove_contents
 from cloudmesh_cluster.providers.local.engine.userns import ANCHOR
 
 _SETTINGS = "engine.json"
+_LOCK = "engine.lock"
 _SPEC = "spec.json"
 _CONSOLE = "console.log"
 _OWNED = ("disk", "drive")
@@ -90,10 +92,11 @@ class Engine:
             EngineError: this machine can't run nodes; the hint says what to change.
 
         """
-        if (status := self._status()) is None:
-            settings = self._settings(gateway, egress=egress)
-            self._launch(settings)
-            status = self._status()
+        with self._lock():
+            if (status := self._status()) is None:
+                self.close()
+                self._launch(self._settings(gateway, egress=egress))
+                status = self._status()
         if status is None:
             raise EngineError("the engine has ended at once", f"look into {self._folder / holder.LOG}")
         reason: str | None = status["no_egress"]
@@ -103,8 +106,7 @@ class Engine:
         """End all nodes and the network between them; disks stay."""
         for pid in self._processes():
             _kill(pid)
-        for name in (holder.SOCKET, holder.LOCK):
-            (self._folder / name).unlink(missing_ok=True)
+        (self._folder / holder.SOCKET).unlink(missing_ok=True)
         self._limits.remove_all()
 
     def running(self) -> dict[str, int]:
@@ -162,7 +164,7 @@ class Engine:
 
     def destroy(self, names: Iterable[str]) -> None:
         """Stop nodes and remove their disks, consoles and limits; what is not there is no error."""
-        names = list(names)
+        names = list(dict.fromkeys(names))
         self.stop(names)
         self._remove([self._nodes / name for name in names if (self._nodes / name).is_dir()])
 
@@ -180,7 +182,7 @@ class Engine:
         found = [Leftover("process", str(pid)) for pid in self._processes()]
         found += [Leftover("cgroup", str(path)) for path in self._limits.existing()]
         found += [Leftover("folder", str(path)) for path in sorted(self._nodes.glob("*"))]
-        files = (self._folder / name for name in (holder.SOCKET, holder.LOCK, holder.LOG, _SETTINGS, holder.NODES))
+        files = (self._folder / name for name in (holder.SOCKET, _LOCK, holder.LOG, _SETTINGS, holder.NODES))
         return found + [Leftover("file", str(path)) for path in files if path.exists()]
 
     def cleanup(self) -> None:
@@ -189,7 +191,7 @@ class Engine:
         if self._nodes.is_dir():
             self._remove(list(self._nodes.iterdir()))
             self._nodes.rmdir()
-        for name in (holder.LOG, _SETTINGS):
+        for name in (holder.LOG, _SETTINGS, _LOCK):
             (self._folder / name).unlink(missing_ok=True)
 
     # --- inside ----------------------------------------------------------------------------------------------
@@ -202,9 +204,16 @@ class Engine:
         except (EngineError, EOFError, ConnectionError):
             return None
 
-    def _settings(self, gateway: str | None, *, egress: bool) -> holder.Settings:
-        self._nodes.mkdir(parents=True, exist_ok=True)
+    @contextlib.contextmanager
+    def _lock(self) -> Iterator[None]:
+        self._folder.mkdir(parents=True, exist_ok=True)
         self._folder.chmod(0o700)
+        with (self._folder / _LOCK).open("a", encoding="utf-8") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def _settings(self, gateway: str | None, *, egress: bool) -> holder.Settings:
+        self._nodes.mkdir(exist_ok=True)
         self._nodes.chmod(0o711)
         file = self._folder / _SETTINGS
         if file.exists():

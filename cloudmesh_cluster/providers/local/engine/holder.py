@@ -6,7 +6,6 @@ It knows no secrets and keeps no state: what is not a running node is in the clu
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import selectors
@@ -22,7 +21,6 @@ from cloudmesh_cluster.providers.local.engine.errors import EngineError
 from cloudmesh_cluster.providers.local.engine.ids import Ids
 
 SOCKET = "engine.sock"
-LOCK = "engine.lock"
 LOG = "engine.log"
 NODES = "nodes"
 _READY_WITHIN = 20.0
@@ -79,11 +77,6 @@ def _become_daemon() -> None:
 
 
 def _listen() -> socket.socket:
-    lock = os.open(LOCK, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise EngineError("the engine of this cluster runs already") from error
     Path(SOCKET).unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     listener.bind(SOCKET)
@@ -170,7 +163,8 @@ class Holder:
             return
         try:
             self._do(channel, request, descriptors)
-        except (EngineError, OSError) as error:
+        except (EngineError, OSError, KeyError, TypeError, ValueError) as error:
+            # A request that another version of this program has sent must not end the nodes.
             hint = error.hint if isinstance(error, EngineError) else ""
             self._reply(channel, {"error": str(error), "hint": hint})
         finally:
@@ -202,8 +196,9 @@ class Holder:
             self._forget(channel)  # The client is gone; its next call will ask again.
 
     def _forget(self, channel: socket.socket) -> None:
-        self._selector.unregister(channel)
-        channel.close()
+        if channel.fileno() >= 0:
+            self._selector.unregister(channel)
+            channel.close()
 
     def _start_node(self, channel: socket.socket, request: messages.Message, descriptors: list[int]) -> None:
         if request["name"] in self._nodes:
@@ -269,6 +264,7 @@ class _Labour:
         self._ready, self._is_ready = os.pipe()
         self._linked, self._is_linked = os.pipe()
         self.outcome, self._failed = os.pipe()
+        self._error = ""
 
     def child(self) -> None:
         """Be the node; never returns."""
@@ -299,6 +295,9 @@ class _Labour:
                     f"link add {link} up master {egress.BRIDGE} type veth peer name eth0 netns {pid}",
                 )
                 os.write(self._is_linked, b"x")
+        except (EngineError, BrokenPipeError) as error:
+            # Perhaps only because the child is dead already; it knows better, then.
+            self._error = f"the node's network interface can't be made: {error}"
         finally:
             os.close(self._ready)
             os.close(self._is_linked)
@@ -307,4 +306,6 @@ class _Labour:
         """Return what went wrong, or nothing when the node's init runs."""
         text = os.read(self.outcome, 65536)
         os.close(self.outcome)
-        return dict(json.loads(text)) if text else {}
+        if text:
+            return dict(json.loads(text))
+        return {"error": self._error, "hint": ""} if self._error else {}

@@ -122,7 +122,7 @@ class _Shelf:
         name = f"{kind}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
         final = self.folder / name
         if not final.is_dir():
-            with _disk_errors(self.folder), _lock(self.folder / f".{name}.lock"):
+            with _disk_errors(self.folder), self._lock():
                 if not final.is_dir():
                     self._build(f".{name}.unfinished", build).rename(final)
         return final / "rootfs"
@@ -132,9 +132,20 @@ class _Shelf:
         folders = {"images": self.folder}
         run_inside(job, arguments, ids=self._ids, folders=folders, stdin=stdin, on_line=self.progress)
 
+    @contextlib.contextmanager
+    def _lock(self) -> Iterator[None]:
+        with (self.folder / ".lock").open("a", encoding="utf-8") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                self.progress("waiting for another process that builds an image")
+                fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
     def _build(self, name: str, build: Callable[[str], None]) -> Path:
+        for killed in self.folder.glob(".*.unfinished"):
+            self._remove(killed)
         unfinished = self.folder / name
-        self._remove(unfinished)
         try:
             for folder in (unfinished, unfinished / "rootfs", unfinished / "work"):
                 folder.mkdir()
@@ -148,18 +159,11 @@ class _Shelf:
         return unfinished
 
     def _remove(self, unfinished: Path) -> None:
-        if unfinished.is_dir():
+        if unfinished.is_dir():  # What is in it belongs to ids that only a user namespace gives rights over.
             parts = [part for part in ("rootfs", "work") if (unfinished / part).is_dir()]
             paths = [f"{userns.ANCHOR}/images/{unfinished.name}/{part}" for part in parts]
             run_inside(rootfs.remove_contents, {"paths": paths}, ids=self._ids, folders={"images": self.folder})
             shutil.rmtree(unfinished)
-
-
-@contextlib.contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    with path.open("a", encoding="utf-8") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 @contextlib.contextmanager

@@ -106,7 +106,8 @@ def _job_failed(last: deque[str]) -> EngineError:
     for line in last:
         if "No space left on device" in line:
             return no_space(line.strip())
-    return EngineError("\n".join(last) or "the job ended without a word")
+    errors = [line for line in last if line.startswith("E: ")]
+    return EngineError("\n".join(errors or last) or "the job ended without a word")
 
 
 _ERROR = "engine-error: "

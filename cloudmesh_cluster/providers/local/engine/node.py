@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 from collections.abc import Sequence
@@ -80,7 +81,7 @@ def _build_root(birth: Birth) -> None:
     syscalls.mount("tmpfs", f"{root}/run", "tmpfs", syscalls.MS_NOSUID | syscalls.MS_NODEV, "mode=0755")
     _write(f"{root}/etc/hostname", f"{birth.name}\n")
     _write(f"{root}/etc/resolv.conf", f"nameserver {birth.nameserver}\n" if birth.nameserver else "")
-    _bind_read_only(f"{own}/drive", f"{root}{DRIVE}")
+    _mount_drive(f"{own}/drive", f"{root}{DRIVE}")
 
 
 def _write(path: str, text: str) -> None:
@@ -88,11 +89,13 @@ def _write(path: str, text: str) -> None:
         file.write(text)
 
 
-def _bind_read_only(source: str, target: str) -> None:
+def _mount_drive(source: str, target: str) -> None:
+    # A copy: a bind mount would tell the node, in mountinfo, where on this machine it lies.
     os.makedirs(target, mode=0o700, exist_ok=True)
-    syscalls.mount(source, target, flags=syscalls.MS_BIND)
-    safe = syscalls.MS_NOSUID | syscalls.MS_NODEV
-    syscalls.mount("none", target, flags=syscalls.MS_BIND | syscalls.MS_REMOUNT | syscalls.MS_RDONLY | safe)
+    flags = syscalls.MS_NOSUID | syscalls.MS_NODEV
+    syscalls.mount("drive", target, "tmpfs", flags, "mode=0700,size=1m")
+    shutil.copytree(source, target, dirs_exist_ok=True)
+    syscalls.mount("none", target, flags=flags | syscalls.MS_REMOUNT | syscalls.MS_BIND | syscalls.MS_RDONLY)
 
 
 def _configure_network(birth: Birth) -> None:

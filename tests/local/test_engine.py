@@ -1,0 +1,240 @@
+"""The node engine: what it makes is a machine of its own, and can be taken away without a trace."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import asyncssh
+import pytest
+
+from cloudmesh_cluster.hosts import parse_console_host_keys
+from cloudmesh_cluster.providers.local.engine import dial, images
+from cloudmesh_cluster.providers.local.engine.engine import Engine, marked_processes
+from cloudmesh_cluster.providers.local.engine.errors import EngineError
+from cloudmesh_cluster.providers.local.engine.ids import ids_of_this_user
+from tests.engine_nodes import GATEWAY, Nodes, address, nodes
+
+SCRIPT = """
+date >> /var/tmp/first-boots
+printf '#!/bin/sh\\ndate >> /var/tmp/boots\\n' > /etc/rc.local
+chmod 755 /etc/rc.local
+"""
+
+
+@pytest.fixture(scope="session")
+def layers(cm_cache: Path) -> tuple[Path, ...]:
+    """Return the layers of the base image, built when they are not in the cache."""
+    return images.ensure_base(cm_cache, ids=ids_of_this_user())
+
+
+@pytest.fixture(scope="module")
+def pair(cm_cache: Path, layers: tuple[Path, ...]) -> Iterator[Nodes]:
+    """Return two nodes, with limits, that tests only look at."""
+    folder = Path(tempfile.mkdtemp(prefix="cm-engine-"))
+    with nodes(folder, cm_cache / "images", layers) as made:
+        made.boot([1, 2], script=SCRIPT, memory_mib=300, cpus=0.5)
+        yield made
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def alone(tmp_path: Path, cm_cache: Path, layers: tuple[Path, ...]) -> Iterator[Nodes]:
+    """Return an engine without nodes, for a test of its own."""
+    with nodes(tmp_path, cm_cache / "images", layers) as made:
+        yield made
+
+
+# --- a node is a machine of its own ----------------------------------------------------------------------------
+
+
+def test_cloud_init_has_done_what_user_data_says(pair: Nodes) -> None:
+    """The user is there with sudo, the script has run once as root, and cloud-init reports no error."""
+    result = json.loads(pair.run(1, "cat /run/cloud-init/result.json"))
+
+    assert [] == result["v1"]["errors"]
+    assert "ConfigDrive" in result["v1"]["datasource"]
+    assert "0" == pair.run(1, "sudo id -u")
+    assert "status: done" == pair.run(1, "cloud-init status --wait").strip(".\n")
+    assert "1" == pair.run(1, "wc -l < /var/tmp/first-boots")
+
+
+def test_a_node_has_its_own_name_and_processes(pair: Nodes) -> None:
+    """A node sees its own host name and address, and no process but its own."""
+    assert "n2" == pair.run(2, "hostname")
+    assert address(2) in pair.run(2, "ip -4 addr show eth0")
+    commands = pair.run(2, "ps -A -o comm=").split()
+    assert {"sleep", "sshd"} <= set(commands) <= {"sleep", "sshd", "bash", "sh", "ps", "tee"}
+
+
+def test_a_node_sees_nothing_of_the_machine(pair: Nodes) -> None:
+    """No path of the machine shows in a node, and root of a node has no way to the machine's disks."""
+    here = str(pair.folder), str(pair.images)
+    seen = pair.run(1, "cat /proc/self/mountinfo; sudo ls -A /mnt /home /srv /root; sudo cat /proc/1/environ")
+
+    assert [] == [path for path in here if path in seen]
+    assert 0 != pair.ssh(1, "sudo mknod /tmp/disk b 254 0").returncode
+    assert 0 != pair.ssh(1, "echo 1 | sudo tee /proc/sys/vm/swappiness").returncode
+    assert 0 != pair.ssh(1, "sudo mount -o remount,rw /sys && echo 1 | sudo tee /sys/kernel/mm/ksm/run").returncode
+
+
+def test_the_config_drive_is_read_only(pair: Nodes) -> None:
+    """What a node was told at birth can't be changed from within."""
+    assert 0 != pair.ssh(1, "sudo touch /var/lib/cloud/seed/config_drive/openstack/latest/user_data").returncode
+
+
+def test_nodes_reach_each_other(pair: Nodes) -> None:
+    """Nodes of one engine share a network."""
+    assert "SSH-2.0" in pair.run(1, f"timeout 5 bash -c 'head -c 7 < /dev/tcp/{address(2)}/22'")
+
+
+def test_nodes_reach_the_internet_where_the_machine_lets_them(pair: Nodes) -> None:
+    """Names resolve by the machine's own resolver and apt works; without a way out the engine says why."""
+    why = pair.engine.open()
+
+    if why:
+        assert "/dev/net/tun" in why or "slirp4netns" in why
+        assert "" == pair.run(1, "cat /etc/resolv.conf")
+    else:
+        assert 0 == pair.ssh(1, "sudo apt-get -o APT::Update::Error-Mode=any update").returncode
+
+
+def test_limits_are_kept(pair: Nodes) -> None:
+    """A node that takes more memory than it may is stopped; where limits can't be set, the engine warns."""
+    if warnings := pair.engine.start(["n1"]):
+        assert ["no cpu and memory limit for nodes: this user may not make cgroups here"] == warnings
+        return
+    eat = "python3 -c 'x = bytearray({} << 20); print(len(x))'"
+
+    assert str(100 << 20) == pair.run(1, eat.format(100))
+    assert 0 != pair.ssh(1, eat.format(600)).returncode
+
+
+def test_asyncssh_logs_in_over_a_socket_of_the_nodes_network(pair: Nodes) -> None:
+    """The unconnected socket serves an event loop, with no process and no copy in between."""
+
+    async def hostname() -> str:
+        inner = dial.inner_socket(pair.folder / "engine")
+        await asyncio.get_running_loop().sock_connect(inner, (address(1), 22))
+        keys = [asyncssh.import_public_key(key) for key in parse_console_host_keys(pair.engine.console("n1"))]
+        options = {"username": "cm", "client_keys": [str(pair.folder / "key")], "config": None}
+        async with asyncssh.connect(sock=inner, known_hosts=(keys, [], []), **options) as connection:
+            return str((await connection.run("hostname", check=True)).stdout).strip()
+
+    assert "n1" == asyncio.run(hostname())
+
+
+def test_running_tells_the_machines_process_ids(pair: Nodes) -> None:
+    """`running` gives the process ids that this machine knows the nodes by."""
+    running = pair.engine.running()
+
+    assert {"n1", "n2"} == set(running)
+    assert {Path(f"/proc/{pid}/comm").read_text().strip() for pid in running.values()} == {"sleep"}
+
+
+# --- and comes and goes ----------------------------------------------------------------------------------------
+
+
+def test_a_stopped_node_keeps_its_disk(alone: Nodes) -> None:
+    """After a stop of everything the node boots again: same disk and host key, no second first boot."""
+    alone.boot([1], script=SCRIPT)
+    key = alone.run(1, "cat /etc/ssh/ssh_host_ed25519_key.pub; touch ~/mine")
+    alone.engine.close()
+    assert {} == alone.engine.running()
+
+    alone.engine.open()
+    alone.engine.start(["n1"])
+    alone.wait([1], boots=2)
+
+    assert key == alone.run(1, "cat /etc/ssh/ssh_host_ed25519_key.pub; ls ~/mine >&2")
+    assert "1" == alone.run(1, "wc -l < /var/tmp/first-boots")
+    assert "2" == alone.run(1, "until [ $(wc -l < /var/tmp/boots) -ge 2 ]; do sleep 0.1; done; wc -l < /var/tmp/boots")
+
+
+def test_nothing_is_left_of_destroyed_nodes(alone: Nodes) -> None:
+    """Destroying removes process, disk, link and cgroup of that node only; cleaning up removes the rest."""
+    alone.boot([1, 2, 3, 4])
+    alone.engine.destroy(["n2", "n2", "never-there"])
+
+    assert {"n1", "n3", "n4"} == set(alone.engine.running()) == set(alone.engine.known())
+    assert [] == [left for left in alone.engine.leftovers() if "n2" in left.id]
+    alone.engine.cleanup()
+    assert [] == alone.engine.leftovers()
+    assert [] == list((alone.folder / "engine").iterdir())
+    alone.engine.cleanup()
+
+
+def test_no_node_outlives_its_holder(alone: Nodes) -> None:
+    """When the holder is killed, the kernel ends every node and the way out; a cleanup finds nothing running."""
+    alone.boot([1, 2])
+    pids = [*alone.engine.running().values(), *marked_processes(alone.folder / "engine")]
+    holder = min(pid for pid in pids if "sleep" not in Path(f"/proc/{pid}/comm").read_text() and _is_holder(pid))
+
+    os.kill(holder, signal.SIGKILL)
+
+    deadline = time.monotonic() + 5
+    while any(Path(f"/proc/{pid}").exists() for pid in pids) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert [] == [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+    assert {} == alone.engine.running()
+    alone.engine.cleanup()
+    assert [] == alone.engine.leftovers()
+
+
+def _is_holder(pid: int) -> bool:
+    return b"holder" in Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+def test_engines_do_not_see_each_other(alone: Nodes, pair: Nodes) -> None:
+    """Two engines use the same addresses at once, and each reaches its own node by it."""
+    alone.boot([1], script="touch /etc/alone")
+
+    assert "" == alone.run(1, "ls /etc/alone > /dev/null")
+    assert 0 != pair.ssh(1, "ls /etc/alone").returncode
+
+
+def test_opening_at_once_makes_one_engine(alone: Nodes) -> None:
+    """Processes that open an engine at the same time all succeed, with one holder between them."""
+    context = multiprocessing.get_context("spawn")
+    openers = [context.Process(target=_open, args=(alone.folder / "engine", alone.images)) for _ in range(4)]
+    for opener in openers:
+        opener.start()
+    for opener in openers:
+        opener.join()
+
+    assert [0] * 4 == [opener.exitcode for opener in openers]
+    assert 1 == sum(_is_holder(pid) for pid in marked_processes(alone.folder / "engine"))
+
+
+def _open(folder: Path, images_folder: Path) -> None:
+    Engine(folder, images_folder).open(GATEWAY)
+
+
+def test_a_node_that_can_not_start_does_not_hinder_the_others(alone: Nodes) -> None:
+    """The error names the node; those beside it run."""
+    good = alone.specify(1)
+    bad = replace(alone.specify(2), layers=(alone.images / "no-such-layer" / "rootfs",))
+    alone.engine.open(GATEWAY)
+
+    with pytest.raises(EngineError, match="n2") as raised:
+        alone.engine.start([good, bad])
+
+    assert "n1" not in raised.value.message
+    assert {"n1"} == set(alone.engine.running())
+
+
+def test_a_stopped_engine_says_so(alone: Nodes) -> None:
+    """Reaching for a node of an engine that isn't open is an error of the engine, not a hang."""
+    with pytest.raises(EngineError, match="not running"):
+        dial.inner_socket(alone.folder / "engine")
+    with pytest.raises(EngineError, match="not running"):
+        alone.engine.start([alone.specify(1)])
