@@ -7,8 +7,8 @@ import ipaddress
 import json
 import os
 import shlex
+import shutil
 import socket
-import tempfile
 import threading
 import time
 import uuid
@@ -102,7 +102,7 @@ class LocalProvider:
         self, engine: Engine, boot: Boot, some: Sequence[NodeBoot], layers: Mapping[str | None, tuple[Path, ...]]
     ) -> list[str]:
         known = engine.known()
-        with _engine_errors(), tempfile.TemporaryDirectory(prefix="cm-drive-") as drives:
+        with _engine_errors(), _drives(self._home.cluster(boot.cluster)) as drives:
             specs: list[NodeSpec | str] = []
             for each in some:
                 if each.node.name in known:
@@ -113,7 +113,7 @@ class LocalProvider:
                         name=each.node.name,
                         address=f"{each.node.private_ip}/{self._network.prefixlen}",
                         layers=layers[each.spec.image],
-                        drive=_config_drive(Path(drives), boot, each),
+                        drive=_config_drive(drives, boot, each),
                         memory_mib=each.spec.memory,
                         cpus=each.spec.cpus,
                     )
@@ -262,6 +262,18 @@ class LocalProvider:
 
 def _cluster_of(node: Node) -> str:
     return node.name.removesuffix(f"-{node.short_name}")
+
+
+@contextmanager
+def _drives(cluster: Path) -> Iterator[Path]:
+    """Yield an empty folder for config drives: they hold keys, so it goes with the cluster when its process is killed."""
+    folder = cluster / "drives"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
 
 
 def _config_drive(folder: Path, boot: Boot, each: NodeBoot) -> Path:
