@@ -1,14 +1,180 @@
-"""What plugins install that Debian has not, fetched once by the client."""
+"""What plugins install that Debian has not: fetched once by the client, checked, kept in `CM_CACHE` as one archive."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import tarfile
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
+from cloudmesh_cluster.errors import InvalidInput, UsageError
 from cloudmesh_cluster.home import Home
-from cloudmesh_cluster.plugins import ChosenPlugin
+from cloudmesh_cluster.model import Problem
+from cloudmesh_cluster.payload_sources import identity, unpack_maven, unpack_source
+from cloudmesh_cluster.plugins import ChosenPlugin, Payload
+
+Progress = Callable[[str], None]
+_SHOWN = 12  # hexadecimal digits of a digest that make a file's name
 
 
-def fetch(chosen: ChosenPlugin, home: Home, progress: Callable[[str], None]) -> Path | None:
-    """Return the archive of a plugin's payload, None when it has none (fetching is being written)."""
-    raise NotImplementedError
+def fetch(chosen: ChosenPlugin, home: Home, progress: Progress) -> Path | None:
+    """Return the archive of a plugin's payload, None when the plugin has none.
+
+    The archive is made once for all clusters of this user, by one process at a time, and renamed when it is whole.
+
+    Args:
+        chosen: the plugin and its settings, which may name another source.
+        home: whose cache.
+        progress: is called with lines for the user while something is fetched.
+
+    Raises:
+        UsageError: the source can't be used, or the disk is full.
+        InvalidInput: names every file whose digest is wrong, with both digests.
+
+    """
+    payload = chosen.plugin.payload
+    if payload is None:
+        return None
+    folder = home.cache / "payloads"
+    source = str(chosen.settings.get(payload.source) or "")
+    target = folder / f"{_archive_name(chosen, payload, source)}.tar"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with _only_one(folder / f"{chosen.plugin.name}.lock"):
+            if not _is_whole(target, progress):
+                _make(chosen, payload, source, target, progress)
+    except OSError as error:
+        raise UsageError(
+            f"payload of {chosen.plugin.name}: {error.filename or target}: {error.strerror or error}",
+            hint=f"make room, or set CM_CACHE to another folder than {home.cache}",
+        ) from error
+    return target
+
+
+def _archive_name(chosen: ChosenPlugin, payload: Payload, source: str) -> str:
+    """Whatever decides what is in the archive decides its name."""
+    folder, digest = chosen.plugin.folder, str(chosen.settings.get(payload.digest) or "")
+    parts = {
+        "source": identity(source, plugin=chosen.plugin.name) if source else "",
+        "digest": digest,
+        "keep": [[rule.pattern, rule.place] for rule in payload.keep] if source else [],
+        "pom": "" if source else (folder / payload.pom).read_text(),
+        "lock": "" if source else (folder / payload.lock).read_text(),
+    }
+    shown = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:_SHOWN]
+    version = "" if source else f"-{chosen.plugin.version}"
+    return f"{chosen.plugin.name}{version}-{shown}"
+
+
+def _make(chosen: ChosenPlugin, payload: Payload, source: str, target: Path, progress: Progress) -> None:
+    for old in target.parent.glob(f".{chosen.plugin.name}-*"):
+        # The lock is ours: whoever made it is dead.
+        shutil.rmtree(old, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=f".{chosen.plugin.name}-", dir=target.parent) as name:
+        temporary = Path(name)
+        content = temporary / "content"
+        content.mkdir()
+        if source:
+            digest = str(chosen.settings.get(payload.digest) or "")
+            unpack_source(source, content, payload, chosen.plugin.name, digest=digest, progress=progress)
+        else:
+            progress(f"{chosen.plugin.name} {chosen.plugin.version}: from Maven, once for all clusters")
+            unpack_maven(chosen.plugin, payload, content, progress=progress)
+            _check(chosen, payload, content)
+        archive = temporary / target.name
+        pack(content, archive)
+        _digest_file(target).write_text(_sha256(archive))
+        archive.replace(target)
+    progress(f"{target.name}: {target.stat().st_size >> 20} MB")
+
+
+def _check(chosen: ChosenPlugin, payload: Payload, content: Path) -> None:
+    """Compare the files with the lock file, and raise all differences at once."""
+    lock = chosen.plugin.folder / payload.lock
+    expected = read_lock(lock)
+    actual = {path: _sha256(content / path) for path in _files(content)}
+    problems = [
+        Problem(f"payload of {chosen.plugin.name}: {path}", f"{_is(actual, path)}, expected {_is(expected, path)}")
+        for path in sorted({*expected, *actual})
+        if expected.get(path) != actual.get(path)
+    ]
+    if problems:
+        raise InvalidInput(problems, hint=f"the digests are in {lock}; remove what Maven keeps of it, and try again")
+
+
+def read_lock(lock: Path) -> dict[str, str]:
+    """Return the SHA-256 of each file that a lock file lists, in the format of `sha256sum`.
+
+    Raises:
+        InvalidInput: names all lines that are none of it.
+
+    """
+    digests: dict[str, str] = {}
+    problems = []
+    for number, line in enumerate(lock.read_text().splitlines(), start=1):
+        digest, space, path = line.partition("  ")
+        if not space or len(digest) != hashlib.sha256().digest_size * 2:
+            problems.append(Problem(f"{lock}:{number}", "expected a SHA-256, two blanks, and the path of a file"))
+        digests[path] = digest
+    if problems:
+        raise InvalidInput(problems)
+    return digests
+
+
+def pack(content: Path, archive: Path) -> None:
+    """Write the files of a folder into an archive whose bytes depend on nothing but names and contents.
+
+    It isn't compressed: jars are already.
+    """
+    with tarfile.open(archive, "w", format=tarfile.PAX_FORMAT) as tar:
+        for path in _files(content):
+            member = tarfile.TarInfo(path)
+            member.size = (content / path).stat().st_size
+            member.mode = 0o644
+            with (content / path).open("rb") as file:
+                tar.addfile(member, file)
+
+
+def _is_whole(target: Path, progress: Progress) -> bool:
+    """Whether the archive is there as it was written; nodes can't tell a damaged one."""
+    try:
+        if _digest_file(target).read_text() == _sha256(target):
+            return True
+    except FileNotFoundError:
+        return False
+    progress(f"{target} is damaged and made again")
+    return False
+
+
+def _digest_file(target: Path) -> Path:
+    return target.with_suffix(".sha256")
+
+
+def _files(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _is(digests: Mapping[str, str], path: str) -> str:
+    return f"SHA-256 {digests[path]}" if path in digests else "no such file"
+
+
+@contextmanager
+def _only_one(lock: Path) -> Iterator[None]:
+    """Wait for whoever makes the same archive; the kernel takes the lock from the dead."""
+    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

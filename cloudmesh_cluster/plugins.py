@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, cast
 
@@ -13,6 +14,7 @@ from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.model import Check, PluginUse, Problem, RoleName, RoleSpec
 from cloudmesh_cluster.profile_schema import read_check
 from cloudmesh_cluster.resources import resource
+from cloudmesh_cluster.yaml_nodes import Written
 from cloudmesh_cluster.yaml_source import Source, Value
 
 SettingType = Literal["text", "integer", "number", "boolean", "size", "duration"]
@@ -20,6 +22,8 @@ SETTING_TYPES: tuple[SettingType, ...] = ("text", "integer", "number", "boolean"
 DEFAULT_MEMORY = 2048
 DEFAULT_CPUS = 1.0
 _NAME = r"[a-z][a-z0-9-]{0,29}"
+_SETTING_NAME = r"[a-z][a-z0-9_]{0,39}"
+_PACKAGE_NAME = r"[a-z0-9][a-z0-9+.-]+"
 
 
 @dataclass(frozen=True)
@@ -43,14 +47,27 @@ class Port:
 
 
 @dataclass(frozen=True)
+class Keep:
+    """A rule for the files of an archive: those whose whole name matches `pattern` are kept at `place`.
+
+    `place` may use the groups of `pattern`; when it is empty, the files are left out.
+    """
+
+    pattern: str
+    place: str
+
+
+@dataclass(frozen=True)
 class Payload:
-    """What a plugin installs that Debian has not: jars from Maven, by `pom` and `lock` in the plugin's folder.
+    """What a plugin installs that Debian has not: files from Maven, by `pom` and `lock` in the plugin's folder.
 
     Args:
         kind: "maven".
-        pom: the file that names the artifacts.
-        lock: the file with the SHA-256 of each artifact.
+        pom: the file that names the artifacts; `generate-resources` puts them into the folder `payload`.
+        lock: the file with the SHA-256 of each file, as `sha256sum` writes it.
         source: the setting that names another source: a path or an address.
+        digest: the setting that holds the digest of that other source.
+        keep: which files of another source are kept, and where; the first rule that fits counts.
 
     """
 
@@ -58,6 +75,8 @@ class Payload:
     pom: str
     lock: str
     source: str
+    digest: str
+    keep: tuple[Keep, ...] = (Keep("(.+)", r"\1"),)
 
 
 @dataclass(frozen=True)
@@ -109,8 +128,11 @@ def load_plugin(folder: Path) -> Plugin:
         folder=folder,
         settings=tuple(_read_setting(name, value) for name, value in source["settings"].entries()),
         requires=source["requires"].texts(),
-        packages=source["packages"].texts(),
-        payload=_read_payload(source["payload"]),
+        packages=tuple(
+            item.text("", pattern=_PACKAGE_NAME, form="the name of a Debian package")
+            for item in source["packages"].items()
+        ),
+        payload=_read_payload(source["payload"], folder),
         ports=tuple(_read_port(name, value) for name, value in source["ports"].entries()),
         order=cast(
             "tuple[RoleName, ...]",
@@ -124,24 +146,36 @@ def load_plugin(folder: Path) -> Plugin:
     return plugin
 
 
-def _read_setting(name: str, value: Value) -> Setting:
+def _read_setting(name: Written, value: Value) -> Setting:
+    if not re.fullmatch(_SETTING_NAME, name):
+        value.report(f"{name!r} is no name for a setting", hint="lower-case letters, digits and _")
     kind = cast("SettingType", value["type"].text("text", choices=SETTING_TYPES))
     return Setting(name, kind, _typed(value["default"], kind, None), value["description"].required().text(""))
 
 
-def _read_payload(value: Value) -> Payload | None:
+def _read_payload(value: Value, folder: Path) -> Payload | None:
     if value.missing:
         return None
     value["kind"].required().text("maven", choices=("maven",))
-    return Payload(
+    keep = tuple(Keep(rule["from"].required().regex(""), rule["to"].text("")) for rule in value["keep"].items())
+    payload = Payload(
         kind="maven",
-        pom=value["pom"].required().text(""),
-        lock=value["lock"].required().text(""),
+        pom=_file_of(folder, value["pom"]),
+        lock=_file_of(folder, value["lock"]),
         source=value["source"].text("source"),
+        digest=value["digest"].text("source_digest"),
     )
+    return replace(payload, keep=keep) if keep else payload
 
 
-def _read_port(name: str, value: Value) -> Port:
+def _file_of(folder: Path, value: Value) -> str:
+    name = value.required().text("")
+    if name and not (folder / name).is_file():
+        value.report(f"there is no file {name} in {folder}")
+    return name
+
+
+def _read_port(name: Written, value: Value) -> Port:
     return Port(
         name,
         value["number"].required().integer(1, least=1, most=65535),
@@ -237,4 +271,7 @@ def _whole(cpus: float | None) -> int:
 def _shell(value: object) -> str:
     if value is None:
         return ""
+    if isinstance(value, float) and value.is_integer():
+        # bash reckons with whole numbers only.
+        value = int(value)
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,187 @@
+# shellcheck shell=bash
+# Writes Hadoop's configuration out of the sizes of the nodes; sourced by all.sh after common.sh.
+# shellcheck disable=SC2154  # conf, data, logs, home and plugin come from there
+
+# between LOW VALUE HIGH
+between() { echo $(($2 < $1 ? $1 : $2 > $3 ? $3 : $2)); }
+
+# Sizes in MiB. What a worker has left after its two daemons and the system belongs to YARN; a unit of it runs a task.
+sizes() {
+    local here=${CM_MEMORY_MB:-} own
+    own=$(awk '$1 == "MemTotal:" { print int($2 / 1024) }' /proc/meminfo)
+    memory=${here:-$own}
+    worker_memory=${CM_WORKER_MEMORY_MB:-$own}
+    worker_cpus=${CM_WORKER_CPUS:-$(nproc)}
+    worker_cpus=$(between 1 "${worker_cpus%.*}" 1024)
+
+    master_heap=$(between 128 $((memory / 6)) 8192)
+    worker_heap=$(between 96 $((worker_memory / 20)) 1024)
+    daemon=$((worker_heap + 112))
+    yarn_memory=$((worker_memory - 2 * daemon - worker_memory / 8))
+    yarn_memory=$(between 512 $((yarn_memory / 64 * 64)) 1048576)
+    yarn_cpus=$(between 2 "$worker_cpus" 1024)
+    task=$(between 256 $((yarn_memory / yarn_cpus / 64 * 64)) 4096)
+    task_heap=$((task * 3 / 4))
+    app_master=$(between 256 $((yarn_memory / 8 / 64 * 64)) 1024)
+    workers=$(wc -w <<<"$CM_WORKERS")
+    replication=${CM_SETTING_REPLICATION:-0}
+    ((replication > 0)) || replication=$(between 1 "$workers" 3)
+}
+
+escaped() {
+    local text=${1//&/&amp;}
+    text=${text//</&lt;}
+    printf '%s' "${text//>/&gt;}"
+}
+
+# site FILE EXTRA: properties as "name=value" lines on stdin and in EXTRA, of which the later one wins.
+site() {
+    local file=$conf/$1 name value
+    {
+        echo '<?xml version="1.0"?>'
+        echo '<!-- Written by the plugin hadoop of cm, and written anew by it: use the settings of the plugin. -->'
+        echo '<configuration>'
+        while IFS='=' read -r name value; do
+            [[ -n $name && $name != '#'* ]] || continue
+            printf '<property><name>%s</name><value>%s</value></property>\n' "$(escaped "$name")" "$(escaped "$value")"
+        done < <(cat && tr ';' '\n' <<<"$2")
+        echo '</configuration>'
+    } >"$file.new"
+    chmod 644 "$file.new"
+    mv -f "$file.new" "$file"
+}
+
+# A DataNode counts as dead after twice the recheck interval and ten heartbeats of the NameNode's own configuration, which
+# alone are ten seconds or more: on the master the heartbeat is 0, so that only the recheck interval counts.
+write_configuration() {
+    local silence=$((dead_after * 1000)) beat=1
+    [[ $CM_ROLE == worker ]] || beat=0
+    sizes
+    mkdir -p "$conf"
+    site core-site.xml "$CM_SETTING_CORE_SITE" <<END
+fs.defaultFS=hdfs://$CM_MASTER:8020
+hadoop.tmp.dir=$data/tmp
+hadoop.http.staticuser.user=hadoop
+ipc.client.connect.max.retries=20
+ipc.client.connect.retry.interval=500
+ipc.server.listen.queue.size=1024
+END
+    site hdfs-site.xml "$CM_SETTING_HDFS_SITE" <<END
+dfs.replication=$replication
+dfs.namenode.name.dir=file://$data/name
+dfs.datanode.data.dir=file://$data/data
+dfs.namenode.rpc-address=$CM_MASTER:8020
+dfs.namenode.http-address=$CM_MASTER:9870
+dfs.namenode.secondary.http-address=$CM_MASTER:9868
+dfs.datanode.hostname=$CM_NODE
+dfs.datanode.address=$CM_NODE:9866
+dfs.datanode.http.address=$CM_NODE:9864
+dfs.datanode.ipc.address=$CM_NODE:9867
+dfs.datanode.max.locked.memory=0
+dfs.hosts=$conf/workers
+dfs.hosts.exclude=$conf/leaving
+dfs.heartbeat.interval=$beat
+dfs.namenode.heartbeat.recheck-interval=$((silence / 2))
+dfs.namenode.stale.datanode.interval=$((silence / 2))
+dfs.namenode.avoid.read.stale.datanode=true
+dfs.namenode.avoid.write.stale.datanode=true
+dfs.namenode.redundancy.interval.seconds=1
+dfs.namenode.decommission.interval=1
+dfs.namenode.safemode.extension=0
+dfs.namenode.handler.count=$(between 10 $((workers * 2)) 100)
+dfs.namenode.datanode.registration.ip-hostname-check=false
+dfs.client.block.write.replace-datanode-on-failure.policy=$( ((workers > 3)) && echo DEFAULT || echo NEVER)
+dfs.permissions.superusergroup=hadoop
+dfs.webhdfs.enabled=true
+END
+    site yarn-site.xml "$CM_SETTING_YARN_SITE" <<END
+yarn.resourcemanager.hostname=$CM_MASTER
+yarn.resourcemanager.nodes.include-path=$conf/workers
+yarn.resourcemanager.nodes.exclude-path=$conf/leaving
+yarn.resourcemanager.node-removal-untracked.timeout-ms=1000
+yarn.resourcemanager.nodemanagers.heartbeat-interval-ms=500
+yarn.nm.liveness-monitor.expiry-interval-ms=$((silence * 3 / 4))
+yarn.nodemanager.hostname=$CM_NODE
+yarn.nodemanager.address=$CM_NODE:8041
+yarn.nodemanager.localizer.address=$CM_NODE:8040
+yarn.nodemanager.webapp.address=$CM_NODE:8042
+yarn.nodemanager.local-dirs=$data/yarn/local
+yarn.nodemanager.log-dirs=$logs/containers
+yarn.nodemanager.aux-services=mapreduce_shuffle
+yarn.nodemanager.resource.memory-mb=$yarn_memory
+yarn.nodemanager.resource.cpu-vcores=$yarn_cpus
+yarn.nodemanager.vmem-check-enabled=false
+yarn.nodemanager.disk-health-checker.max-disk-utilization-per-disk-percentage=98.0
+yarn.nodemanager.env-whitelist=JAVA_HOME,HADOOP_HOME,HADOOP_CONF_DIR,PATH,LANG,TZ
+yarn.nodemanager.sleep-delay-before-sigkill.ms=1000
+yarn.scheduler.minimum-allocation-mb=64
+yarn.scheduler.maximum-allocation-mb=$yarn_memory
+yarn.scheduler.maximum-allocation-vcores=$yarn_cpus
+yarn.scheduler.capacity.maximum-am-resource-percent=0.5
+yarn.application.classpath=$conf,$home/lib/*
+yarn.log-aggregation-enable=true
+yarn.nodemanager.remote-app-log-dir=/tmp/logs
+yarn.acl.enable=false
+END
+    site mapred-site.xml "$CM_SETTING_MAPRED_SITE" <<END
+mapreduce.framework.name=yarn
+mapreduce.application.classpath=$conf:$home/lib/*
+mapreduce.map.memory.mb=$task
+mapreduce.reduce.memory.mb=$task
+mapreduce.map.java.opts=-Xmx${task_heap}m $(java_options)
+mapreduce.reduce.java.opts=-Xmx${task_heap}m $(java_options)
+mapreduce.task.io.sort.mb=$(between 32 $((task_heap / 3)) 512)
+mapreduce.shuffle.port=13562
+yarn.app.mapreduce.am.resource.mb=$app_master
+yarn.app.mapreduce.am.command-opts=-Xmx$((app_master * 2 / 3))m $(java_options)
+yarn.app.mapreduce.am.staging-dir=/user
+mapreduce.client.submit.file.replication=$replication
+mapreduce.client.completion.pollinterval=500
+mapreduce.client.progressmonitor.pollinterval=500
+mapreduce.jobhistory.address=$CM_MASTER:10020
+mapreduce.jobhistory.webapp.address=$CM_MASTER:19888
+mapreduce.jobhistory.admin.address=$CM_MASTER:10033
+mapreduce.jobhistory.intermediate-done-dir=/mapreduce/intermediate
+mapreduce.jobhistory.done-dir=/mapreduce/done
+END
+    site capacity-scheduler.xml "" <<END
+yarn.scheduler.capacity.root.queues=default
+yarn.scheduler.capacity.root.default.capacity=100
+yarn.scheduler.capacity.root.default.state=RUNNING
+yarn.scheduler.capacity.maximum-am-resource-percent=0.5
+yarn.scheduler.capacity.resource-calculator=org.apache.hadoop.yarn.util.resource.DefaultResourceCalculator
+END
+    install -m 644 "$plugin/files/log4j.properties" "$conf/log4j.properties"
+    # Without a realm Java asks the name servers for one, which takes ten seconds where none answers.
+    printf '[libdefaults]\ndefault_realm = CM\ndns_lookup_realm = false\ndns_lookup_kdc = false\n' >"$conf/krb5.conf"
+    write_environment
+    touch "$conf/leaving"
+    tr ' ' '\n' <<<"$CM_WORKERS" >"$conf/workers"
+    chmod 644 "$conf/workers" "$conf/leaving" "$conf/krb5.conf"
+}
+
+# Java 17 keeps its own classes to itself unless told; C1 and the serial collector start fastest and are the smallest.
+java_options() {
+    printf '%s ' --add-opens=java.base/{java.lang,java.util,java.util.concurrent,java.nio,java.net,java.io}=ALL-UNNAMED \
+        --add-exports=java.security.jgss/sun.security.krb5=ALL-UNNAMED \
+        -Djava.security.krb5.conf="$conf/krb5.conf" -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xshare:auto -Djava.net.preferIPv4Stack=true
+}
+
+write_environment() {
+    cat >"$conf/hadoop-env.sh.new" <<END
+# Written by the plugin hadoop.
+export JAVA_HOME=${CM_SETTING_JAVA_HOME:-$(java_home)}
+export HADOOP_HOME=$home HADOOP_CONF_DIR=$conf HADOOP_LOG_DIR=$logs
+HADOOP_OPTS="$(java_options)\${HADOOP_OPTS:-}"
+HADOOP_MASTER_HEAP=$master_heap
+HADOOP_WORKER_HEAP=$worker_heap
+END
+    chmod 644 "$conf/hadoop-env.sh.new"
+    mv -f "$conf/hadoop-env.sh.new" "$conf/hadoop-env.sh"
+}
+
+java_home() {
+    local java
+    java=$(readlink -f "$(command -v java)") || die "there is no java on $CM_NODE: is the package openjdk-17-jre-headless installed?"
+    printf '%s\n' "${java%/bin/java}"
+}

@@ -1,0 +1,80 @@
+#!/bin/bash
+# The master: NameNode, ResourceManager and the history of jobs.
+# shellcheck source-path=SCRIPTDIR source=files/common.sh
+source "$(dirname "$0")/files/common.sh"
+
+services=(hadoop-namenode hadoop-resourcemanager)
+[[ $CM_SETTING_HISTORY != true ]] || services+=(hadoop-historyserver)
+
+format() { # once: a second format would lose what HDFS holds
+    compgen -G "$data/name/current/fsimage_*.md5" >/dev/null && return 0
+    as_hadoop "$home/bin/hdfs" namenode -format -force -nonInteractive -clusterid "$CM_CLUSTER" ||
+        { tail -n 30 "$logs/hadoop-namenode.log" >&2; die "the NameNode could not be formatted"; }
+}
+
+# At the first start only: later the NameNode is in safe mode until workers have told of their blocks, and these start after it.
+make_folders() {
+    local folder
+    ! http GET "$CM_MASTER" 9870 "/webhdfs/v1/user/$user?op=GETFILESTATUS" >/dev/null || return 0
+    for folder in /tmp /user /mapreduce /mapreduce/intermediate /mapreduce/done; do hdfs_folder "$folder" hadoop 1777; done
+    for folder in hadoop root "$user"; do hdfs_folder "/user/$folder" "$folder" 755; done
+}
+
+start() {
+    start_all hadoop-namenode 9870 hadoop-resourcemanager 8088
+    make_folders
+    # It serves when HDFS can be written, which takes the workers: the check of the daemons waits for it.
+    [[ $CM_SETTING_HISTORY != true ]] || cm-service start hadoop-historyserver
+}
+
+refresh() { # tell both masters who belongs to the cluster and who is on the way out
+    as_hadoop "$home/bin/hdfs" dfsadmin -refreshNodes &
+    local dfs=$!
+    as_hadoop "$home/bin/yarn" rmadmin -refreshNodes
+    wait "$dfs"
+}
+
+# Of those alive: a dead node would be on its way out for ever.
+none_copies() {
+    local live
+    live=$(http GET "$CM_MASTER" 9870 '/jmx?qry=Hadoop:service=NameNode,name=NameNodeInfo' | grep '"LiveNodes"') || return 1
+    [[ $live != *'Decommission In Progress'* ]]
+}
+
+# More copies than the nodes that stay could hold would never be reached.
+fit_replication() {
+    local stay
+    stay=$(wc -w <<<"$CM_WORKERS")
+    ((stay >= 3)) || as_hadoop "$home/bin/hdfs" dfs -setrep -R "$stay" / >/dev/null
+}
+
+# The blocks of those who leave are copied to those who stay, before anything is stopped. CM_WORKERS are those who stay.
+leave() {
+    [[ -n ${CM_LEAVING:-} ]] || die "leave: CM_LEAVING is empty"
+    cm-service status hadoop-namenode >/dev/null || die "the NameNode does not run: cm cluster start $CM_CLUSTER hadoop"
+    tr ' ' '\n' <<<"$CM_WORKERS $CM_LEAVING" >"$conf/workers"
+    tr ' ' '\n' <<<"$CM_LEAVING" >"$conf/leaving"
+    fit_replication
+    refresh
+    wait_until "$leave_timeout" "the blocks of $CM_LEAVING are copied to other DataNodes" none_copies
+    tr ' ' '\n' <<<"$CM_WORKERS" >"$conf/workers"
+    : >"$conf/leaving"
+    refresh
+}
+
+case ${1:-} in
+    install)
+        format
+        cm-service add hadoop-namenode --user hadoop -- "$home/bin/hdfs" namenode
+        cm-service add hadoop-resourcemanager --user hadoop -- "$home/bin/yarn" resourcemanager
+        [[ $CM_SETTING_HISTORY != true ]] ||
+            cm-service add hadoop-historyserver --user hadoop -- "$home/bin/mapred" historyserver
+        ;;
+    start) start ;;
+    stop) stop_all "${services[@]}" ;;
+    status) states "${services[@]}" ;;
+    join) refresh ;;
+    leave) leave ;;
+    uninstall) forget_all hadoop-namenode hadoop-resourcemanager hadoop-historyserver ;;
+    *) die "master.sh: unknown verb '${1:-}'" ;;
+esac

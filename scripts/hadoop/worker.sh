@@ -1,0 +1,36 @@
+#!/bin/bash
+# A worker: DataNode and NodeManager.
+# shellcheck source-path=SCRIPTDIR source=files/common.sh
+source "$(dirname "$0")/files/common.sh"
+
+services=(hadoop-datanode hadoop-nodemanager)
+
+registered() {
+    http GET "$CM_MASTER" 9870 '/jmx?qry=Hadoop:service=NameNode,name=NameNodeInfo' |
+        grep '"LiveNodes"' | grep -qF "\\\"$CM_NODE:9866\\\"" &&
+        http GET "$CM_MASTER" 8088 "/ws/v1/cluster/nodes/$CM_NODE:8041" | grep -q '"state":"RUNNING"'
+}
+
+left_safe_mode() {
+    http GET "$CM_MASTER" 9870 '/jmx?qry=Hadoop:service=NameNode,name=NameNodeInfo' | grep -q '"Safemode" : ""'
+}
+
+start() {
+    start_all hadoop-datanode 9864 hadoop-nodemanager 8042
+    wait_until "$start_timeout" "$CM_NODE is registered with $CM_MASTER" registered ||
+        { tail -n 20 "$logs"/hadoop-{datanode,nodemanager}.log >&2; exit 1; }
+    wait_until "$start_timeout" "HDFS leaves safe mode" left_safe_mode
+}
+
+case ${1:-} in
+    install)
+        cm-service add hadoop-datanode --user hadoop -- "$home/bin/hdfs" datanode
+        cm-service add hadoop-nodemanager --user hadoop --stop-timeout 30 -- "$home/bin/yarn" nodemanager
+        ;;
+    start) start ;;
+    stop | leave) stop_all "${services[@]}" ;;
+    status) states "${services[@]}" ;;
+    join) ;;
+    uninstall) forget_all "${services[@]}" ;;
+    *) die "worker.sh: unknown verb '${1:-}'" ;;
+esac
