@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from cloudmesh_cluster.errors import ClusterBusy, LockHolder, NotFound
+from cloudmesh_cluster.errors import ClusterBusy, LockHolder, NotFound, UsageError
 from cloudmesh_cluster.events import now
 from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.model import CLUSTER_NAME
@@ -28,13 +28,19 @@ def cluster_lock(home: Home, cluster: str, *, operation: str) -> Iterator[None]:
 
     Raises:
         ClusterBusy: another process holds the lock.
+        UsageError: the lock's file can't be written.
         NotFound: no cluster can have this name, which would be a part of the lock's path.
 
     """
     if not CLUSTER_NAME.fullmatch(cluster):
         raise NotFound("cluster", cluster)
     home.make()
-    descriptor = os.open(home.lock_file(cluster), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    file = home.lock_file(cluster)
+    try:
+        descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        hint = "set CM_HOME to a folder that you can write to"
+        raise UsageError(f"the lock {file} can't be taken: {error.strerror}", hint=hint) from error
     try:
         if not _taken(descriptor):
             raise ClusterBusy(cluster, _read_holder(descriptor))

@@ -1,0 +1,226 @@
+"""Bad input that only a machine with nodes can meet: images, ids, homes, busy clusters. Exit 2, and nothing made."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import tarfile
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from cloudmesh_cluster.home import Home
+from cloudmesh_cluster.state import State
+from tests.command_line import Answer, CommandLine
+from tests.private_mounts import cm_with_mounts, needs_root
+from tests.traces import traces
+
+HIDE_MMDEBSTRAP = "mount --bind /dev/null /usr/bin/mmdebstrap"
+HIDE_SUBORDINATE_IDS = "mount --bind /dev/null /etc/subuid; mount --bind /dev/null /etc/subgid"
+
+
+@pytest.fixture
+def cache() -> Iterator[Path]:
+    """Return an empty CM_CACHE."""
+    with tempfile.TemporaryDirectory(prefix="cm-cache-", dir="/tmp") as folder:
+        yield Path(folder)
+
+
+def assert_refused(answer: Answer, cm: CommandLine, *words: str) -> None:
+    """Assert that an answer is exit 2 with a clear message that has all of `words`, and that nothing was made."""
+    assert answer.exit == 2, answer
+    assert "Traceback" not in answer.stderr
+    message = answer.stderr[answer.stderr.rindex("cm: ") :]
+    assert len(message.splitlines()) <= 2, "what is wrong, and what to do about it"
+    for word in words:
+        assert word in message
+    assert [] == list((cm.home / "clusters").glob("*")), "not even a folder is left"
+    with State(Home(cm.home, cm.cache)) as state:
+        assert [] == state.cluster_names()
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("missing", "no image"),
+        ("folder", "no image"),
+        ("empty", "can't be used: tar: This does not look like a tar archive"),
+        ("corrupt", "can't be used: tar: This does not look like a tar archive"),
+        ("cut off", "can't be used"),
+        ("foreign", "it has no usr/sbin/sshd"),
+    ],
+)
+def test_a_bad_image_makes_nothing(cm: CommandLine, cache: Path, tmp_path: Path, kind: str, reason: str) -> None:
+    """A tarball that is not there, broken or no Debian is refused before any node is made, and leaves no cache."""
+    image = tmp_path / "image.tar.gz"
+    make_image(image, kind)
+    before = traces(cm.home)
+    answer = replace(cm, cache=cache)("cluster", "create", "u", "--image", str(image), expect=None)
+
+    assert_refused(answer, cm, str(image), reason, "tarball of a")
+    assert before == traces(cm.home)
+    assert [] == [path.name for path in cache.glob("images/*") if path.is_dir()]
+
+
+def make_image(path: Path, kind: str) -> None:
+    """Write a bad image of a kind; the kind "missing" writes nothing."""
+    if kind == "folder":
+        path.mkdir()
+    if kind == "empty":
+        path.touch()
+    if kind == "corrupt":
+        path.write_bytes(hashlib.sha256().digest() * 4096)
+    if kind in ("cut off", "foreign"):
+        hello = path.with_name("hello")
+        hello.write_bytes(os.urandom(200_000))
+        with tarfile.open(path, "w:gz") as tar:
+            tar.add(hello, "etc/hello")
+    if kind == "cut off":
+        os.truncate(path, path.stat().st_size // 2)
+
+
+def test_a_full_disk_makes_nothing(cm: CommandLine, cache: Path, tmp_path: Path) -> None:
+    """An image that does not fit on the disk of CM_CACHE is refused, and what was written of it is gone."""
+    needs_root()
+    image = tmp_path / "image.tar"
+    big = tmp_path / "big"
+    big.write_bytes(os.urandom(3_000_000))
+    with tarfile.open(image, "w") as tar:
+        for name in ("one", "two", "three"):
+            tar.add(big, f"usr/{name}")
+    left = tmp_path / "left"
+    before = traces(cm.home)
+    small = f"mount -t tmpfs -o size=4m none {cache}; trap 'find {cache} -type d >{left}' EXIT"
+    own = replace(cm, cache=cache)
+    answer = cm_with_mounts(own, without_exec(small), "cluster", "create", "u", "--image", str(image))
+
+    assert_refused(answer, cm, "no space left on device", "CM_CACHE")
+    assert before == traces(cm.home)
+    assert [str(cache), str(cache / "images")] == sorted(left.read_text().split())
+
+
+def without_exec(mounts: str) -> str:
+    """Let a shell wait for `cm`, so that its trap sees what is left."""
+    return f'{mounts}\n"$@" || exit $?\nset -- true'
+
+
+def test_an_image_needs_mmdebstrap_or_a_tarball(cm: CommandLine, cache: Path) -> None:
+    """Without mmdebstrap and without an image in the cache, both ways out are named; with an image all is well."""
+    needs_root()
+    before = traces(cm.home)
+    answer = cm_with_mounts(replace(cm, cache=cache), HIDE_MMDEBSTRAP, "cluster", "create", "u")
+
+    assert_refused(answer, cm, "mmdebstrap is missing", "apt-get install mmdebstrap", "tarball")
+    assert before == traces(cm.home)
+    assert [] == [path.name for path in cache.glob("images/*") if path.is_dir()]
+
+
+def test_a_user_needs_subordinate_ids(user_cm: CommandLine) -> None:
+    """An ordinary user without rows in /etc/subuid is told the line that root must type."""
+    needs_root()
+    before = traces(user_cm.home)
+    answer = cm_with_mounts(user_cm, HIDE_SUBORDINATE_IDS, "cluster", "create", "u")
+
+    assert answer.exit == 2, answer
+    assert f"user {user_cm.user} has no 65536 subordinate user ids in /etc/subuid" in answer.stderr
+    assert "usermod --add-subuids" in answer.stderr
+    assert before == traces(user_cm.home)
+    assert [] == list((user_cm.home / "clusters").glob("*"))
+
+
+def test_what_a_user_cannot_read_is_refused(user_cm: CommandLine) -> None:
+    """A profile, a script of it and a script to write that the user may not read are exit 2."""
+    needs_root()
+    with tempfile.TemporaryDirectory(prefix="cm-secret-", dir="/tmp") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        (folder / "secret.sh").write_text("echo secret\n")
+        (folder / "secret.sh").chmod(0o600)
+        (folder / "secret.yaml").write_text("name: secret\n")
+        (folder / "secret.yaml").chmod(0o600)
+        (folder / "p.yaml").write_text("scripts: {all: [secret.sh]}\n")
+        for words in (
+            ("create", "u", "-p", f"{folder}/secret.yaml"),
+            ("create", "u", "-p", f"{folder}/p.yaml"),
+            ("write", "u", "master", "--file", f"{folder}/secret.sh"),
+            ("create", "u", "--image", f"{folder}/secret.sh"),
+        ):
+            answer = user_cm("cluster", *words, expect=2)
+            assert "secret." in answer.stderr
+            assert "Permission denied" in answer.stderr
+            assert "echo" not in answer.stderr
+    assert [] == list((user_cm.home / "clusters").glob("*"))
+
+
+@pytest.mark.parametrize("variable", ["CM_HOME", "CM_CACHE"])
+def test_a_folder_that_a_user_cannot_write(user_cm: CommandLine, variable: str) -> None:
+    """CM_HOME and CM_CACHE below a folder of root's are refused by name, for looking too."""
+    needs_root()
+    elsewhere = replace(user_cm, environ={**user_cm.environ, variable: "/usr/cm-nowhere"})
+    for words in (("create", "u"), ("list",)):
+        answer = elsewhere("cluster", *words, expect=2)
+        assert "/usr/cm-nowhere can't be made: Permission denied" in answer.stderr
+        assert f"set {variable} to" in answer.stderr
+    assert not Path("/usr/cm-nowhere").exists()
+
+
+def test_a_home_that_became_read_only(user_cm: CommandLine) -> None:
+    """A lock or a journal that can't be written is refused by name."""
+    needs_root()
+    with tempfile.TemporaryDirectory(prefix="cm-", dir="/tmp") as name:
+        home = Path(name)
+        home.chmod(0o755)
+        for folder in ("clusters", "locks", "profiles.d"):
+            (home / folder).mkdir()
+        answer = replace(user_cm, home=home)("cluster", "create", "u", expect=2)
+
+        assert f"the lock {home}/locks/u.lock can't be taken: Permission denied" in answer.stderr
+        assert "CM_HOME" in answer.stderr
+        said = replace(user_cm, home=home)("cluster", "list", expect=2).stderr
+        assert f"the journal {home}/state.db can't be used" in said
+
+
+def test_a_wrong_payload_makes_nothing(cm: CommandLine, tmp_path: Path) -> None:
+    """A source of Hadoop that is not what the plugin was made for is refused before any node is made."""
+    wrong = tmp_path / "hadoop.tar.gz"
+    make_image(wrong, "foreign")
+    before = traces(cm.home)
+    for source in (wrong, tmp_path / "missing.tar.gz"):
+        answer = cm("cluster", "create", "u", "-p", "hadoop", "--set", f"hadoop.source={source}", expect=None)
+        assert_refused(answer, cm, str(source))
+    assert before == traces(cm.home)
+
+
+def test_a_cluster_is_worked_on_by_one_at_a_time(shared_cm: CommandLine) -> None:
+    """While a script is written, every other change is refused at once with who holds the cluster."""
+    shared_cm("cluster", "create", "t", "-n", "1", timeout=600)
+    writing = subprocess.Popen(
+        shared_cm.argv("cluster", "write", "t", "master", "--", "touch /tmp/began; sleep 8"),
+        env=shared_cm.environment(), cwd="/", stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    while shared_cm("cluster", "ssh", "t", "--", "test", "-e", "/tmp/began", expect=None).exit:
+        assert writing.poll() is None, "the script has not begun"
+        time.sleep(0.1)
+    for words in (("scale", "t", "+1"), ("delete", "t", "-y"), ("write", "t", "master", "true"), ("verify", "t")):
+        began = time.monotonic()
+        answer = shared_cm("cluster", *words, expect=2)
+        assert time.monotonic() - began < 5
+        assert f"cluster 't' is busy: write (process {writing.pid}, since 20" in answer.stderr
+        assert "wait until it has ended" in answer.stderr
+    assert shared_cm("cluster", "cmd", "t", "-t", "master", "hostname").stdout == "master: t-master\n"
+    assert writing.wait(60) == 0
+    assert 2 == len(shared_cm("cluster", "nodes", "t", "-f", "value", "-c", "name").stdout.split())
+
+
+def test_an_empty_script_is_none(shared_cm: CommandLine) -> None:
+    """Writing without words and with nothing on standard input is exit 2; nothing is remembered."""
+    for stdin in ("", "\n", "  \n\n"):
+        assert "the script is empty" in shared_cm("cluster", "write", "t", "master", stdin=stdin, expect=2).stderr
+    scripts = shared_cm("cluster", "scripts", "t", "-f", "value", "-c", "name").stdout.split()
+
+    assert [] == [name for name in scripts if name == "stdin"]
