@@ -81,6 +81,8 @@ def install_packages(*, name: str, lower: list[str], packages: list[str], proxie
     syscalls.mount(resolver, f"{MOUNT_POINT}/etc/resolv.conf", flags=syscalls.MS_BIND)
     os.chroot(MOUNT_POINT)
     os.chdir("/")
+    # The image leaves manual pages out, and packages that link theirs (a JRE) fail where the folder is missing.
+    Path("/usr/share/man/man1").mkdir(parents=True, exist_ok=True)
     os.environ |= {"DEBIAN_FRONTEND": "noninteractive", "HOME": "/root"}
     apt = ["apt-get", "--quiet", "--yes", *(word for option in proxies for word in ("-o", option))]
     subprocess.run(["update-ca-certificates"], check=True)
