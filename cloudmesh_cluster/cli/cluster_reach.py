@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from argparse import Namespace
@@ -131,13 +132,12 @@ def ssh(args: Namespace, session: Session) -> int:
     from cloudmesh_cluster.operations.command import ssh_argv
 
     argv = ssh_argv(session.home, args.name, args.target, list(args.words))
-    return _call(argv)
+    # The input of a piped script is the script itself.
+    return _call(argv, reads=session.mode != "script" or sys.stdin.isatty())
 
 
-def _call(argv: Sequence[str]) -> int:
+def _call(argv: Sequence[str], *, reads: bool) -> int:
     """Run a program in the foreground: Ctrl-C is its own business, and a shell's redirection holds for it."""
-    import signal
-
     sys.stdout.flush()
     try:
         output = sys.stdout.fileno()
@@ -145,7 +145,7 @@ def _call(argv: Sequence[str]) -> int:
         output = None
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        return subprocess.call(argv, stdout=output)
+        return subprocess.call(argv, stdin=None if reads else subprocess.DEVNULL, stdout=output)
     except FileNotFoundError:
         raise UsageError(f"{argv[0]} is not installed", hint="install OpenSSH's client") from None
     finally:

@@ -122,6 +122,16 @@ def test_delete_asks_on_a_terminal(home: Home) -> None:
         assert terminal.end() == 2
 
 
+def test_delete_asks_in_the_shell_too(terminal: Terminal) -> None:
+    """The shell's own line editing does not stand in the way of the question."""
+    terminal.type("cluster delete t\n")
+    terminal.expect("[y/N]")
+    terminal.type("no\n")
+    terminal.expect("nothing was done")
+    terminal.type("cluster list -f value -c name\n")
+    terminal.expect("\nt\n")
+
+
 def test_delete_without_a_terminal_needs_a_yes(home: Home) -> None:
     """Where nobody can be asked, `delete` without `-y` is exit 2 and deletes nothing."""
     command_line = CommandLine(home.root, home.cache)

@@ -1,0 +1,117 @@
+"""Progress on a terminal: a line for each node at the bottom, and above it what stays."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import Any, TextIO
+
+from rich.console import Console, RenderableType
+from rich.live import Live
+from rich.text import Text
+
+from cloudmesh_cluster.cli.progress import line_of
+from cloudmesh_cluster.events import Event
+
+DRAWINGS_A_SECOND = 5
+SOON = 0.8  # seconds in which an operation without steps needs no picture
+STYLES = {"failed": "bold red", "warning": "yellow", "output": "dim"}
+
+
+@dataclass
+class _NodeLine:
+    """Where a node stands: its step, and since when."""
+
+    step: str
+    since: float
+    ended: float | None = None
+    failed: bool = False
+
+    def elapsed(self, now: float) -> float:
+        return (now if self.ended is None else self.ended) - self.since
+
+
+class LiveLines:
+    """Keeps a line for each node at the bottom of a terminal, the slowest last; what stays is printed above."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._step = ""
+        self._step_since = self._since = time.monotonic()
+        self._nodes: dict[str, _NodeLine] = {}
+        self._said: deque[Text] = deque()
+        self._over = threading.Event()
+        self._drawing = threading.Thread(target=self._draw_until_over, daemon=True)
+        self._console = Console(file=stream, highlight=False, markup=False)
+        self._live = Live(
+            console=self._console, get_renderable=self._picture, transient=True,
+            auto_refresh=False, redirect_stdout=False, redirect_stderr=False,
+        )  # fmt: skip
+
+    def __enter__(self) -> LiveLines:
+        self._live.start()
+        self._drawing.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._drawing.join()
+        with contextlib.suppress(OSError):
+            self._draw()
+            self._live.stop()
+
+    def __call__(self, event: Event) -> None:
+        """Show what happened, at the next drawing: a script may print thousands of lines in a second."""
+        now = time.monotonic()
+        if event.kind == "begin" and event.node:
+            self._nodes[event.node] = _NodeLine(event.step, now)
+        elif event.kind == "begin":
+            self._step, self._step_since = event.step, now
+            self._nodes = {name: line for name, line in self._nodes.items() if line.ended is None}
+        elif event.kind in ("done", "failed") and event.node:
+            self._end_node(event, now)
+        if event.kind == "begin" or (event.node and event.kind == "done"):
+            return
+        if (text := line_of(event)) is not None:
+            self._said.append(Text(text, style=STYLES.get(event.kind, "")))
+
+    def _draw_until_over(self) -> None:
+        while not self._over.wait(1 / DRAWINGS_A_SECOND):
+            with contextlib.suppress(OSError):  # the terminal is gone, the operation is not
+                self._draw()
+
+    def _draw(self) -> None:
+        if said := [self._said.popleft() for _ in range(len(self._said))]:
+            self._console.print(Text("\n").join(said), soft_wrap=True)
+        else:
+            self._live.refresh()
+
+    def _end_node(self, event: Event, now: float) -> None:
+        line = self._nodes.get(event.node)
+        since = line.since if line is not None and line.step == event.step else now - (event.seconds or 0.0)
+        self._nodes[event.node] = _NodeLine(event.step, since, ended=now, failed=event.kind == "failed")
+
+    def _picture(self) -> RenderableType:
+        now = time.monotonic()
+        if not self._step and now - self._since < SOON:
+            return Text("")
+        room = max(self._console.size.height - 3, 1)
+        lines = sorted(self._nodes.items(), key=lambda item: (item[1].ended is None, item[1].elapsed(now)))
+        hidden = len(lines) - room if len(lines) > room else 0
+        text = Text(no_wrap=True, overflow="ellipsis")
+        elapsed = f"{now - self._step_since:.0f} s  (all: {now - self._since:.0f} s)"
+        text.append(f"{self._step or 'working'}  {elapsed}\n", "bold")
+        if hidden:
+            text.append(f"  ... and {hidden} more nodes\n", "dim")
+        width = max((len(name) for name, _ in lines), default=0)
+        for name, line in lines[hidden:]:
+            text.append(*_node_text(f"{name:<{width}}", line, now))
+        text.rstrip()
+        return text
+
+
+def _node_text(name: str, line: _NodeLine, now: float) -> tuple[str, Any]:
+    mark, style = ("...", "") if line.ended is None else (("failed", "red") if line.failed else ("done", "green"))
+    return f"  {name}  {line.step:<14} {line.elapsed(now):6.1f} s  {mark}\n", style
