@@ -38,7 +38,8 @@ KINDS: dict[str, Kind] = {
 async def resume(home: Home, name: str, emit: Emit, *, timeout: float | None = None) -> Any:
     """Go on with the newest operation that was not finished; return what it returns.
 
-    What fails now is kept, so that it can be resumed again or deleted.
+    A script that fails now is taken back as its writer asked, and a growth leaves the cluster as it was. Whatever else
+    fails is kept, so that it can be resumed once more or deleted.
 
     Raises:
         NotFound: there never was such a cluster.
@@ -49,13 +50,21 @@ async def resume(home: Home, name: str, emit: Emit, *, timeout: float | None = N
         operation = _unfinished(state, name)
     request_type, carry_out = KINDS[operation.kind]
     request = decode(request_type, json.dumps(operation.request))
-    # A script that fails is taken back as its writer asked; whatever else fails can be resumed once more.
-    on_failure: OnFailure = "rollback" if operation.kind == "write" else "keep"
     async with session(
-        home, name, operation.kind, request, emit=emit, timeout=timeout, resumed=operation, on_failure=on_failure,
+        home, name, operation.kind, request, emit=emit, timeout=timeout, resumed=operation,
+        on_failure=_on_failure(request), outcome=_outcome(request),
         refuse=lambda state: _require_unfinished(state, name, operation),
     ) as current:  # fmt: skip
         return await carry_out(current, request)
+
+
+def _on_failure(request: object) -> OnFailure:
+    grows = isinstance(request, scale.ScaleRequest) and bool(request.add)
+    return "rollback" if grows or isinstance(request, write.WriteRequest) else "keep"
+
+
+def _outcome(request: object) -> str:
+    return write.OUTCOMES[request.recovery] if isinstance(request, write.WriteRequest) else "rolled back"
 
 
 def _unfinished(state: State, name: str) -> Operation:

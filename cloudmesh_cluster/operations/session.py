@@ -202,11 +202,11 @@ def _forget_bootstrap_key(current: Session) -> None:
 
 
 def _end(current: Session, state: str, error: BaseException) -> None:
-    """Write down how the operation ended; a cluster that it left half done is not ready any more."""
+    """Write down how the operation ended: a cluster that it left half done is not ready, one as before is."""
     operation = current.journal.operation
     current.journal.flush()
-    if state in RESUMABLE and operation.kind not in LEAVING_READY:
-        current.state.set_cluster_state(current.name, state)
+    if operation.kind not in LEAVING_READY:
+        current.state.set_cluster_state(current.name, state if state in RESUMABLE else "ready")
     current.state.end_operation(operation.id, state=state, error=_text(error))
 
 

@@ -72,9 +72,8 @@ async def _destroy_nodes(session: Session, undo: dict[str, Any]) -> None:
     try:
         await session.provider.destroy(session.name, undo["nodes"])
     except (CmError, OSError) as error:
-        there = session.provider.states(session.name)
-        left = [Leftover("node", name) for name in undo["nodes"] if name in there]
-        raise LeftBehind(left, message=str(error)) from error
+        _prove_nothing_left(session, nodes=undo["nodes"], because=str(error))
+        raise
     session.state.remove_nodes(session.name, undo["nodes"])
 
 
@@ -113,8 +112,8 @@ async def _run_undo(session: Session, nodes: Sequence[Node], script: WrittenScri
         raise_failed(f"script {script.name}", results)
 
 
-def _prove_nothing_left(session: Session, *, because: str = "") -> None:
-    if left := session.provider.leftovers(session.name):
+def _prove_nothing_left(session: Session, *, nodes: Sequence[str] | None = None, because: str = "") -> None:
+    if left := session.provider.leftovers(session.name, nodes=nodes):
         raise LeftBehind(left, message=because)
 
 

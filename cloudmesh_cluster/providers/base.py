@@ -112,5 +112,5 @@ class Provider(Protocol):
     async def destroy_all(self, cluster: str) -> None:
         """Remove everything of a cluster that this provider made, however incomplete it is."""
 
-    def leftovers(self, cluster: str) -> list[Leftover]:
-        """Return what still exists of a cluster."""
+    def leftovers(self, cluster: str, *, nodes: Sequence[str] | None = None) -> list[Leftover]:
+        """Return what still exists of a cluster, or only of some of its nodes."""

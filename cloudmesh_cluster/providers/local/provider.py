@@ -246,9 +246,12 @@ class LocalProvider:
         if folder.exists() and not any(folder.iterdir()):
             folder.rmdir()
 
-    def leftovers(self, cluster: str) -> list[Leftover]:
-        """Return the processes, folders and control groups that still belong to the cluster's engine."""
-        return [Leftover(left.kind, left.id) for left in self._engine(cluster).leftovers()]
+    def leftovers(self, cluster: str, *, nodes: Sequence[str] | None = None) -> list[Leftover]:
+        """Return the processes, folders and control groups that still belong to the cluster's engine, or to nodes."""
+        found = [Leftover(left.kind, left.id) for left in self._engine(cluster).leftovers()]
+        if nodes is None:
+            return found
+        return [left for left in found if left.kind == "folder" and Path(left.id).name in nodes]
 
     def _engine_folder(self, cluster: str) -> Path:
         return self._home.cluster(cluster) / "engine"
@@ -266,7 +269,7 @@ def _cluster_of(node: Node) -> str:
 
 @contextmanager
 def _drives(cluster: Path) -> Iterator[Path]:
-    """Yield an empty folder for config drives: they hold keys, so it goes with the cluster when its process is killed."""
+    """Yield an empty folder for config drives; the keys that a killed process leaves there go with the cluster."""
     folder = cluster / "drives"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(mode=0o700)

@@ -292,6 +292,8 @@ class Engine:
         return warning
 
     def _remove(self, folders: list[Path]) -> None:
+        for folder in folders:  # A node that is removed in part has no disk any more.
+            (folder / _SPEC).unlink(missing_ok=True)
         owned = [f"{folder.name}/{part}" for folder in folders for part in _OWNED if (folder / part).is_dir()]
         if owned:
             paths = {"paths": [f"{ANCHOR}/nodes/{name}" for name in owned]}
