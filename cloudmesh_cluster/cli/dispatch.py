@@ -24,7 +24,6 @@ def run_words(words: Sequence[str], session: Session) -> int:
         session: where it was typed.
 
     """
-    debug = "--debug" in words
     try:
         return _run(["--help"] if list(words) == ["help"] else list(words), session)
     except BrokenPipeError:
@@ -32,8 +31,15 @@ def run_words(words: Sequence[str], session: Session) -> int:
     except SystemExit as done:  # argparse ends so after --help and --version
         return done.code if isinstance(done.code, int) else 0
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  (the outermost place: every error becomes words)
-        sys.stderr.write(failures.explain(error, debug=debug))
+        sys.stderr.write(failures.explain(error, debug=_wants_tracebacks(words)))
         return failures.exit_code(error)
+
+
+def _wants_tracebacks(words: Sequence[str]) -> bool:
+    try:
+        return "--debug" in split_words(words, TREE).own
+    except UsageError:
+        return "--debug" in words
 
 
 def _run(words: list[str], session: Session) -> int:
