@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import ipaddress
 import json
 import os
+import re
+import select
 import shutil
 import signal
 import socket
 import subprocess
-import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,6 +24,7 @@ from cloudmesh_cluster.providers.local.engine.limits import Limits
 from cloudmesh_cluster.providers.local.engine.rootfs import remove_contents
 from cloudmesh_cluster.providers.local.engine.userns import ANCHOR
 
+_HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
 _SETTINGS = "engine.json"
 _LOCK = "engine.lock"
 _SPEC = "spec.json"
@@ -50,6 +53,15 @@ class NodeSpec:
     drive: Path
     memory_mib: int | None = None
     cpus: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a name that is no host name, and an address that is none."""
+        if not _HOST_NAME.fullmatch(self.name):
+            raise EngineError(f"{self.name!r} is no host name")
+        try:
+            ipaddress.IPv4Interface(self.address)
+        except ValueError as error:
+            raise EngineError(f"node {self.name}: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -154,6 +166,7 @@ class Engine:
 
     def stop(self, names: Iterable[str]) -> None:
         """End nodes at once, like pulling the plug; their disks stay."""
+        names = list(names)
         if self._status() is not None:
             with dial.holder(self._folder) as channel:
                 for name in names:
@@ -332,15 +345,6 @@ def _kill(pid: int) -> None:
         descriptor = os.pidfd_open(pid)
         try:
             signal.pidfd_send_signal(descriptor, signal.SIGKILL)
-            _wait_for_end(descriptor)
+            select.select([descriptor], [], [], _PATIENCE)
         finally:
             os.close(descriptor)
-
-
-def _wait_for_end(descriptor: int) -> None:
-    import select
-
-    deadline = time.monotonic() + _PATIENCE
-    poll = select.poll()
-    poll.register(descriptor, select.POLLIN)
-    poll.poll((deadline - time.monotonic()) * 1000)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import selectors
 import signal
 import socket
@@ -23,7 +24,7 @@ from cloudmesh_cluster.providers.local.engine.ids import Ids
 SOCKET = "engine.sock"
 LOG = "engine.log"
 NODES = "nodes"
-_READY_WITHIN = 20.0
+_OPEN_FILES = 65536
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,10 @@ def _become_daemon() -> None:
     for target, source in ((0, null), (1, log), (2, log)):
         os.dup2(source, target)
     os.umask(0o022)
+    # Sessions often start with 1024; servers of all kinds want more, and nodes inherit it.
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    limit = _OPEN_FILES if most == resource.RLIM_INFINITY else min(most, _OPEN_FILES)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, most))
 
 
 def _listen() -> socket.socket:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-GROUP = "cm"
 _CPU_PERIOD = 100_000
+_TRIES = 100
+_PAUSE = 0.02
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ class Limits:
     """The cgroups of the nodes of one cluster."""
 
     def __init__(self, folder: Path) -> None:
-        self._prefix = hashlib.sha256(str(folder).encode()).hexdigest()[:12] + "-"
+        self._prefix = f"cm-{hashlib.sha256(str(folder).encode()).hexdigest()[:12]}-"
         self._hierarchies = hierarchies(Path("/proc/self/mounts").read_text(encoding="utf-8"))
 
     def make(self, name: str, *, memory_mib: int | None, cpus: float | None) -> tuple[list[int], str | None]:
@@ -74,38 +76,40 @@ class Limits:
         """Remove a stopped node's cgroups."""
         for folder in self.existing():
             if folder.name == self._prefix + name:
-                self._remove_folder(folder)
+                _remove_folder(folder)
 
     def existing(self) -> list[Path]:
         """Return the cgroups of this cluster's nodes that are there."""
-        found = (hierarchy.root.glob(f"{GROUP}/{self._prefix}*") for hierarchy in self._hierarchies)
+        found = (hierarchy.root.glob(f"{self._prefix}*") for hierarchy in self._hierarchies)
         return sorted(path for paths in found for path in paths)
 
     def remove_all(self) -> None:
         """Remove the cgroups of all nodes, which have ended."""
         for folder in self.existing():
-            self._remove_folder(folder)
+            _remove_folder(folder)
 
     def _make_one(self, hierarchy: Hierarchy, name: str, files: Mapping[str, str]) -> int:
-        parent = hierarchy.root / GROUP
-        folder = parent / (self._prefix + name)
+        folder = hierarchy.root / (self._prefix + name)
         if hierarchy.version == 2:
             _delegate(hierarchy.root)
-            parent.mkdir(exist_ok=True)
-            _delegate(parent)
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(exist_ok=True)
         for file, value in files.items():
             (folder / file).write_text(value, encoding="utf-8")
         return os.open(folder / "cgroup.procs", os.O_WRONLY | os.O_CLOEXEC)
-
-    def _remove_folder(self, folder: Path) -> None:
-        with contextlib.suppress(OSError):
-            folder.rmdir()
-        with contextlib.suppress(OSError):  # Other clusters have nodes in it.
-            folder.parent.rmdir()
 
 
 def _delegate(folder: Path) -> None:
     enabled = (folder / "cgroup.subtree_control").read_text(encoding="utf-8").split()
     if not {"memory", "cpu"} <= set(enabled):
         (folder / "cgroup.subtree_control").write_text("+memory +cpu", encoding="utf-8")
+
+
+def _remove_folder(folder: Path) -> None:
+    # A process that has just ended may count as a member for a moment.
+    for _ in range(_TRIES):
+        try:
+            folder.rmdir()
+        except FileNotFoundError:
+            return
+        except OSError:
+            time.sleep(_PAUSE)

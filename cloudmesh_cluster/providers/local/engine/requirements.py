@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from cloudmesh_cluster.providers.local.engine.egress import why_no_egress
 from cloudmesh_cluster.providers.local.engine.errors import EngineError
 from cloudmesh_cluster.providers.local.engine.ids import ids_of_this_user
+from cloudmesh_cluster.providers.local.engine.launch import run_inside
+from cloudmesh_cluster.providers.local.engine.rootfs import remove_contents
 from cloudmesh_cluster.providers.local.engine.userns import PATH, why_forbidden
+
+OLDEST_KERNEL = (5, 11)
 
 
 @dataclass(frozen=True)
@@ -35,12 +41,18 @@ def _programs() -> Iterator[Lack]:
 
 
 def _rights() -> Iterator[Lack]:
-    if hint := why_forbidden():
-        yield Lack("user namespaces are forbidden on this machine", hint)
+    if _kernel() < OLDEST_KERNEL:
+        yield Lack(f"Linux {os.uname().release} is too old", "5.11 or newer has overlays in user namespaces")
     try:
-        ids_of_this_user()
+        ids = ids_of_this_user()
+        if why_forbidden():  # Or so it seems: a profile of AppArmor may allow it all the same.
+            run_inside(remove_contents, {"paths": []}, ids=ids, folders={"root": Path("/")})
     except EngineError as error:
         yield Lack(error.message, error.hint)
+
+
+def _kernel() -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", os.uname().release)[:2])
 
 
 def _way_out() -> Iterator[Lack]:

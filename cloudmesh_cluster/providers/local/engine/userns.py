@@ -142,7 +142,7 @@ def _write_map(kind: str, rows: tuple[Row, ...], target: int) -> None:
 
 def _show(folders: Mapping[str, Path]) -> None:
     syscalls.mount("none", "/", flags=syscalls.MS_REC | syscalls.MS_PRIVATE)
-    opened = {name: os.open(folder, os.O_PATH | os.O_DIRECTORY) for name, folder in folders.items()}
+    opened = {name: _open_folder(folder) for name, folder in folders.items()}
     syscalls.mount("tmpfs", ANCHOR, "tmpfs", options="mode=0755,size=64k")
     os.mkdir(MOUNT_POINT, 0o755)
     for name, descriptor in opened.items():
@@ -150,6 +150,13 @@ def _show(folders: Mapping[str, Path]) -> None:
         bind = syscalls.MS_BIND | syscalls.MS_REC
         syscalls.mount(f"/proc/self/fd/{descriptor}", f"{ANCHOR}/{name}", flags=bind)
         os.close(descriptor)
+
+
+def _open_folder(folder: Path) -> int:
+    try:
+        return os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise EngineError(f"the folder {folder} can't be opened: {error.strerror}") from error
 
 
 def _forbidden(error: OSError) -> EngineError:
