@@ -17,6 +17,7 @@ from tests.command_line import Answer, CommandLine
 
 PATIENCE = 120.0
 A_MOMENT = 0.002
+OF_STEP = "SELECT 1 FROM steps WHERE operation=:operation AND name=:step"
 
 
 @dataclass(frozen=True)
@@ -27,12 +28,14 @@ class Instant:
         name: what the test is called.
         sql: a query that answers something from that moment on; `:operation` is the operation's id.
         path: a pattern below CM_HOME; something matches it from that moment on.
+        step: what `:step` is in the query.
 
     """
 
     name: str
     sql: str = "SELECT 1"
     path: str = ""
+    step: str = ""
 
     def __str__(self) -> str:
         return self.name
@@ -41,7 +44,7 @@ class Instant:
         """Return whether this moment of an operation is there."""
         if self.path and next(home.glob(self.path), None) is None:
             return False
-        return journal.execute(self.sql, {"operation": operation}).fetchone() is not None
+        return journal.execute(self.sql, {"operation": operation, "step": self.step}).fetchone() is not None
 
 
 WRITTEN_DOWN = Instant("operation written down")
@@ -49,12 +52,12 @@ WRITTEN_DOWN = Instant("operation written down")
 
 def begun(step: str) -> Instant:
     """Return the moment at which a step has been written down and nothing of it is done."""
-    return Instant(f"{step} begun", f"SELECT 1 FROM steps WHERE operation=:operation AND name='{step}'")
+    return Instant(f"{step} begun", OF_STEP, step=step)
 
 
 def done(step: str) -> Instant:
     """Return the moment at which a step is done."""
-    return Instant(f"{step} done", f"{begun(step).sql} AND state='done'")
+    return Instant(f"{step} done", f"{OF_STEP} AND state='done'", step=step)
 
 
 class Started:
@@ -64,7 +67,6 @@ class Started:
         self._cm = cm
         self._words = words
         self._output = output
-        self._before = _operations(cm.home)
         self.process = subprocess.Popen(
             cm.argv(*words), stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=cm.environment(), cwd="/"
         )
@@ -75,6 +77,14 @@ class Started:
         while not self._is_at(instant):
             assert self.process.poll() is None, f"it ended before {instant}\n{self.answer()}"
             assert time.monotonic() < deadline, f"{instant} did not come\n{self._said()}"
+            time.sleep(A_MOMENT)
+
+    def wait_for_words(self, words: str) -> None:
+        """Wait until the process has said something; fail when it ends before."""
+        deadline = time.monotonic() + PATIENCE
+        while words not in self._said():
+            assert self.process.poll() is None, f"it ended before it said {words!r}\n{self.answer()}"
+            assert time.monotonic() < deadline, f"it never said {words!r}\n{self._said()}"
             time.sleep(A_MOMENT)
 
     def send(self, number: signal.Signals) -> None:
@@ -93,9 +103,9 @@ class Started:
         if not (self._cm.home / "state.db").exists():
             return False
         try:
-            new = _operations(self._cm.home) - self._before
+            own = _operations(self._cm.home, pid=self.process.pid)
             with closing(_journal(self._cm.home)) as journal:
-                return any(instant.has_come(self._cm.home, journal, operation) for operation in new)
+                return any(instant.has_come(self._cm.home, journal, operation) for operation in own)
         except sqlite3.OperationalError:
             return False  # in the middle of being written
 
@@ -124,8 +134,6 @@ def _journal(home: Path) -> sqlite3.Connection:
     return sqlite3.connect(f"file:{home / 'state.db'}?mode=ro", uri=True, timeout=0)
 
 
-def _operations(home: Path) -> set[str]:
-    if not (home / "state.db").exists():
-        return set()
+def _operations(home: Path, *, pid: int) -> list[str]:
     with closing(_journal(home)) as journal:
-        return {str(row[0]) for row in journal.execute("SELECT id FROM operations")}
+        return [str(row[0]) for row in journal.execute("SELECT id FROM operations WHERE pid=?", (pid,))]

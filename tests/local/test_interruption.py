@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -47,9 +48,13 @@ GROW = (begun("join"), begun("provision"), NODE_REACHED, begun("wire"), begun("s
 SHRINK = (begun("leave"), begun("destroy"), begun("wire"), begun("verify"))
 WRITE = (
     WRITTEN_DOWN,
-    begun("script words"),
-    Instant("script runs", path="clusters/t/logs/*-write-*/t-worker-1.words.log"),
-    Instant("script has run", "SELECT 1 FROM runs, scripts ON script=id WHERE scripts.name='words'"),
+    begun("script long.sh"),
+    Instant("script runs", path="clusters/t/logs/*-write-*/t-worker-1.long.sh.log"),
+    Instant(
+        "script has run",
+        "SELECT 1 FROM runs JOIN scripts ON script=scripts.id JOIN operations ON operations.id=:operation"
+        " WHERE written_at > operations.began_at",
+    ),
 )
 REPLACE = (begun("destroy"), begun("provision"), begun("verify"))
 DELETE = (WRITTEN_DOWN, begun("destroy"), begun("forget"))
@@ -80,9 +85,10 @@ def add_profile(home: Path) -> None:
 
 @pytest.fixture
 def slow(cm: CommandLine) -> CommandLine:
-    """Return `cm` with the profile `slow` in a home of its own."""
+    """Return `cm` with the profile `slow` in a home of its own, where its temporary files are, too."""
     add_profile(cm.home)
-    return cm
+    (cm.home / "clusters" / "tmp").mkdir(parents=True)
+    return replace(cm, environ={"TMPDIR": str(cm.home / "clusters" / "tmp")})
 
 
 @pytest.fixture(scope="module")
@@ -144,12 +150,14 @@ def test_a_killed_scale_can_be_deleted(slow: CommandLine) -> None:
 
 def test_a_killed_write_is_resumed(cluster: CommandLine) -> None:
     """However far a written script came, resume runs it to its end once more and remembers it once."""
+    script = cluster.home / "long.sh"
+    script.write_text(SCRIPT)
     for count, instant in enumerate(WRITE, start=1):
-        killed = signalled(cluster, "cluster", "write", "t", "worker", SCRIPT, at=instant)
+        killed = signalled(cluster, "cluster", "write", "t", "worker", "--file", str(script), at=instant)
         assert -signal.SIGKILL == killed.exit
         cluster("cluster", "resume", "t")
         written = json.loads(cluster("cluster", "scripts", "t", "worker", "-f", "json").stdout)
-        assert ["words"] * count == [script["name"] for script in written if script["name"] == "words"], instant
+        assert ["long.sh"] * count == [row["name"] for row in written if row["name"] == "long.sh"], instant
     ended = cluster("cluster", "ssh", "t", "-t", "worker-1", "--", "sudo wc -l </var/tmp/written").stdout
     assert int(ended) in range(len(WRITE), 2 * len(WRITE) + 1)
     cluster("cluster", "verify", "t")
@@ -191,13 +199,7 @@ def test_a_resume_that_is_killed_is_resumed(slow: CommandLine) -> None:
     """What was killed twice is still finished by a third process."""
     signalled(slow, "cluster", "create", "t", "-p", "slow", at=begun("provision"))
     verify_begun = Instant("verify begun", "SELECT 1 FROM steps WHERE name='verify'")
-    with_resume = signalled_resume(slow, verify_begun)
-    assert -signal.SIGKILL == with_resume
+    assert -signal.SIGKILL == signalled(slow, "cluster", "resume", "t", at=verify_begun).exit
     slow("cluster", "resume", "t")
 
     assert "ready" == state_of(slow, "t")
-
-
-def signalled_resume(cm: CommandLine, instant: Instant) -> int:
-    """Kill `cm cluster resume t` at an instant and return its exit status."""
-    return signalled(cm, "cluster", "resume", "t", at=instant).exit
