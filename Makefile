@@ -20,7 +20,7 @@ demo:  ## set everything up, make a Hadoop cluster on this machine and prove it
 	@./demo.sh
 
 test:  ## set everything up, lint, run all tests (real nodes included)
-	@./bootstrap.sh nodes
+	@./bootstrap.sh test
 	@$(MAKE) lint
 	@$(PYTEST) $(ARGS)
 

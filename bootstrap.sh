@@ -3,6 +3,7 @@
 #
 #   ./bootstrap.sh check    what lint and unit tests need
 #   ./bootstrap.sh nodes    that, and what nodes on this machine and the hadoop payload need (the default)
+#   ./bootstrap.sh test     that, and what only tests need
 #   ./bootstrap.sh bench    that, and the programs that the benchmarks compare with
 #
 # It does only what is missing, so running it again costs nothing. As root, or with passwordless sudo, it installs
@@ -10,8 +11,8 @@
 set -euo pipefail
 
 level=${1:-nodes}
-case $level in check | nodes | bench) ;; *)
-  echo "bootstrap.sh: '$level' is none of check, nodes, bench" >&2
+case $level in check | nodes | test | bench) ;; *)
+  echo "bootstrap.sh: '$level' is none of check, nodes, test, bench" >&2
   exit 2
   ;;
 esac
@@ -30,15 +31,18 @@ complain() { printf 'bootstrap: %s\n' "$*" >&2; }
 needed_commands() {
   echo "make make"
   echo "shellcheck shellcheck"
-  [[ $level == check ]] && return
   echo "ssh openssh-client"
   echo "ip iproute2"
+  [[ $level == check ]] && return
   echo "nft nftables"
   echo "newuidmap uidmap"
   echo "slirp4netns slirp4netns"
   echo "mmdebstrap mmdebstrap"
   echo "mvn maven"
   [[ $level == nodes ]] && return
+  echo "sshd openssh-server"
+  echo "zsh zsh"
+  [[ $level == test ]] && return
   echo "pdsh pdsh"
   echo "clush clustershell"
 }
@@ -112,7 +116,16 @@ install_packages() {
   say "installing system packages: ${packages[*]}"
   # A broken source that has nothing to do with this project must not stop it: the install decides.
   "${apt[@]}" update || complain "apt-get update had errors (above); going on with the sources that work"
-  "${apt[@]}" install --yes --no-install-recommends "${packages[@]}" >/dev/null
+  if [[ " ${packages[*]} " == *" openssh-server "* && -d /run/systemd/system ]]; then
+    # Tests start an sshd of their own; nobody asked for one that the network can reach.
+    "${root[@]}" systemctl --quiet mask ssh.service ssh.socket
+    "${apt[@]}" install --yes --no-install-recommends "${packages[@]}" >/dev/null
+    "${root[@]}" systemctl --quiet unmask ssh.service ssh.socket
+    "${root[@]}" systemctl --quiet disable ssh.service ssh.socket
+    say "openssh-server is installed for the tests; its service is neither started nor enabled"
+  else
+    "${apt[@]}" install --yes --no-install-recommends "${packages[@]}" >/dev/null
+  fi
 }
 
 # --- subordinate ids ------------------------------------------------------------------------------------------------

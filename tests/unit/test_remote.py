@@ -130,7 +130,7 @@ def run(server: Server, line: str, **options: Any) -> CommandResult:
 
 def test_answer_of_a_command(server: Server) -> None:
     """Exit status, both streams and the time come back; what is no UTF-8 is replaced."""
-    result = run(server, "echo out; echo err >&2; printf '\\xff' ; exit 3")
+    result = run(server, "echo out; echo err >&2; printf '\\377' ; exit 3")
 
     assert (result.node, result.exit, result.stdout, result.stderr) == ("t-master", 3, "out\n\ufffd", "err\n")
     assert 0 < result.seconds < 10
