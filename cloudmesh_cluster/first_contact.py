@@ -98,7 +98,7 @@ def wire(
 
 def propagation_result(operation: str, timeout: int) -> RemoteStep:
     """Return the step, for the last node, that waits at most `timeout` seconds for the propagation's result."""
-    return RemoteStep(shlex.join(["bash", "-s", "--", operation, str(timeout)]), _script("propagation-result"))
+    return _program(_script("propagation-result"), [operation, str(timeout)])
 
 
 def find_keys(keys: Sequence[str]) -> RemoteStep:
@@ -108,7 +108,7 @@ def find_keys(keys: Sequence[str]) -> RemoteStep:
         keys: the base64 part of public keys, or fingerprints (`SHA256:...`).
 
     """
-    return RemoteStep(shlex.join(["bash", "-s", "--", *keys]), _script("bootstrap-keys"))
+    return _program(_script("bootstrap-keys"), keys)
 
 
 def parse_greeting(answer: str) -> Greeting:
@@ -163,8 +163,14 @@ def _cloud_init(data: Mapping[str, Any]) -> tuple[CloudInit, tuple[str, ...]]:
 
 def _step(name: str, arguments: Sequence[str], sections: Mapping[str, str]) -> RemoteStep:
     payload = "".join(f"== {section}\n{text}" for section, text in sections.items()) + "== end\n"
-    stdin = _script("blocks.sh") + _script("payload.sh") + _script(name) + payload.encode("ascii")
-    return RemoteStep(shlex.join(["bash", "-s", "--", *arguments]), stdin)
+    program = _script("blocks.sh") + _script("payload.sh") + _script(name)
+    return _program(program, arguments, payload.encode("ascii"))
+
+
+def _program(program: bytes, arguments: Sequence[str], payload: bytes = b"") -> RemoteStep:
+    # `bash -s` would read its program from a pipe byte by byte, a system call for each.
+    words = ["bash", "-c", 'IFS= read -rN "$0" program; eval "$program"', str(len(program)), *arguments]
+    return RemoteStep(shlex.join(words), program + payload)
 
 
 def _script(name: str) -> bytes:

@@ -3,17 +3,19 @@
 
 # read_payload: fills the associative array `sections`; fails when it was cut off on its way.
 read_payload() {
-    local lines line name=""
-    mapfile -t lines
-    [[ ${#lines[@]} -gt 0 && ${lines[-1]} == "== end" ]] || {
+    local payload line name="" IFS=$'\n'
+    read -rN 16777216 payload || true # mapfile reads a pipe byte by byte
+    [[ $payload == *$'\n== end\n' ]] || {
         echo "the input was cut off" >&2
         return 1
     }
-    for line in "${lines[@]}"; do
+    set -f
+    for line in $payload; do
         # shellcheck disable=SC2004  # no number: the array is associative
         case $line in
             "== "*) name=${line#== } ;;
             *) sections[$name]+=$line$'\n' ;;
         esac
     done
+    set +f
 }

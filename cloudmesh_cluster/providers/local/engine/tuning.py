@@ -48,7 +48,8 @@ def start_sshd():
         # As cloud-init's own keys-to-console does, but before anyone can connect, and without its ten processes.
         lines = [open(key).read().strip() for key in keys]
         print("-----BEGIN SSH HOST KEY KEYS-----", *lines, "-----END SSH HOST KEY KEYS-----", sep="\\n", flush=True)
-        subprocess.run(["/usr/sbin/sshd", "-E", "/var/log/sshd.log"])
+        # -r: no fresh process image for each connection, which is a quarter of what a login costs.
+        subprocess.run(["/usr/sbin/sshd", "-r", "-E", "/var/log/sshd.log"])
 
 
 def stage(main, *words):
