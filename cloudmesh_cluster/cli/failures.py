@@ -60,7 +60,7 @@ def _details(error: BaseException) -> Iterator[str]:
             yield f"left: {leftover.kind} {leftover.id}{remedy}"
     if isinstance(error, OperationFailed):
         yield f"outcome: {error.outcome}"
-        if error.logs:
+        if error.logs and error.logs not in error.hint:
             yield f"logs: {error.logs}"
     if not isinstance(error, CmError | OSError | KeyboardInterrupt):
         yield "this is a bug in cm; --debug shows the traceback"
