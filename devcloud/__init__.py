@@ -1,0 +1,1 @@
+"""A real OpenStack on one machine, whose servers are nodes of this project's own node engine."""

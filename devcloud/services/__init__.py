@@ -1,0 +1,1 @@
+"""What runs inside OpenStack's own processes, in devcloud's virtual environment."""

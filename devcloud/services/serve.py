@@ -1,0 +1,141 @@
+"""Run one service of the devcloud in this process: `python -m devcloud.services.serve NAME`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from devcloud.layout import PORTS, Cloud
+
+CLOUD = Cloud.from_environment(os.environ, os.environ["DEVCLOUD_DRIVER"])
+
+
+def _serve(application: Any, service: str) -> None:
+    import waitress
+
+    waitress.serve(
+        application, host=CLOUD.address, port=PORTS[service], threads=8, connection_limit=1000, channel_timeout=600
+    )
+
+
+def keystone() -> None:
+    """Serve Keystone."""
+    os.environ["OS_KEYSTONE_CONFIG_DIR"] = str(CLOUD.etc / "keystone")
+    sys.argv = ["keystone"]
+    from keystone.server import wsgi
+
+    _serve(wsgi.initialize_public_application(), "keystone")
+
+
+def placement() -> None:
+    """Serve Placement."""
+    sys.argv = ["placement"]
+    from placement import wsgi
+
+    _serve(wsgi.init_application(), "placement")
+
+
+def glance() -> None:
+    """Serve Glance."""
+    sys.argv = ["glance-api", "--config-file", str(CLOUD.etc / "glance" / "glance-api.conf")]
+    from glance.cmd import api
+
+    api.main()
+
+
+def neutron() -> None:
+    """Serve Neutron, without agents."""
+    os.environ["OS_NEUTRON_CONFIG_DIR"] = str(CLOUD.etc / "neutron")
+    os.environ["OS_NEUTRON_CONFIG_FILES"] = "neutron.conf;ml2.conf"
+    sys.argv = ["neutron-api"]
+    from neutron.cmd.server import main_api_uwsgi
+
+    _serve(main_api_uwsgi(), "neutron")
+
+
+def _prepare_nova() -> Any:
+    import nova.monkey_patch  # noqa: F401 - has to come before everything that opens sockets
+
+    sys.argv = ["nova", "--config-file", str(CLOUD.etc / "nova" / "nova.conf")]
+    import nova.conf
+    import nova.virt
+    from nova import config, objects
+    from oslo_log import log
+
+    # Nova loads nothing but nova.virt.<compute_driver>.
+    nova.virt.__path__.append(str(Path(__file__).parent / "virt"))
+    config.parse_args(sys.argv)
+    log.setup(nova.conf.CONF, "nova")
+    objects.register_all()
+    return nova.conf.CONF
+
+
+def nova() -> None:
+    """Run Nova's conductor, scheduler, compute service and API in this one process: so fake:// is transport enough."""
+    settings = _prepare_nova()
+    import eventlet
+    import os_brick
+    import os_vif
+    from nova import context, objects, service
+    from nova.compute import rpcapi as compute
+    from nova.conductor import rpcapi as conductor
+    from nova.objects import host_mapping
+    from nova.scheduler import rpcapi as scheduler
+    from oslo_service import service as oslo_service
+
+    os_brick.setup(settings)
+    os_vif.initialize()
+    objects.Service.enable_min_version_cache()
+    launcher = oslo_service.ServiceLauncher(settings)
+    for binary, rpc in (("nova-conductor", conductor), ("nova-scheduler", scheduler), ("nova-compute", compute)):
+        launcher.launch_service(service.Service.create(binary=binary, topic=rpc.RPC_TOPIC))
+    eventlet.sleep(0)
+    host_mapping.discover_hosts(context.get_admin_context())
+    launcher.launch_service(service.WSGIService("osapi_compute"))
+    launcher.wait()
+
+
+def nova_tables() -> None:
+    """Make the tables and cells of Nova in one interpreter."""
+    settings = _prepare_nova()
+    from nova.cmd import manage
+
+    def database(name: str) -> str:
+        return str(settings.database.connection).replace("/nova_cell1?", f"/{name}?")
+
+    cells = manage.CellV2Commands()
+    for failed in (
+        manage.ApiDbCommands().sync(),
+        cells.map_cell0(database("nova_cell0")),
+        manage.DbCommands().sync(),
+        cells.create_cell("cell1", database("nova_cell1"), "fake:///"),
+    ):
+        if failed:
+            raise SystemExit(1)
+
+
+def heat() -> None:
+    """Run Heat's engine and both APIs in this process, started one after the other: they race on a global."""
+    sys.argv = ["heat-all", "--config-file", str(CLOUD.etc / "heat" / "heat.conf")]
+    from heat import version
+    from heat.cmd import all as heat_all
+    from heat.common import config, messaging
+    from oslo_config import cfg
+    from oslo_log import log
+
+    log.register_options(cfg.CONF)
+    cfg.CONF(project="heat", prog="heat-all", version=version.version_info.version_string())
+    log.setup(cfg.CONF, "heat-all")
+    config.set_config_defaults()
+    messaging.setup()
+    services = [heat_all.LAUNCH_SERVICES[name][0](setup_logging=False) for name in ("engine", "api_cfn", "api")]
+    for service in services:
+        service.wait()
+
+
+_SERVICES = {run.__name__.replace("_", "-"): run for run in (keystone, placement, glance, neutron, nova, heat, nova_tables)}
+
+if __name__ == "__main__":
+    _SERVICES[sys.argv[1]]()
