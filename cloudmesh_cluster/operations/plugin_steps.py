@@ -149,8 +149,8 @@ async def join(
     session: Session, connections: Connections, new: Sequence[Node], chosen: ChosenPlugin
 ) -> None:
     """Tell the nodes that are there already who comes, then start the plugin on the new ones, role after role."""
-    cluster = session.cluster
-    old = [node for node in cluster.nodes if node not in new]
+    names = {node.name for node in new}
+    old = [node for node in session.cluster.nodes if node.name not in names]
     if old:
         await call(session, connections, old, chosen, "all", "join")
         await call(session, connections, [n for n in old if n.role == "master"], chosen, "master", "join")

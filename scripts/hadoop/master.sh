@@ -27,10 +27,11 @@ start() {
     [[ $CM_SETTING_HISTORY != true ]] || cm-service start hadoop-historyserver
 }
 
-refresh() { # tell both masters who belongs to the cluster and who is on the way out
-    as_hadoop "$home/bin/hdfs" dfsadmin -refreshNodes &
+refresh() { # tell both masters who belongs to the cluster and who is on the way out; they read it at their start, too
+    cm-service status hadoop-namenode >/dev/null && cm-service status hadoop-resourcemanager >/dev/null || return 0
+    as_hadoop timeout 60 "$home/bin/hdfs" dfsadmin -refreshNodes &
     local dfs=$!
-    as_hadoop "$home/bin/yarn" rmadmin -refreshNodes
+    as_hadoop timeout 60 "$home/bin/yarn" rmadmin -refreshNodes
     wait "$dfs"
 }
 
