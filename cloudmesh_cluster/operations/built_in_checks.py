@@ -125,6 +125,7 @@ def ssh_edges(
 
     """
     edges = []
+    touched = None if touching is None else {node.name for node in touching}
     for position, node in enumerate(nodes):
         peers: list[Node] = []
         if mesh == "all" and full_mesh:
@@ -133,8 +134,8 @@ def ssh_edges(
             peers = list(nodes[1:])
         elif mesh == "all":
             peers = [nodes[(position + 1) % len(nodes)]]
-        if touching is not None and node not in touching:
-            peers = [peer for peer in peers if peer in touching]
+        if touched is not None and node.name not in touched:
+            peers = [peer for peer in peers if peer.name in touched]
         if peers:
             edges.append((node, peers))
     return edges
