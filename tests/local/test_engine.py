@@ -160,6 +160,17 @@ def test_a_stopped_node_keeps_its_disk(alone: Nodes) -> None:
     assert "2" == alone.run(1, "until [ $(wc -l < /var/tmp/boots) -ge 2 ]; do sleep 0.1; done; wc -l < /var/tmp/boots")
 
 
+def test_a_node_that_is_made_again_is_reached_at_once(alone: Nodes) -> None:
+    """The others do not go on sending to the hardware address of the former node."""
+    alone.boot([1, 2])
+    knock = f"timeout 3 bash -c '</dev/tcp/{address(2)}/22'"
+    alone.run(1, knock)
+    alone.engine.destroy(["n2"])
+    alone.boot([2])
+
+    alone.run(1, knock)
+
+
 def test_nothing_is_left_of_destroyed_nodes(alone: Nodes) -> None:
     """Destroying removes process, disk, link and cgroup of that node only; cleaning up removes the rest."""
     alone.boot([1, 2, 3, 4])

@@ -101,10 +101,21 @@ def _mount_drive(source: str, target: str) -> None:
 def _configure_network(birth: Birth) -> None:
     run_ip(
         "link set lo up",
+        f"link set eth0 address {hardware_address(birth.address)}",
         f"addr add {birth.address} dev eth0",
         "link set eth0 up",
         f"route add default via {birth.gateway}",
     )
+
+
+def hardware_address(address: str) -> str:
+    """Return the hardware address of a node with an IPv4 address (`10.88.0.2/16`).
+
+    A node that is made again under its address has the same one: the others would go on sending to the former one for
+    half a minute.
+    """
+    octets = address.partition("/")[0].split(".")
+    return ":".join(["02", "63", *(f"{int(octet):02x}" for octet in octets)])
 
 
 def run_ip(*commands: str) -> None:
