@@ -165,9 +165,7 @@ def get(args: Namespace, session: Session) -> int:
     """Copy a file from nodes, one file per node."""
     from cloudmesh_cluster.operations.command import get as copy
 
-    return _copy(
-        args, session, lambda: copy(session.home, args.name, args.remote, Path(args.local), target=args.target)
-    )
+    return _copy(args, session, lambda: copy(session.home, args.name, args.remote, args.local, target=args.target))
 
 
 def _copy(args: Namespace, session: Session, work: Callable[[], Awaitable[Sequence[CommandResult]]]) -> int:

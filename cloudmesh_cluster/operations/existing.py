@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from cloudmesh_cluster.errors import UsageError
+from cloudmesh_cluster.home import Home
+from cloudmesh_cluster.model import Node
+from cloudmesh_cluster.providers import provider_of
 from cloudmesh_cluster.state import State
+from cloudmesh_cluster.targets import fold
 
 
 def require_cluster(name: str, *, states: Sequence[str] = ()) -> Callable[[State], None]:
@@ -19,9 +23,35 @@ def require_cluster(name: str, *, states: Sequence[str] = ()) -> Callable[[State
                 hint=f"cm cluster resume {name}, or cm cluster delete {name}",
             )
         if states and cluster.state not in states:
+            ways = f"cm cluster resume {name}, or cm cluster delete {name}"
             raise UsageError(
                 f"cluster {name!r} is {cluster.state}, not {' or '.join(states)}",
-                hint=f"cm cluster resume {name}, or cm cluster delete {name}",
+                hint=f"cm cluster start {name}" if cluster.state == "stopped" else ways,
             )
 
     return refuse
+
+
+def require_running(home: Home, name: str, *, states: Sequence[str] = ()) -> Callable[[State], None]:
+    """Return what refuses a cluster as `require_cluster` does, and one of which no node runs."""
+
+    def refuse(state: State) -> None:
+        require_cluster(name, states=states)(state)
+        refuse_stopped(home, state, name, state.cluster(name).nodes)
+
+    return refuse
+
+
+def refuse_stopped(home: Home, state: State, name: str, nodes: Sequence[Node]) -> None:
+    """Raise when none of some nodes runs, whatever the journal says: nobody would answer.
+
+    Raises:
+        UsageError: says which nodes, and how to start them.
+
+    """
+    record = state.record(name)
+    now = provider_of(home, record.provider_type, record.provider_settings).states(name)
+    if not any(now.get(node.name) == "running" for node in nodes):
+        who = fold(node.name for node in nodes)
+        does = "is" if len(nodes) == 1 else "are"
+        raise UsageError(f"{who} {does} not running", hint=f"cm cluster start {name}")

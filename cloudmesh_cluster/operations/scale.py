@@ -13,7 +13,7 @@ from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.model import Cluster, Node
 from cloudmesh_cluster.operations.bring_up import bring_up, make_ready
 from cloudmesh_cluster.operations.create import Summary, finish
-from cloudmesh_cluster.operations.existing import require_cluster
+from cloudmesh_cluster.operations.existing import require_running
 from cloudmesh_cluster.operations.plugin_steps import leave, without
 from cloudmesh_cluster.operations.rebuild import rebuild
 from cloudmesh_cluster.operations.session import OnFailure, Session, session
@@ -64,7 +64,7 @@ async def scale(
         cluster = state.cluster(name)
         wanted = wanted_workers(count, len(cluster.workers))
         request = _request(home, state, cluster, wanted)
-    refuse = require_cluster(name, states=("ready",))
+    refuse = require_running(home, name, states=("ready",))
     async with session(
         home, name, "scale", request, emit=emit, timeout=timeout, refuse=refuse,
         on_failure=on_failure if request.add else "keep",
@@ -166,7 +166,7 @@ async def replace(home: Home, name: str, node: str, emit: Emit, *, timeout: floa
         raise UsageError(f"{node!r} names {len(nodes)} nodes; replace takes one", hint=hint)
     request = ReplaceRequest(nodes[0].name)
     async with session(
-        home, name, "replace", request, emit=emit, timeout=timeout, refuse=require_cluster(name)
+        home, name, "replace", request, emit=emit, timeout=timeout, refuse=require_running(home, name)
     ) as current:
         return await carry_out_replace(current, request)
 

@@ -11,7 +11,7 @@ from cloudmesh_cluster.errors import NotFound, UsageError
 from cloudmesh_cluster.events import Emit, now
 from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.model import CommandResult, Node, ScriptExpectation
-from cloudmesh_cluster.operations.existing import require_cluster
+from cloudmesh_cluster.operations.existing import require_running
 from cloudmesh_cluster.operations.scripts import judge_script, run_script, test_script
 from cloudmesh_cluster.operations.session import Session, session
 from cloudmesh_cluster.role_scripts import digest
@@ -82,7 +82,7 @@ async def write(home: Home, request: WriteRequest, emit: Emit) -> WriteResult:
     _check(request)
 
     def refuse(state: State) -> None:
-        require_cluster(request.name, states=("ready",))(state)
+        require_running(home, request.name, states=("ready",))(state)
 
     async with session(
         home, request.name, "write", request, emit=emit, on_failure="rollback", outcome=OUTCOMES[request.recovery],

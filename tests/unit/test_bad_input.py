@@ -253,9 +253,7 @@ def test_providers_that_others_can_read_are_refused(place: Home, refused: Run, m
 
 
 @pytest.mark.parametrize("home", ["/proc/nope", "/dev/null", "/dev/null/x"])
-def test_a_home_that_cannot_be_is_named(
-    place: Home, refused: Run, monkeypatch: pytest.MonkeyPatch, home: str
-) -> None:
+def test_a_home_that_cannot_be_is_named(place: Home, refused: Run, monkeypatch: pytest.MonkeyPatch, home: str) -> None:
     """A CM_HOME that is no folder, or can't be made, is exit 2 for every command."""
     monkeypatch.setenv("CM_HOME", home)
     for line in ("list", "create u", "delete u -y"):
