@@ -25,6 +25,9 @@ from cloudmesh_cluster.errors import UsageError
 from cloudmesh_cluster.model import CommandResult
 
 
+SSH_FAILED = 255
+
+
 def write(args: Namespace, session: Session) -> int:
     """Store a script with the cluster and run it on all nodes of a role."""
     content, script_name = _script(args, session)
@@ -129,11 +132,14 @@ def _print_folded(cluster: str, results: Sequence[CommandResult]) -> None:
 
 def ssh(args: Namespace, session: Session) -> int:
     """Log in to a node, or run a command there, with the system's ssh; return the remote code."""
-    from cloudmesh_cluster.operations.command import ssh_argv
+    from cloudmesh_cluster.operations.command import refuse_silent, ssh_argv
 
     argv = ssh_argv(session.home, args.name, args.target, list(args.words))
     # The input of a piped script is the script itself.
-    return _call(argv, reads=session.mode != "script" or sys.stdin.isatty())
+    code = _call(argv, reads=session.mode != "script" or sys.stdin.isatty())
+    if code == SSH_FAILED:
+        refuse_silent(session.home, args.name, args.target)
+    return code
 
 
 def _call(argv: Sequence[str], *, reads: bool) -> int:

@@ -13,7 +13,7 @@ from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.model import PluginUse
 from cloudmesh_cluster.operations import plugin_steps
 from cloudmesh_cluster.operations.create import Summary, finish
-from cloudmesh_cluster.operations.existing import require_cluster, require_running
+from cloudmesh_cluster.operations.existing import refuse_stopped, require_cluster
 from cloudmesh_cluster.operations.session import Session, session, together
 from cloudmesh_cluster.plugins import ChosenPlugin, resolve
 from cloudmesh_cluster.remote import Connections
@@ -39,11 +39,12 @@ async def install(home: Home, name: str, plugins: Sequence[str], emit: Emit) -> 
     request = PluginsRequest(tuple(dict.fromkeys(plugins)))
 
     def refuse(state: State) -> None:
-        require_running(home, name, states=("ready",))(state)
+        require_cluster(name, states=("ready",))(state)
         present = {use.name for use in state.record(name).profile.plugins}
         if again := present & set(request.plugins):
             raise UsageError(f"{', '.join(sorted(again))}: installed already", hint=f"cm cluster status {name}")
         resolve([PluginUse(plugin) for plugin in request.plugins], home)
+        refuse_stopped(home, state, name, state.cluster(name).nodes)
 
     async with session(home, name, "install", request, emit=emit, refuse=refuse, on_failure="rollback") as current:
         return await carry_out_install(current, request)
@@ -80,8 +81,9 @@ async def uninstall(home: Home, name: str, plugins: Sequence[str], emit: Emit) -
     request = PluginsRequest(tuple(plugins))
 
     def refuse(state: State) -> None:
-        require_running(home, name, states=("ready",))(state)
+        require_cluster(name, states=("ready",))(state)
         _require_plugins(state, name, request.plugins)
+        refuse_stopped(home, state, name, state.cluster(name).nodes)
 
     async with session(home, name, "uninstall", request, emit=emit, refuse=refuse) as current:
         return await carry_out_uninstall(current, request)
@@ -177,8 +179,9 @@ async def status(home: Home, name: str, plugin: str | None, emit: Emit) -> list[
     """Return what each plugin says of itself on each node: node, plugin, ok, and its words."""
 
     def refuse(state: State) -> None:
-        require_running(home, name)(state)
+        require_cluster(name)(state)
         _require_plugins(state, name, [plugin] if plugin else [])
+        refuse_stopped(home, state, name, state.cluster(name).nodes)
 
     rows: list[dict[str, Any]] = []
     request = PluginsRequest((plugin,) if plugin else ())
