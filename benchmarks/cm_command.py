@@ -7,6 +7,7 @@ import shlex
 import shutil
 import sys
 import tempfile
+import time
 from argparse import ArgumentParser
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -70,22 +71,18 @@ class Cm:
         """Return what each running node did so far, as this machine's kernel saw it."""
         running = Engine(self.engine_folder(cluster), self.cache / "images").running()
         uptime = float(Path("/proc/uptime").read_text(encoding="ascii").split()[0])
-        return [_facts(pid, _now() - uptime) for pid in running.values()]
+        return [_facts(pid, time.time() - uptime) for pid in running.values()]
 
     def left(self) -> list[str]:
         """Return what there still is of the clusters of this home: processes, mounts, control groups, files."""
         clusters = self.home / "clusters"
-        folders = [entry for entry in clusters.glob("*")] if clusters.is_dir() else []
-        files = [path for folder in folders for path in folder.rglob("*") if "logs" not in path.relative_to(folder).parts]
+        folders = list(clusters.iterdir()) if clusters.is_dir() else []
+        files = [
+            path for folder in folders for path in folder.rglob("*") if "logs" not in path.relative_to(folder).parts
+        ]
         mounts = [line for line in Path("/proc/self/mounts").read_text().splitlines() if str(self.home) in line]
         groups = [path for folder in folders for path in Limits(self.engine_folder(folder.name)).existing()]
         return [*(f"process {pid}" for pid in _processes_of(self.home)), *mounts, *map(str, [*groups, *files])]
-
-
-def _now() -> float:
-    import time
-
-    return time.time()
 
 
 def _facts(pid: int, machine_started: float) -> NodeFacts:

@@ -38,9 +38,7 @@ class Run:
     stderr: str
 
 
-def run(
-    words: Sequence[str], *, env: Mapping[str, str] | None = None, timeout: float = 600.0, expect: int = 0
-) -> Run:
+def run(words: Sequence[str], *, env: Mapping[str, str] | None = None, timeout: float = 600.0, expect: int = 0) -> Run:
     """Run a program to its end.
 
     Raises:
@@ -81,7 +79,10 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     widths = [max(len(row[column]) for row in cells) for column in range(len(heads))]
     right = [all(isinstance(row[column], int | float | None) for row in rows) for column in range(len(heads))]
     lines = [
-        "  ".join(text.rjust(width) if flush else text.ljust(width) for text, width, flush in zip(row, widths, right, strict=True))
+        "  ".join(
+            text.rjust(width) if flush else text.ljust(width)
+            for text, width, flush in zip(row, widths, right, strict=True)
+        )
         for row in cells
     ]
     lines.insert(1, "  ".join("-" * width for width in widths))
