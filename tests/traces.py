@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from pathlib import Path
+
+ENGINE_LINK = re.compile(r"br0|node\d+|tap\d+")
 
 
 def traces(home: Path) -> dict[str, list[str]]:
@@ -15,7 +18,7 @@ def traces(home: Path) -> dict[str, list[str]]:
     return {
         "processes": _processes(home),
         "mounts": [line for line in Path("/proc/self/mounts").read_text().splitlines() if str(home) in line],
-        "links": sorted(os.listdir("/sys/class/net")),
+        "links": sorted(name for name in os.listdir("/sys/class/net") if ENGINE_LINK.fullmatch(name)),
         "groups": _groups(home),
         "files": sorted(
             str(path)

@@ -66,7 +66,7 @@ async def carry_out(current: Session, *, force: bool = False) -> None:
             if operation.state in RESUMABLE and operation.id != current.journal.operation.id:
                 state.end_operation(operation.id, state="deleted", error=operation.error)
         with current.journal.step("forget"):
-            forget_cluster(current)
+            forget_cluster(current, force=force)
         if left is not None:
             raise LeftBehind(left.leftovers, message="forgotten by force") from left
 

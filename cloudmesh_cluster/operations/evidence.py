@@ -36,7 +36,9 @@ async def _collect(session: Session, nodes: Sequence[Node]) -> None:
     folder = Path(session.logs)
     for node in nodes:
         _save(folder / f"{node.name}.console.log", session.provider.console(node))
-    if reached := [node for node in nodes if node.state in ("reached", "running")]:
+    there = session.provider.states(session.name)
+    reached = [node for node in nodes if node.state in ("reached", "running") and there.get(node.name) == "running"]
+    if reached:
         async with session.connections() as connections:
             await asyncio.gather(*(_save_logs(connections, node, folder) for node in reached))
 

@@ -117,15 +117,18 @@ def _prove_nothing_left(session: Session, *, nodes: Sequence[str] | None = None,
         raise LeftBehind(left, message=because)
 
 
-def forget_cluster(session: Session) -> None:
-    """Remove the keys and the folder of the cluster, then its row; logs and history stay."""
+def forget_cluster(session: Session, *, force: bool = False) -> None:
+    """Remove the keys and the folder of the cluster, then its row; logs and history stay.
+
+    With `force`, the row goes although files stay that can't be removed.
+    """
     folder = session.home.cluster(session.name)
     if folder.exists():
         for path in folder.iterdir():
             if path.name == "logs":
                 continue
             if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
+                shutil.rmtree(path, ignore_errors=force)
             else:
                 path.unlink()
         if not any(folder.iterdir()):
