@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from cloudmesh_cluster.providers.local.engine import dial, egress, ids, launch, limits, messages, tuning
+from cloudmesh_cluster.providers.local.engine.engine import Engine, NodeSpec
 from cloudmesh_cluster.providers.local.engine.errors import EngineError
 from cloudmesh_cluster.providers.local.engine.holder import Settings
 from cloudmesh_cluster.providers.local.engine.ids import FIRST_FREE_CANDIDATE, IDS_OF_A_NODE, Ids
@@ -153,6 +154,36 @@ def test_a_proxy_command_that_fails_says_why(tmp_path: Path) -> None:
     assert [f"10.88.0.2:22: the nodes in {tmp_path} are not running (No such file or directory)"] == (
         done.stderr.splitlines()
     )
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"name": "../n1"},
+        {"name": "n 1"},
+        {"hostname": "-n"},
+        {"address": "10.88.0.2/33"},
+        {"address": "n1"},
+        {"mac": "02:63\nlink del"},
+    ],
+)
+def test_what_is_no_name_or_address_is_refused(wrong: dict[str, str]) -> None:
+    """What ends up in paths and in commands of `ip` is looked at first."""
+    fields = {"name": "n1", "address": "10.88.0.2/16", **wrong}
+
+    with pytest.raises(EngineError):
+        NodeSpec(layers=(), drive=Path("/"), **fields)
+
+
+def test_an_engine_that_never_was_can_be_cleaned_up(tmp_path: Path) -> None:
+    """Asking and removing make no folder, and start nothing."""
+    engine = Engine(tmp_path / "never", tmp_path / "images")
+
+    engine.cleanup()
+    engine.destroy(["n1"])
+
+    assert ([], {}, "") == (engine.leftovers(), engine.running(), engine.console("n1"))
+    assert [] == list(tmp_path.iterdir())
 
 
 def test_processes_are_marked_and_have_nothing_of_the_users_environment(monkeypatch: pytest.MonkeyPatch) -> None:

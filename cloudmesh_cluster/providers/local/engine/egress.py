@@ -11,6 +11,8 @@ from cloudmesh_cluster.providers.local.engine.userns import PATH
 
 TAP = "tap0"
 BRIDGE = "br0"
+MTU = 65520
+"""Packets never leave this machine as such, and large ones reach the internet twice as fast."""
 _CANDIDATES = ("10.0.2.0/24", "192.168.127.0/24", "172.31.254.0/24")
 
 _RULES = f"""\
@@ -75,7 +77,7 @@ class WayOut:
             return
         for descriptor in (self._closed_at_end, self._is_ready):
             os.set_inheritable(descriptor, True)
-        words = ["slirp4netns", "--configure", "--mtu=65520", "--disable-host-loopback", f"--cidr={self._tap}"]
+        words = ["slirp4netns", "--configure", f"--mtu={MTU}", "--disable-host-loopback", f"--cidr={self._tap}"]
         words += ["--enable-sandbox", f"--exit-fd={self._closed_at_end}", f"--ready-fd={self._is_ready}"]
         os.execvp(words[0], [*words, str(pid), TAP])
 

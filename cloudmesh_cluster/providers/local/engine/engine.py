@@ -25,6 +25,7 @@ from cloudmesh_cluster.providers.local.engine.rootfs import remove_contents
 from cloudmesh_cluster.providers.local.engine.userns import ANCHOR
 
 _HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
+_HARDWARE_ADDRESS = re.compile(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}")
 _SETTINGS = "engine.json"
 _LOCK = "engine.lock"
 _SPEC = "spec.json"
@@ -38,12 +39,14 @@ class NodeSpec:
     """A node to start for the first time.
 
     Args:
-        name: its host name, unique within the engine.
+        name: unique within the engine; its host name too, unless another one is given.
         address: its address with prefix, in the network of the engine ("10.88.0.2/16").
         layers: the read-only layers of its root file system, topmost first, below the engine's images folder.
         drive: a folder that becomes its config drive (holds `openstack/latest/...`); it is copied.
         memory_mib: the most memory it gets, in MiB; None: no limit.
         cpus: the most CPU it gets, in cores; None: no limit.
+        hostname: its host name, which other nodes may have as well; None: its name.
+        mac: the hardware address of its interface; None: one that follows from its address.
 
     """
 
@@ -53,11 +56,16 @@ class NodeSpec:
     drive: Path
     memory_mib: int | None = None
     cpus: float | None = None
+    hostname: str | None = None
+    mac: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a name that is no host name, and an address that is none."""
-        if not _HOST_NAME.fullmatch(self.name):
-            raise EngineError(f"{self.name!r} is no host name")
+        """Refuse names and addresses that are none."""
+        for name in filter(None, (self.name, self.hostname)):
+            if not _HOST_NAME.fullmatch(name):
+                raise EngineError(f"{name!r} is no host name")
+        if self.mac is not None and not _HARDWARE_ADDRESS.fullmatch(self.mac):
+            raise EngineError(f"node {self.name}: {self.mac!r} is no hardware address")
         try:
             ipaddress.IPv4Interface(self.address)
         except ValueError as error:
@@ -296,7 +304,7 @@ class Engine:
         opened, warning = self._limits.make(name, memory_mib=spec["memory_mib"], cpus=spec["cpus"])
         console = os.open(self._nodes / name / _CONSOLE, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         gateway = json.loads((self._folder / _SETTINGS).read_text(encoding="utf-8"))["gateway"].split("/")[0]
-        request = {key: spec[key] for key in ("name", "address", "layers")}
+        request = {key: spec.get(key) for key in ("name", "address", "layers", "hostname", "mac")}
         try:
             messages.send(channel, {"do": "start", "gateway": gateway, **request}, [console, *opened])
         finally:

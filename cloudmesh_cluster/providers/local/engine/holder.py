@@ -215,6 +215,8 @@ class Holder:
             gateway=request["gateway"],
             layers=tuple(request["layers"]),
             nameserver=self._way_out.nameserver,
+            hostname=request.get("hostname") or request["name"],
+            mac=request.get("mac"),
         )
         self._links += 1
         link = f"node{self._links}"
@@ -296,8 +298,9 @@ class _Labour:
             os.close(descriptor)
         try:
             if os.read(self._ready, 1):
+                mtu, bridge = egress.MTU, egress.BRIDGE
                 node.run_ip(
-                    f"link add {link} up master {egress.BRIDGE} type veth peer name eth0 netns {pid}",
+                    f"link add {link} mtu {mtu} up master {bridge} type veth peer name eth0 mtu {mtu} netns {pid}"
                 )
                 os.write(self._is_linked, b"x")
         except (EngineError, BrokenPipeError) as error:

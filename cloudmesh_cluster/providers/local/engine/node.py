@@ -33,6 +33,8 @@ class Birth:
     gateway: str
     layers: tuple[str, ...]
     nameserver: str | None
+    hostname: str
+    mac: str | None
 
 
 def become(birth: Birth, *, console: int, cgroups: Sequence[int], ready: int, linked: int) -> None:
@@ -58,7 +60,7 @@ def become(birth: Birth, *, console: int, cgroups: Sequence[int], ready: int, li
     if not os.read(linked, 1):
         raise EngineError("the node's network interface could not be made")
     _configure_network(birth)
-    socket.sethostname(birth.name)
+    socket.sethostname(birth.hostname)
     rootfs.change_root(MOUNT_POINT)
     null = os.open("/dev/null", os.O_RDONLY)
     for target, source in ((0, null), (1, console), (2, console)):
@@ -79,7 +81,7 @@ def _build_root(birth: Birth) -> None:
     )
     rootfs.mount_kernel_views(root)
     syscalls.mount("tmpfs", f"{root}/run", "tmpfs", syscalls.MS_NOSUID | syscalls.MS_NODEV, "mode=0755")
-    _write(f"{root}/etc/hostname", f"{birth.name}\n")
+    _write(f"{root}/etc/hostname", f"{birth.hostname}\n")
     _write(f"{root}/etc/resolv.conf", f"nameserver {birth.nameserver}\n" if birth.nameserver else "")
     _mount_drive(f"{own}/drive", f"{root}{DRIVE}")
 
@@ -101,7 +103,7 @@ def _mount_drive(source: str, target: str) -> None:
 def _configure_network(birth: Birth) -> None:
     run_ip(
         "link set lo up",
-        f"link set eth0 address {hardware_address(birth.address)}",
+        f"link set eth0 address {birth.mac or hardware_address(birth.address)}",
         f"addr add {birth.address} dev eth0",
         "link set eth0 up",
         f"route add default via {birth.gateway}",
