@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -169,10 +170,10 @@ def test_a_proxy_command_that_fails_says_why(tmp_path: Path) -> None:
 )
 def test_what_is_no_name_or_address_is_refused(wrong: dict[str, str]) -> None:
     """What ends up in paths and in commands of `ip` is looked at first."""
-    fields = {"name": "n1", "address": "10.88.0.2/16", **wrong}
+    good = NodeSpec("n1", "10.88.0.2/16", layers=(), drive=Path("/"), hostname="n", mac="02:63:0a:58:00:02")
 
     with pytest.raises(EngineError):
-        NodeSpec(layers=(), drive=Path("/"), **fields)
+        replace(good, **wrong)  # type: ignore[arg-type]
 
 
 def test_an_engine_that_never_was_can_be_cleaned_up(tmp_path: Path) -> None:
