@@ -24,7 +24,6 @@ from cloudmesh_cluster.cli.tree import Command, argument
 from cloudmesh_cluster.errors import UsageError
 from cloudmesh_cluster.model import CommandResult
 
-
 SSH_FAILED = 255
 
 
