@@ -2,12 +2,106 @@
 
 from __future__ import annotations
 
-from devcloud.layout import Cloud
+import ipaddress
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from devcloud.errors import DevcloudError
+from devcloud.layout import BRIDGE, PORTS, PUBLIC_NETWORK, Cloud
+
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+PREFIX = ipaddress.IPv4Network(PUBLIC_NETWORK).prefixlen
+_TABLE = "devcloud"
 
 
 def make(cloud: Cloud) -> None:
-    """Make the bridge."""
+    """Make the bridge, and close it: nodes reach the APIs of this machine, and other machines reach nothing.
+
+    Raises:
+        DevcloudError: the addresses are in use here, or the kernel refuses.
+
+    """
+    if not Path("/sys/class/net", BRIDGE).exists():
+        _refuse_collision()
+        batch(f"link add {BRIDGE} type bridge forward_delay 0", f"addr add {cloud.address}/{PREFIX} dev {BRIDGE}")
+    batch(f"link set {BRIDGE} up")
+    feed(["nft", "-f", "-"], _rules(cloud.address))
 
 
 def remove(cloud: Cloud) -> None:
-    """Remove the bridge."""
+    """Remove the bridge and its rules; what is not there is no error."""
+    if Path("/sys/class/net", BRIDGE).exists() and cloud.address in _addresses():
+        batch(f"link del {BRIDGE}")
+        feed(["nft", "-f", "-"], f"table inet {_TABLE}\ndelete table inet {_TABLE}\n")
+
+
+def _rules(address: str) -> str:
+    ports = ", ".join(str(port) for port in sorted(PORTS.values()))
+    return f"""\
+table inet {_TABLE}
+delete table inet {_TABLE}
+table inet {_TABLE} {{
+  chain input {{
+    type filter hook input priority -10; policy accept;
+    iifname "{BRIDGE}" ct state established,related accept
+    iifname "{BRIDGE}" ip protocol icmp accept
+    iifname "{BRIDGE}" ip daddr {address} tcp dport {{ {ports} }} accept
+    iifname "{BRIDGE}" drop
+    iifname != "lo" ip daddr {address} drop
+  }}
+}}
+"""
+
+
+def _refuse_collision() -> None:
+    words = ["ip", "-o", "-4", "route", "show", "root", PUBLIC_NETWORK]
+    if routes := _output(words).strip():
+        raise DevcloudError(f"this machine uses addresses of {PUBLIC_NETWORK} already: {routes.splitlines()[0]}")
+
+
+def _addresses() -> str:
+    return _output(["ip", "-o", "-4", "addr", "show", "dev", BRIDGE])
+
+
+def _output(words: Sequence[str]) -> str:
+    return subprocess.run(words, capture_output=True, text=True, env={"PATH": PATH}, check=False).stdout
+
+
+def batch(*commands: str, inside: int | None = None) -> None:
+    """Run iproute2 commands, in the network namespace of an open descriptor when one is given.
+
+    Raises:
+        DevcloudError: one of them failed.
+
+    """
+    feed(["ip", "-batch", "-"], "\n".join(commands) + "\n", inside=inside)
+
+
+def feed(words: Sequence[str], text: str, *, inside: int | None = None, pass_on: Sequence[int] = ()) -> str:
+    """Run a program that reads `text`, and return what it prints.
+
+    Args:
+        words: the program and its arguments.
+        text: its standard input.
+        inside: an open descriptor of the network namespace that it runs in; None: this one.
+        pass_on: further descriptors that it inherits.
+
+    Raises:
+        DevcloudError: it failed.
+
+    """
+    entered = [] if inside is None else ["nsenter", f"--net=/proc/self/fd/{inside}", "--"]
+    descriptors = [*pass_on] if inside is None else [*pass_on, inside]
+    done = subprocess.run(
+        [*entered, *words],
+        input=text,
+        capture_output=True,
+        text=True,
+        env={"PATH": PATH},
+        pass_fds=descriptors,
+        check=False,
+    )
+    if done.returncode:
+        raise DevcloudError(f"{words[0]}: {done.stderr.strip()} (asked for: {text.strip()})")
+    return done.stdout
