@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from cloudmesh_cluster.home import Home
+from cloudmesh_cluster.operations.inspect import cluster as cluster_as_it_is
+from cloudmesh_cluster.operations.inspect import clusters
 from tests.command_line import CommandLine
 from tests.journal_watch import WRITTEN_DOWN, Instant, begun, done, signalled
 from tests.traces import traces
@@ -18,8 +21,8 @@ PROFILE = """\
 name: slow
 roles: {worker: {count: 1}}
 scripts:
-  all: [{name: everywhere, run: 'sleep 0.3; echo all >>/var/tmp/ran'}]
-  worker: [{name: workers, run: 'sleep 0.3; echo worker >>/var/tmp/ran'}]
+  all: [{name: everywhere, run: 'echo began; sleep 0.3; echo all >>/var/tmp/ran'}]
+  worker: [{name: workers, run: 'echo began; sleep 0.3; echo worker >>/var/tmp/ran'}]
 checks:
   - {name: scripts have run, on: worker, run: 'sleep 0.3; sort -u /var/tmp/ran', expect: {stdout: "^all\\nworker$"}}
 """
@@ -67,13 +70,12 @@ def at(instants: tuple[Instant, ...]) -> pytest.MarkDecorator:
 
 def state_of(cm: CommandLine, name: str) -> str:
     """Return the state of a cluster as `list` shows it, empty when it does not."""
-    rows = json.loads(cm("cluster", "list", "-f", "json").stdout)
-    return next((str(row["state"]) for row in rows if row["name"] == name), "")
+    return next((each.state for each in clusters(Home(cm.home, cm.cache)) if each.name == name), "")
 
 
 def states_of_nodes(cm: CommandLine, name: str) -> dict[str, str]:
-    """Return the state of each node of a cluster."""
-    return {row["name"]: row["state"] for row in json.loads(cm("cluster", "nodes", name, "-f", "json").stdout)}
+    """Return the state of each node of a cluster as `nodes` shows it."""
+    return {node.name: node.state for node in cluster_as_it_is(Home(cm.home, cm.cache), name).nodes}
 
 
 def add_profile(home: Path) -> None:
@@ -110,16 +112,26 @@ def test_a_killed_create_is_resumed_or_deleted(slow: CommandLine, instant: Insta
 
     assert -signal.SIGKILL == signalled(slow, "cluster", "create", "t", "-p", "slow", at=instant).exit
     if state_of(slow, "t"):
-        slow("cluster", "verify", "t", expect=2)
         slow("cluster", "resume", "t")
     else:  # it died before there was anything to resume
         slow("cluster", "resume", "t", expect=2)
         slow("cluster", "create", "t", "-p", "slow")
-    slow("cluster", "verify", "t")
     assert "ready" == state_of(slow, "t")
-    slow("cluster", "resume", "t", expect=2)
+    assert {"t-master": "running", "t-worker-1": "running"} == states_of_nodes(slow, "t")
     slow("cluster", "delete", "t", "-y")
     assert before == traces(slow.home)
+
+
+def test_what_was_interrupted_is_resumed_or_deleted_first(slow: CommandLine) -> None:
+    """An interrupted cluster is shown as such, refuses other operations, and can be resumed once."""
+    signalled(slow, "cluster", "create", "t", "-p", "slow", at=done("provision"))
+    assert "interrupted" in slow("cluster", "list").stdout
+    assert "interrupted" in slow("cluster", "history", "t").stdout
+    for words in (["verify", "t"], ["scale", "t", "+1"], ["write", "t", "all", "true"], ["create", "t"]):
+        assert "cm cluster" in slow("cluster", *words, expect=2).stderr
+    slow("cluster", "resume", "t")
+    slow("cluster", "verify", "t")
+    slow("cluster", "resume", "t", expect=2)
 
 
 @pytest.mark.parametrize("instants", [GROW, SHRINK], ids=["grow", "shrink"])

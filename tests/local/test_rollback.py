@@ -89,7 +89,7 @@ def test_a_signal_rolls_back(cm: CommandLine, number: signal.Signals, instant: I
     assert ("create", "rolled back") == last_operation(cm, "t")
     if number != signal.SIGINT:  # which comes before there is a node
         assert {"t-master.console.log", "t-worker-1.console.log"} <= set(consoles(cm, "t"))
-    cm("cluster", "create", "t", "-p", "default", "-n", "1")
+    cm("cluster", "resume", "t", expect=2)
 
 
 def test_a_second_ctrl_c_stops_at_once(cm: CommandLine) -> None:
