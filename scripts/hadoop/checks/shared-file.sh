@@ -1,11 +1,11 @@
 #!/bin/bash
-# Runs on two nodes at once: the first worker writes a file into HDFS, the master reads it.
+# Runs on two nodes at once: the first worker writes a file into HDFS, the master reads it and removes it.
 # shellcheck source-path=SCRIPTDIR source=../files/common.sh
 source "$(dirname "$0")/../files/common.sh"
 
 writer=${CM_WORKERS%% *}
 path=/tmp/cm-check/from-$writer
-age_limit=60
+age_limit=300   # seconds; longer than the check may take
 
 if [[ $CM_NODE == "$writer" ]]; then
     hdfs_folder /tmp/cm-check hadoop 755
@@ -22,5 +22,6 @@ written_just_now() { # a file of an earlier run proves nothing
 }
 wait_until 30 "$path is written by $writer" written_just_now
 text=$(as_hadoop hdfs dfs -cat "$path")
-say "read: $text"
+say "read $path: $text"
 [[ $text == "written on $writer at "* ]]
+http DELETE "$CM_MASTER" 9870 "/webhdfs/v1$path?op=DELETE&user.name=hadoop" >/dev/null
