@@ -205,6 +205,24 @@ def _is_holder(pid: int) -> bool:
     return b"holder" in Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
+def test_what_a_killed_client_has_started_can_be_destroyed(alone: Nodes) -> None:
+    """A client that is killed while its nodes start leaves none of them behind once they are destroyed."""
+    alone.engine.open(GATEWAY)
+    names = [f"n{index}" for index in range(1, 9)]
+    client = multiprocessing.get_context("fork").Process(target=alone.boot, args=(range(1, 9),))
+    client.start()
+    while len(alone.engine.running()) < 2:
+        time.sleep(0.01)
+    client.kill()
+    client.join()
+
+    alone.engine.destroy(names)
+
+    assert ({}, []) == (alone.engine.running(), alone.engine.known())
+    time.sleep(0.5)
+    assert {} == alone.engine.running()
+
+
 def test_engines_do_not_see_each_other(alone: Nodes, pair: Nodes) -> None:
     """Two engines use the same addresses at once, and each reaches its own node by it."""
     alone.boot([1], script="touch /etc/alone")

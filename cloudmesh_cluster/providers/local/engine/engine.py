@@ -188,6 +188,7 @@ class Engine:
         names = list(dict.fromkeys(names))
         self.stop(names)
         self._remove([self._nodes / name for name in names if (self._nodes / name).is_dir()])
+        self.stop(names)  # The holder may have had a start to do yet, which a killed client had asked for.
 
     def console(self, name: str) -> str:
         """Return all that a node has printed since it was made."""
