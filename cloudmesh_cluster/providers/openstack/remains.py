@@ -1,0 +1,38 @@
+"""What a cloud has of a cluster: the proof that nothing is left asks this."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cloudmesh_cluster.model import Leftover
+from cloudmesh_cluster.providers.openstack.cloud import Cloud
+from cloudmesh_cluster.template import tags
+
+if TYPE_CHECKING:
+    from cloudmesh_cluster.providers.openstack.stack import Stack
+
+
+def remains(cloud: Cloud, cluster: str, stack: Stack) -> list[Leftover]:
+    """Return everything that bears the cluster's name or tags, with the command that removes it."""
+    network, tag = cloud.sdk.network, tags(cluster)[1]
+    found = [("stack", stack.name, f"openstack stack delete {stack.name}")] if stack.find() else []
+    names = f"^{cluster}-(master|worker-[0-9]+)$"
+    for server in cloud.nova.servers.list(search_opts={"name": names}):
+        if server.metadata.get("cm_cluster") == cluster and server.status != "DELETED":
+            found.append(("server", server.id, f"openstack server delete {server.id}"))
+    for kind, listed in (
+        ("floating ip", network.ips(tags=tag)),
+        ("port", network.ports(tags=tag)),
+        ("router", network.routers(tags=tag)),
+        ("network", network.networks(tags=tag)),
+    ):
+        found += [(kind, each.id, f"openstack {kind} delete {each.id}") for each in listed]
+    for group in network.security_groups():
+        if group.name in (stack.name, f"{stack.name}-login"):
+            found.append(("security group", group.id, f"openstack security group delete {group.id}"))
+    if cloud.sdk.compute.find_keypair(stack.name):
+        found.append(("keypair", stack.name, f"openstack keypair delete {stack.name}"))
+    if cloud.sdk.has_service("volume"):
+        for volume in cloud.sdk.block_storage.volumes(metadata={"cm_cluster": cluster}):
+            found.append(("volume", volume.id, f"openstack volume delete {volume.id}"))
+    return [Leftover(*each) for each in found]

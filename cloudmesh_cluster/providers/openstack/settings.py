@@ -1,0 +1,70 @@
+"""What `providers.yaml` and options say of a cloud."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Literal, cast, get_args
+
+from cloudmesh_cluster.errors import UsageError, did_you_mean
+
+FloatingIPs = Literal["master", "all", "none"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of an OpenStack provider.
+
+    Args:
+        os_cloud: the entry of `clouds.yaml`; None for `OS_CLOUD` and `OS_*`.
+        image: for roles whose profile names none.
+        flavor: likewise.
+        network: an existing network, by name or id; None makes one with a router.
+        subnet: of that network, when it has several.
+        cidr: of the network to make.
+        external_network: where floating IPs come from; None takes the only one there is.
+        dns: name servers of the network to make, separated by spaces.
+        floating_ip: which nodes get one: "master", "all" or "none".
+        ssh_from: from where SSH is let in, as CIDR; None is this machine's address as seen on the way to the cloud.
+        availability_zone: of all servers.
+        anti_affinity: "yes" asks for different hosts.
+        signal: "heat": the last node tells Heat when it is done; "ssh" where nodes can't reach Heat.
+
+    """
+
+    os_cloud: str | None = None
+    image: str | None = None
+    flavor: str | None = None
+    network: str | None = None
+    subnet: str | None = None
+    cidr: str = "10.88.0.0/24"
+    external_network: str | None = None
+    dns: str = ""
+    floating_ip: FloatingIPs = "master"
+    ssh_from: str | None = None
+    availability_zone: str | None = None
+    anti_affinity: str = "no"
+    signal: Literal["heat", "ssh"] = "heat"
+
+    @classmethod
+    def of(cls, given: Mapping[str, object]) -> Settings:
+        """Return settings from plain data.
+
+        Raises:
+            UsageError: a setting is unknown or has an impossible value.
+
+        """
+        known = [field.name for field in fields(cls)]
+        for name in given:
+            if name not in known:
+                raise UsageError(f"provider openstack: unknown setting {name!r}", hint=did_you_mean(name, known))
+        settings = cls(**{name: cast("str", str(value)) for name, value in given.items()})  # type: ignore[arg-type]
+        _choose("floating_ip", settings.floating_ip, get_args(FloatingIPs))
+        _choose("signal", settings.signal, ("heat", "ssh"))
+        _choose("anti_affinity", settings.anti_affinity, ("yes", "no"))
+        return settings
+
+
+def _choose(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise UsageError(f"provider openstack: {name} {value!r}", hint=f"one of {', '.join(choices)}")

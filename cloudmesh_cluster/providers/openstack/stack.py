@@ -1,0 +1,179 @@
+"""A stack of Heat: made, changed and deleted, its events followed to their end."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cloudmesh_cluster.errors import ProviderError
+from cloudmesh_cluster.providers.openstack.cloud import Cloud
+
+PAUSE = 1.0
+TIMEOUT_MINUTES = 60
+DELETE_ATTEMPTS = 3
+
+
+@dataclass(frozen=True)
+class StackEvent:
+    """Something that happened to a resource of a stack, or to the stack itself."""
+
+    id: str
+    resource: str
+    type: str
+    status: str
+    reason: str
+    physical_id: str
+    of_stack: bool
+
+    @property
+    def failed(self) -> bool:
+        """Whether the resource has failed."""
+        return self.status.endswith("_FAILED")
+
+
+class Stack:
+    """The stack of a cluster, by its name.
+
+    Args:
+        cloud: where it is.
+        name: the stack's.
+
+    """
+
+    def __init__(self, cloud: Cloud, name: str) -> None:
+        self._cloud = cloud
+        self.name = name
+
+    def find(self) -> Any | None:
+        """Return the stack without its outputs, which are slow; None when there is none."""
+        from heatclient.exc import HTTPNotFound
+
+        try:
+            return self._cloud.heat.stacks.get(self.name, resolve_outputs=False)
+        except HTTPNotFound:
+            return None
+
+    def template(self) -> dict[str, Any]:
+        """Return the template that the stack was made of."""
+        return dict(self._cloud.heat.stacks.template(self.name))
+
+    def create(self, template: str, parameters: Mapping[str, str], *, tags: list[str]) -> None:
+        """Ask Heat to make the stack; it returns before anything of it exists."""
+        self._cloud.heat.stacks.create(
+            stack_name=self.name,
+            template=template,
+            parameters=dict(parameters),
+            disable_rollback=True,
+            timeout_mins=TIMEOUT_MINUTES,
+            tags=",".join(tags),
+        )
+
+    def update(self, template: Mapping[str, Any], parameters: Mapping[str, str]) -> None:
+        """Ask Heat to change the stack; what the template does not touch stays as it is."""
+        self._cloud.heat.stacks.update(
+            self.name,
+            template=dict(template),
+            parameters=dict(parameters),
+            existing=True,
+            disable_rollback=True,
+            timeout_mins=TIMEOUT_MINUTES,
+        )
+
+    def replaced_by(self, template: Mapping[str, Any], parameters: Mapping[str, str]) -> list[str]:
+        """Return the servers that an update would make anew, by resource."""
+        changes = self._cloud.heat.stacks.preview_update(
+            self.name, template=dict(template), parameters=dict(parameters), existing=True
+        )["resource_changes"]
+        return [each["resource_name"] for each in changes["replaced"] if each["resource_type"] == "OS::Nova::Server"]
+
+    async def last_event(self) -> str | None:
+        """Return the newest event there is, to follow only those that come after it."""
+        events = await asyncio.to_thread(
+            lambda: list(self._cloud.heat.events.list(self.name, sort_dir="desc", limit=1))
+        )
+        return events[0].id if events else None
+
+    async def event_before_current_action(self) -> str | None:
+        """Return the event before the stack began what it does now, to follow that from its beginning."""
+        events = await asyncio.to_thread(self._events_after, None)
+        begun = [i for i, each in enumerate(events) if each.of_stack and each.status.endswith("_IN_PROGRESS")]
+        return events[begun[-1] - 1].id if begun and begun[-1] > 0 else None
+
+    async def follow(self, since: str | None = None) -> AsyncIterator[StackEvent]:
+        """Yield events as they come, until the stack itself has ended what it does.
+
+        Each look asks for the events after the last one only, so that its cost does not grow with the stack.
+
+        Raises:
+            ProviderError: the stack was deleted behind our back.
+
+        """
+        from heatclient.exc import HTTPNotFound
+
+        marker, running = since, True
+        while running:
+            try:
+                events = await asyncio.to_thread(self._events_after, marker)
+            except HTTPNotFound:
+                raise ProviderError(f"stack {self.name} was deleted while it was worked on") from None
+            for event in events:
+                marker = event.id
+                yield event
+                if event.of_stack and not event.status.endswith("_IN_PROGRESS"):
+                    running = False
+            if running and not events:
+                await asyncio.sleep(PAUSE)
+
+    def _events_after(self, marker: str | None) -> list[StackEvent]:
+        keywords = {"marker": marker} if marker else {}
+        return [
+            StackEvent(
+                id=each.id,
+                resource=each.resource_name,
+                type=getattr(each, "resource_type", "") or "",
+                status=each.resource_status,
+                reason=each.resource_status_reason or "",
+                physical_id=each.physical_resource_id or "",
+                of_stack=each.resource_name == self.name,
+            )
+            for each in self._cloud.heat.events.list(self.name, sort_dir="asc", **keywords)
+        ]
+
+    async def delete(self, *, deadline: float = 1800.0) -> None:
+        """Delete the stack and wait until it is gone; a delete that failed is tried again.
+
+        Raises:
+            ProviderError: something of it can't be deleted; the first reason is given.
+
+        """
+        began = time.monotonic()
+        for _ in range(DELETE_ATTEMPTS):
+            stack = await asyncio.to_thread(self.find)
+            if stack is None:
+                return
+            await asyncio.to_thread(self._cloud.heat.stacks.delete, stack.id)
+            reason = await self._until_deleted(stack.id, began + deadline)
+            if reason is None:
+                return
+        raise ProviderError(f"stack {self.name} can't be deleted: {reason}", hint=f"openstack stack delete {self.name}")
+
+    async def _until_deleted(self, identity: str, deadline: float) -> str | None:
+        """Return None when the stack is gone, else why it is not."""
+        from heatclient.exc import HTTPNotFound
+
+        while time.monotonic() < deadline:
+            try:
+                stack = await asyncio.to_thread(
+                    lambda: self._cloud.heat.stacks.get(identity, resolve_outputs=False)
+                )
+            except HTTPNotFound:
+                return None
+            if stack.stack_status == "DELETE_COMPLETE":
+                return None
+            if stack.stack_status == "DELETE_FAILED":
+                return str(stack.stack_status_reason)
+            await asyncio.sleep(PAUSE)
+        return "it takes too long"

@@ -1,0 +1,179 @@
+"""The Heat template of a cluster: a pure function of what is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from cloudmesh_cluster import __version__
+from cloudmesh_cluster.model import Volume
+from cloudmesh_cluster.resources import resource
+
+NAME, SHORT_NAME, ADDRESS = "@cm-name@", "@cm-short-name@", "@cm-address@"
+"""What stands for a node's own values in the user_data that all nodes but the last share."""
+
+BOOTSTRAP_PRIVATE_KEY, SIGNAL = "@cm-bootstrap-private-key@", "@cm-signal@"
+"""What Heat replaces in the user_data of the last node."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server of the template.
+
+    Args:
+        name: its host name.
+        short_name: its name inside the cluster.
+        role: "master" or "worker".
+        index: 0 is the master.
+        address: its fixed address.
+        image: name or id.
+        flavor: name or id.
+        floating_ip: whether it gets one.
+        login: whether SSH is let in from outside.
+        root_disk: size in GiB of a volume to boot from; None boots from the image.
+        volumes: further volumes.
+
+    """
+
+    name: str
+    short_name: str
+    role: str
+    index: int
+    address: str
+    image: str
+    flavor: str
+    floating_ip: bool = False
+    login: bool = False
+    root_disk: int | None = None
+    volumes: tuple[Volume, ...] = ()
+
+
+@dataclass(frozen=True)
+class Stack:
+    """What a stack is made of.
+
+    Args:
+        cluster: its name.
+        stack: the stack's name, which its resources bear too.
+        operation: the id of the operation; names the wait condition.
+        servers: in order; the last one propagates the hosts.
+        cidr: of a network to make; empty for an existing one.
+        network: an existing network, with its `subnet`.
+        subnet: see `network`.
+        external_network: where floating IPs and the router's way out come from; may be empty.
+        dns: addresses of name servers for a network to make.
+        ssh_from: from where SSH is let in, as CIDR.
+        availability_zone: of all servers; may be empty.
+        anti_affinity: whether servers should lie on different hosts.
+        signal: whether the last node tells Heat when it is done.
+        signal_timeout: seconds that Heat waits for that.
+
+    """
+
+    cluster: str
+    stack: str
+    operation: str
+    servers: Sequence[Server]
+    ssh_from: str
+    cidr: str = ""
+    network: str = ""
+    subnet: str = ""
+    external_network: str = ""
+    dns: Sequence[str] = ()
+    availability_zone: str = ""
+    anti_affinity: bool = False
+    signal: bool = True
+    signal_timeout: int = 900
+
+
+def render(stack: Stack) -> str:
+    """Return the template as YAML text."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(resource("heat_templates")),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # noqa: S701 (it is YAML, not HTML: every value goes through tojson)
+    )
+    environment.policies["json.dumps_kwargs"] = {"sort_keys": True, "ensure_ascii": True}
+    environment.filters["tojson"] = _to_json
+    word = stack.operation.replace("-", "_")
+    return environment.get_template("cluster.yaml.j2").render(
+        **{**asdict(stack), "servers": stack.servers},
+        own_network=bool(stack.cidr),
+        version=__version__,
+        tags=tags(stack.cluster),
+        handle=f"handle_{word}",
+        condition=f"nodes_up_{word}",
+    )
+
+
+def _to_json(value: object) -> str:
+    """Return JSON as it is: Jinja's own filter escapes for HTML, and YAML would keep the escapes."""
+    import json
+
+    return json.dumps(value)
+
+
+def tags(cluster: str) -> list[str]:
+    """Return the tags that everything of a cluster bears."""
+    return ["cm", f"cm-cluster-{cluster}"]
+
+
+def common_user_data(content: str, *, name: str, short_name: str, address: str) -> str:
+    """Return a node's user_data with its own values replaced by what stands for them."""
+    line = f"{address} {name} {short_name}"
+    return content.replace(line, f"{ADDRESS} {NAME} {SHORT_NAME}").replace(f": {name}\n", f": {NAME}\n")
+
+
+def grown(template: Mapping[str, Any], addition: Mapping[str, Any], *, indices: Sequence[int]) -> dict[str, Any]:
+    """Return a stack's template with servers of another one added.
+
+    Args:
+        template: what the stack is made of now.
+        addition: a rendered template that has the new servers.
+        indices: of the servers to add; those of the same index are replaced.
+
+    """
+    added = {
+        name: body for name, body in addition["resources"].items() if _is_signal(name) or index_of(name) in indices
+    }
+    return {**template, "parameters": addition["parameters"], "resources": {**_kept(template, indices), **added}}
+
+
+def shrunk(template: Mapping[str, Any], *, indices: Sequence[int]) -> dict[str, Any]:
+    """Return a stack's template without some of its servers."""
+    return {**template, "resources": _kept(template, indices)}
+
+
+def _kept(template: Mapping[str, Any], indices: Sequence[int]) -> dict[str, Any]:
+    """Return the resources that stay: all but those of some servers and the signal of an earlier operation."""
+    return {
+        name: _without_user_data(body)
+        for name, body in template["resources"].items()
+        if not _is_signal(name) and index_of(name) not in indices
+    }
+
+
+def _without_user_data(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a server without what it was told at its first boot: it may name a signal that is gone, and is ignored."""
+    if body["type"] != "OS::Nova::Server":
+        return body
+    return {**body, "properties": {**body["properties"], "user_data": ""}}
+
+
+def _is_signal(name: str) -> bool:
+    return name.startswith(("handle_", "nodes_up_"))
+
+
+def index_of(name: str) -> int | None:
+    """Return which server a resource belongs to: `port_3`, `volume_3_1_attachment`."""
+    kind = next((kind for kind in ("port_", "floating_ip_", "server_", "volume_") if name.startswith(kind)), None)
+    if kind is None:
+        return None
+    number = name.removeprefix(kind).split("_")[0]
+    return int(number) if number.isdecimal() else None
