@@ -38,11 +38,11 @@ lint:  ## ruff, mypy, shellcheck, yamllint
 
 bench:  ## measure what the README claims, as ratios in one run
 	@./bootstrap.sh bench
-	@$(BIN)/python benchmarks/run.py $(ARGS)
+	@$(BIN)/python -m benchmarks.run $(ARGS)
 
 scale:  ## 64 nodes on this machine, timed
 	@./bootstrap.sh nodes
-	@$(BIN)/python benchmarks/scale.py $(ARGS)
+	@$(BIN)/python -m benchmarks.scale $(ARGS)
 
 clean:  ## remove what was made in this tree (clusters and CM_CACHE stay)
 	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache *.egg-info cloudmesh_cluster/_data
