@@ -140,10 +140,11 @@ async def finish(current: Session, began: float, *, touching: tuple[Node, ...] |
         steps=tuple(current.journal.times),
         login=f"cm cluster ssh {current.name}",
         uis=tuple(
-            (port.name, f"http://{current.cluster.master.name}:{port.number}")
+            (port.name, f"http://{node.name}:{port.number}")
             for chosen in current.plugins
             for port in chosen.plugin.ports
-            if port.ui
+            for node in current.cluster.nodes
+            if port.ui and port.role == node.role and node.index < 2
         ),
         warnings=tuple(current.journal.warnings),
     )
