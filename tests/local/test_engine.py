@@ -79,9 +79,11 @@ def test_a_node_has_its_own_name_and_processes(pair: Nodes) -> None:
 def test_a_node_sees_nothing_of_the_machine(pair: Nodes) -> None:
     """No path of the machine shows in a node, and root of a node has no way to the machine's disks."""
     here = str(pair.folder), str(pair.images)
-    seen = pair.run(1, "cat /proc/self/mountinfo; sudo ls -A /mnt /home /srv /root; sudo cat /proc/1/environ")
+    seen = pair.run(1, "cat /proc/self/mountinfo; sudo cat /proc/1/environ; sudo ls -lA /mnt /root /proc/1/fd")
 
     assert [] == [path for path in here if path in seen]
+    assert ["0", "1", "2"] == pair.run(1, "sudo ls /proc/1/fd").split()
+    assert "SigIgn:\t0000000000010000" == pair.run(1, "grep SigIgn /proc/1/status"), "SIGCHLD and nothing else"
     assert 0 != pair.ssh(1, "sudo mknod /tmp/disk b 254 0").returncode
     assert 0 != pair.ssh(1, "echo 1 | sudo tee /proc/sys/vm/swappiness").returncode
     assert 0 != pair.ssh(1, "sudo mount -o remount,rw /sys && echo 1 | sudo tee /sys/kernel/mm/ksm/run").returncode
