@@ -229,12 +229,13 @@ class State:
         with self._transaction() as db:
             db.executemany("DELETE FROM nodes WHERE cluster=? AND name=?", [(cluster, name) for name in names])
 
-    def put_node_keys(self, cluster: str, node: str, *, host_keys: Sequence[str], public_key: str) -> None:
-        """Store the pinned host keys of a node and the public half of the key it made itself."""
+    def put_reached(self, cluster: str, node: Node, *, host_keys: Sequence[str], public_key: str) -> None:
+        """Store a node that was reached, its pinned host keys and the public half of the key it made itself."""
         with self._transaction() as db:
+            self._put_nodes(db, cluster, [node])
             db.execute(
                 "UPDATE nodes SET host_keys=?, public_key=? WHERE cluster=? AND name=?",
-                (json.dumps(list(host_keys)), public_key, cluster, node),
+                (json.dumps(list(host_keys)), public_key, cluster, node.name),
             )
 
     def host_keys(self, cluster: str) -> dict[str, list[str]]:

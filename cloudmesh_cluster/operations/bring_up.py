@@ -160,9 +160,8 @@ async def reach(session: Session, connections: Connections, node: Node) -> Node:
             raise RemoteFailed(f"cloud-init failed on {node.name}: {errors}", [result])
         if greeting.cloud_init == "degraded":
             session.journal.warn(f"cloud-init: {'; '.join(greeting.cloud_init_errors)}", node=node.name)
-        session.state.put_node_keys(session.name, node.name, host_keys=host_keys, public_key=greeting.public_key)
         reached = replace(node, state="reached")
-        session.state.put_nodes(session.name, [reached])
+        session.state.put_reached(session.name, reached, host_keys=host_keys, public_key=greeting.public_key)
         return reached
 
 

@@ -185,7 +185,8 @@ class LocalProvider:
     async def dial(self, node: Node, port: int = 22) -> socket.socket:
         """Return a socket of the nodes' own network, connected to the node."""
         try:
-            inner = dial.inner_socket(self._engine_folder(_cluster_of(node)))
+            # In a thread: the one who makes the socket may be busy with starting nodes.
+            inner = await asyncio.to_thread(dial.inner_socket, self._engine_folder(_cluster_of(node)))
         except EngineError as error:
             raise ConnectionRefusedError(str(error)) from error
         try:
