@@ -143,6 +143,15 @@ def test_running_tells_the_machines_process_ids(pair: Nodes) -> None:
     assert {Path(f"/proc/{pid}/comm").read_text().strip() for pid in running.values()} == {"sleep"}
 
 
+def test_a_failing_first_boot_is_seen(alone: Nodes) -> None:
+    """A script of user_data that fails shows in cloud-init's result and on the console; the node is there all the same."""
+    alone.boot([1], script="echo about to fail; exit 3")
+
+    assert "scripts-user" in alone.run(1, "cat /run/cloud-init/result.json")
+    assert "about to fail" in alone.engine.console("n1")
+    assert "[WARNING]: Failed to run module scripts-user" in alone.engine.console("n1")
+
+
 # --- and comes and goes ----------------------------------------------------------------------------------------
 
 
