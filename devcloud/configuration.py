@@ -321,7 +321,8 @@ class _Settings:
                 # A power cut may cost a devcloud its databases; nobody waits for disks.
                 "innodb_flush_log_at_trx_commit": 0,
                 "innodb_doublewrite": 0,
-                "innodb_flush_method": "O_DIRECT_NO_FSYNC",
+                "innodb_flush_method": "nosync",
+                "sync_frm": "OFF",
                 "innodb_buffer_pool_size": "64M",
                 "innodb_log_file_size": "32M",
                 "innodb_stats_on_metadata": 0,
