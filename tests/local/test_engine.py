@@ -144,7 +144,7 @@ def test_running_tells_the_machines_process_ids(pair: Nodes) -> None:
 
 
 def test_a_failing_first_boot_is_seen(alone: Nodes) -> None:
-    """A script of user_data that fails shows in cloud-init's result and on the console; the node is there all the same."""
+    """A script of user_data that fails shows in cloud-init's result and on the console; the node is there."""
     alone.boot([1], script="echo about to fail; exit 3")
 
     assert "scripts-user" in alone.run(1, "cat /run/cloud-init/result.json")
@@ -189,10 +189,26 @@ def test_nothing_is_left_of_destroyed_nodes(alone: Nodes) -> None:
 
     assert {"n1", "n3", "n4"} == set(alone.engine.running()) == set(alone.engine.known())
     assert [] == [left for left in alone.engine.leftovers() if "n2" in left.id]
+    namespaces = {_namespace(pid) for pid in alone.engine.running().values()}
+    mounts, links = Path("/proc/self/mounts").read_text(), os.listdir("/sys/class/net")
+    assert 1 == len(namespaces)
+
     alone.engine.cleanup()
+
     assert [] == alone.engine.leftovers()
+    left = [pid for pid in os.listdir("/proc") if pid.isdecimal() and _namespace(int(pid)) in namespaces]
+    assert [] == [pid for pid in left if "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()]
+    assert str(alone.folder) not in mounts
+    assert [] == [link for link in links if link.startswith(("node", "br0", "tap0"))]
     assert [] == list((alone.folder / "engine").iterdir())
     alone.engine.cleanup()
+
+
+def _namespace(pid: int) -> str:
+    try:
+        return os.readlink(f"/proc/{pid}/ns/user")  # noqa: PTH115
+    except OSError:
+        return ""
 
 
 def test_no_node_outlives_its_holder(alone: Nodes) -> None:
