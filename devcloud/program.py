@@ -50,7 +50,9 @@ def _parser() -> argparse.ArgumentParser:
         prog="devcloud", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("command", choices=("install", "up", "down", "status", "env", "clean"))
-    parser.add_argument("--driver", choices=DRIVERS, default=ENGINE, help="engine: real nodes (root); fake: nothing boots")
+    parser.add_argument(
+        "--driver", choices=DRIVERS, default=ENGINE, help="engine: real nodes (root); fake: nothing boots"
+    )
     parser.add_argument("--all", action="store_true", help="clean: the virtual environment as well")
     return parser
 

@@ -42,9 +42,7 @@ class PortDriver(api.MechanismDriver):
         """Bind a port to the first segment offered."""
         segment = context.segments_to_bind[0]
         details = {portbindings.CAP_PORT_FILTER: False}
-        context.set_binding(
-            segment[api.ID], portbindings.VIF_TYPE_BRIDGE, details, status=constants.PORT_STATUS_ACTIVE
-        )
+        context.set_binding(segment[api.ID], portbindings.VIF_TYPE_BRIDGE, details, status=constants.PORT_STATUS_ACTIVE)
 
     def _rewire(self, resource: str, event: str, trigger: Any, payload: Any = None) -> None:
         """Tell this machine how networks are connected from now on, those whose connection has changed."""
