@@ -22,6 +22,7 @@ from cloudmesh_cluster.providers.local.engine import dial, images
 from cloudmesh_cluster.providers.local.engine.engine import Engine, marked_processes
 from cloudmesh_cluster.providers.local.engine.errors import EngineError
 from cloudmesh_cluster.providers.local.engine.ids import ids_of_this_user
+from cloudmesh_cluster.providers.local.engine.requirements import requirements
 from tests.engine_nodes import GATEWAY, Nodes, address, nodes
 
 SCRIPT = """
@@ -294,3 +295,18 @@ def test_a_stopped_engine_says_so(alone: Nodes) -> None:
         dial.inner_socket(alone.folder / "engine")
     with pytest.raises(EngineError, match="not running"):
         alone.engine.start([alone.specify(1)])
+
+
+def test_this_machine_lacks_nothing_that_nodes_need() -> None:
+    """Where nodes run, what is asked beforehand says so."""
+    assert [] == [lack for lack in requirements() if lack.fatal]
+
+
+def test_a_user_without_subordinate_ids_is_told_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The user, the file and the command are named."""
+    monkeypatch.setattr(os, "geteuid", lambda: 65534)
+
+    lacks = [lack for lack in requirements() if lack.fatal]
+
+    assert any("nobody has no 65536 subordinate user ids in /etc/subuid" in lack.what for lack in lacks)
+    assert any("usermod --add-subuids" in lack.hint for lack in lacks)
