@@ -174,14 +174,16 @@ class State:
 
     # Clusters and nodes
 
-    def add_cluster(self, cluster: Cluster, record: ClusterRecord) -> None:
-        """Store a new cluster with its nodes."""
+    def add_cluster(self, cluster: Cluster, record: ClusterRecord, scripts: Sequence[WrittenScript] = ()) -> None:
+        """Store a new cluster with its nodes and the scripts that all of them will run."""
         with self._transaction() as db:
             db.execute(
                 "INSERT INTO clusters VALUES (?, ?, ?, ?, ?, ?)",
                 (cluster.name, cluster.state, cluster.provider, cluster.profile, cluster.created_at, encode(record)),
             )
             self._put_nodes(db, cluster.name, cluster.nodes)
+            for script in scripts:
+                self._add_script(db, cluster.name, script)
 
     def clusters(self) -> list[Cluster]:
         """Return all clusters with their nodes, by name."""
@@ -369,15 +371,18 @@ class State:
     def add_script(self, cluster: str, script: WrittenScript) -> int:
         """Store a script before it runs; return its id."""
         with self._transaction() as db:
-            cursor = db.execute(
-                "INSERT INTO scripts (cluster, role, name, digest, content, written_at, state, expect)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    cluster, script.role, script.name, script.digest, script.content, script.written_at,
-                    script.state, encode(script.expect),
-                ),
-            )  # fmt: skip
-            return int(cursor.lastrowid or 0)
+            return self._add_script(db, cluster, script)
+
+    def _add_script(self, db: sqlite3.Connection, cluster: str, script: WrittenScript) -> int:
+        cursor = db.execute(
+            "INSERT INTO scripts (cluster, role, name, digest, content, written_at, state, expect)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                cluster, script.role, script.name, script.digest, script.content, script.written_at,
+                script.state, encode(script.expect),
+            ),
+        )  # fmt: skip
+        return int(cursor.lastrowid or 0)
 
     def remember_script(self, script: int) -> None:
         """Keep a script for the nodes to come."""

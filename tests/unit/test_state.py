@@ -99,6 +99,17 @@ def test_history_outlives_its_cluster(state: State) -> None:
     assert [("1-create", "words", 1.5)] == [(name, each.message, each.seconds) for name, each in state.events("t")]
 
 
+def test_a_cluster_is_written_with_its_scripts_or_not_at_all(state: State) -> None:
+    """Who is killed meanwhile leaves no cluster whose nodes would lack a script."""
+    broken = replace(script("b"), name=None)  # type: ignore[arg-type]
+    with pytest.raises(sqlite3.IntegrityError):
+        state.add_cluster(CLUSTER, RECORD, [script("a"), broken])
+    assert [] == state.clusters()
+    state.add_cluster(CLUSTER, RECORD, [script("a"), script("b")])
+
+    assert ["a", "b"] == [each.name for each in state.scripts("t")]
+
+
 def test_scripts_keep_their_order(state: State) -> None:
     """Scripts are listed as they were written, with their expectation; a forgotten one is gone."""
     state.add_cluster(CLUSTER, RECORD)
