@@ -39,15 +39,16 @@ PROPAGATION_DEADLINE = 300
 
 
 async def make_ready(session: Session) -> Payloads:
-    """Have at hand what nodes are made of, before any is made or touched: the image, and what plugins install.
+    """Have at hand what nodes are made of, before any is made or touched: what plugins install, and the image.
 
     Raises:
         UsageError: something of it can't be had.
 
     """
+    payloads = await fetch_payloads(session)
     with session.journal.step("image"):
         await session.provider.make_image(session.record.profile, _packages(session), session.journal.emit)
-    return await fetch_payloads(session)
+    return payloads
 
 
 def _packages(session: Session) -> tuple[str, ...]:
