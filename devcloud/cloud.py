@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from devcloud import clouds_yaml, configuration, database, install, network, nodes, processes, tables
 from devcloud.errors import DevcloudError
-from devcloud.layout import ENGINE, PORTS, REPOSITORY, SERVICES, Cloud
+from devcloud.layout import DRIVERS, ENGINE, PORTS, REPOSITORY, SERVICES, Cloud
 from devcloud.passwords import Passwords
 
 Say = Callable[[str], None]
@@ -122,11 +122,23 @@ def down(cloud: Cloud) -> None:
 
 
 def clean(cloud: Cloud) -> None:
-    """Take a cloud down and remove it: servers, databases, passwords, its entries in clouds.yaml."""
+    """Take a cloud down and remove it: servers, databases, logs, its entries in clouds.yaml.
+
+    What a fresh one is made of quickly stays: the databases as they were at first, and their passwords.
+    """
     down(cloud)
     nodes.remove_all(cloud)
     clouds_yaml.remove_entries(cloud)
+    for folder in (cloud.state, cloud.etc, cloud.log, cloud.run, cloud.folder / "plugins"):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def purge(cloud: Cloud) -> None:
+    """Remove all that belongs to a cloud, and the virtual environment when no other cloud needs it."""
+    clean(cloud)
     shutil.rmtree(cloud.folder, ignore_errors=True)
+    if not any((cloud.root / driver).exists() for driver in DRIVERS):
+        install.remove(cloud)
 
 
 @contextmanager
