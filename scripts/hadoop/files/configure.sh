@@ -2,9 +2,6 @@
 # Writes Hadoop's configuration out of the sizes of the nodes; sourced by all.sh after common.sh.
 # shellcheck disable=SC2154  # conf, data, logs, home and plugin come from there
 
-# between LOW VALUE HIGH
-between() { echo $(($2 < $1 ? $1 : $2 > $3 ? $3 : $2)); }
-
 # Sizes in MiB. What a worker has left after its two daemons and the system belongs to YARN; a unit of it runs a task.
 sizes() {
     local here=${CM_MEMORY_MB:-} own
@@ -24,8 +21,7 @@ sizes() {
     task_heap=$((task * 3 / 4))
     app_master=$(between 256 $((yarn_memory / 8 / 64 * 64)) 1024)
     workers=$(wc -w <<<"$CM_WORKERS")
-    replication=${CM_SETTING_REPLICATION:-0}
-    ((replication > 0)) || replication=$(between 1 "$workers" 3)
+    replication=$(replication_for "$workers")
 }
 
 escaped() {
