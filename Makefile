@@ -10,7 +10,7 @@ PYTEST := $(BIN)/python -m pytest
 SHELL_SCRIPTS = $(shell find . \( -name .git -o -name .venv -o -name build \) -prune -o -type f -print0 | \
 	xargs -0 awk 'FNR == 1 { if (/^\#!.*[\/ ](ba|da)?sh( |$$)/ || FILENAME ~ /\.sh$$/) print FILENAME; nextfile }')
 
-.PHONY: help demo test check lint unit bench scale clean
+.PHONY: help demo devcloud test check lint unit bench scale clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -18,6 +18,10 @@ help:  ## list the targets
 demo:  ## set everything up, make a Hadoop cluster on this machine and prove it
 	@./bootstrap.sh nodes
 	@./demo.sh
+
+devcloud:  ## a real OpenStack on this machine, whose servers are real nodes
+	@./bootstrap.sh devcloud
+	@devcloud/devcloud up
 
 test:  ## set everything up, lint, run all tests (real nodes included)
 	@./bootstrap.sh test
@@ -38,11 +42,11 @@ lint:  ## ruff, mypy, shellcheck, yamllint
 
 bench:  ## measure what the README claims, as ratios in one run
 	@./bootstrap.sh bench
-	@$(BIN)/python benchmarks/run.py $(ARGS)
+	@$(BIN)/python -m benchmarks.run $(ARGS)
 
 scale:  ## 64 nodes on this machine, timed
 	@./bootstrap.sh nodes
-	@$(BIN)/python benchmarks/scale.py $(ARGS)
+	@$(BIN)/python -m benchmarks.scale $(ARGS)
 
 clean:  ## remove what was made in this tree (clusters and CM_CACHE stay)
 	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache *.egg-info cloudmesh_cluster/_data

@@ -3,6 +3,7 @@
 #
 #   ./bootstrap.sh check    what lint and unit tests need
 #   ./bootstrap.sh nodes    that, and what nodes on this machine and the hadoop payload need (the default)
+#   ./bootstrap.sh devcloud that, and what an OpenStack on this machine needs
 #   ./bootstrap.sh test     that, and what only tests need
 #   ./bootstrap.sh bench    that, and the programs that the benchmarks compare with
 #
@@ -11,8 +12,8 @@
 set -euo pipefail
 
 level=${1:-nodes}
-case $level in check | nodes | test | bench) ;; *)
-  echo "bootstrap.sh: '$level' is none of check, nodes, test, bench" >&2
+case $level in check | nodes | devcloud | test | bench) ;; *)
+  echo "bootstrap.sh: '$level' is none of check, nodes, devcloud, test, bench" >&2
   exit 2
   ;;
 esac
@@ -40,6 +41,9 @@ needed_commands() {
   echo "mmdebstrap mmdebstrap"
   echo "mvn maven"
   [[ $level == nodes ]] && return
+  echo "mariadbd mariadb-server-core"
+  echo "mariadb mariadb-client-core"
+  [[ $level == devcloud ]] && return
   echo "sshd openssh-server"
   echo "zsh zsh"
   [[ $level == test ]] && return

@@ -7,6 +7,7 @@ import json
 import types
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
+from functools import cache
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
@@ -34,6 +35,11 @@ def _plain(value: Any) -> Any:
     return value
 
 
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    return get_type_hints(kind)
+
+
 def _typed(kind: Any, value: Any) -> Any:
     origin, arguments = get_origin(kind), get_args(kind)
     if value is None or kind is Any or kind is object or origin is Literal:
@@ -41,7 +47,7 @@ def _typed(kind: Any, value: Any) -> Any:
     if origin in (Union, types.UnionType):
         return _typed(next(argument for argument in arguments if argument is not types.NoneType), value)
     if isinstance(kind, type) and is_dataclass(kind):
-        hints = get_type_hints(kind)
+        hints = _hints(kind)
         known = {field.name for field in fields(kind)}
         return kind(**{name: _typed(hints[name], item) for name, item in value.items() if name in known})
     if kind is bytes:

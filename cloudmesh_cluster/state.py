@@ -174,14 +174,16 @@ class State:
 
     # Clusters and nodes
 
-    def add_cluster(self, cluster: Cluster, record: ClusterRecord) -> None:
-        """Store a new cluster with its nodes."""
+    def add_cluster(self, cluster: Cluster, record: ClusterRecord, scripts: Sequence[WrittenScript] = ()) -> None:
+        """Store a new cluster with its nodes and the scripts that all of them will run."""
         with self._transaction() as db:
             db.execute(
                 "INSERT INTO clusters VALUES (?, ?, ?, ?, ?, ?)",
                 (cluster.name, cluster.state, cluster.provider, cluster.profile, cluster.created_at, encode(record)),
             )
             self._put_nodes(db, cluster.name, cluster.nodes)
+            for script in scripts:
+                self._add_script(db, cluster.name, script)
 
     def clusters(self) -> list[Cluster]:
         """Return all clusters with their nodes, by name."""
@@ -229,12 +231,13 @@ class State:
         with self._transaction() as db:
             db.executemany("DELETE FROM nodes WHERE cluster=? AND name=?", [(cluster, name) for name in names])
 
-    def put_node_keys(self, cluster: str, node: str, *, host_keys: Sequence[str], public_key: str) -> None:
-        """Store the pinned host keys of a node and the public half of the key it made itself."""
+    def put_reached(self, cluster: str, node: Node, *, host_keys: Sequence[str], public_key: str) -> None:
+        """Store a node that was reached, its pinned host keys and the public half of the key it made itself."""
         with self._transaction() as db:
+            self._put_nodes(db, cluster, [node])
             db.execute(
                 "UPDATE nodes SET host_keys=?, public_key=? WHERE cluster=? AND name=?",
-                (json.dumps(list(host_keys)), public_key, cluster, node),
+                (json.dumps(list(host_keys)), public_key, cluster, node.name),
             )
 
     def host_keys(self, cluster: str) -> dict[str, list[str]]:
@@ -368,15 +371,18 @@ class State:
     def add_script(self, cluster: str, script: WrittenScript) -> int:
         """Store a script before it runs; return its id."""
         with self._transaction() as db:
-            cursor = db.execute(
-                "INSERT INTO scripts (cluster, role, name, digest, content, written_at, state, expect)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    cluster, script.role, script.name, script.digest, script.content, script.written_at,
-                    script.state, encode(script.expect),
-                ),
-            )  # fmt: skip
-            return int(cursor.lastrowid or 0)
+            return self._add_script(db, cluster, script)
+
+    def _add_script(self, db: sqlite3.Connection, cluster: str, script: WrittenScript) -> int:
+        cursor = db.execute(
+            "INSERT INTO scripts (cluster, role, name, digest, content, written_at, state, expect)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                cluster, script.role, script.name, script.digest, script.content, script.written_at,
+                script.state, encode(script.expect),
+            ),
+        )  # fmt: skip
+        return int(cursor.lastrowid or 0)
 
     def remember_script(self, script: int) -> None:
         """Keep a script for the nodes to come."""

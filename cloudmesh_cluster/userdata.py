@@ -186,11 +186,12 @@ def _multipart(parts: Sequence[tuple[str, Any]]) -> bytes:
 def _yaml(content: Any) -> str:
     import yaml
 
-    class Dumper(yaml.SafeDumper):
-        """Writes texts of several lines as blocks, which people can read, and one-line keys on one line."""
-
     def text(dumper: yaml.SafeDumper, data: str) -> yaml.ScalarNode:
+        # Texts of several lines as blocks, which people can read, and one-line keys on one line.
         return dumper.represent_scalar("tag:yaml.org,2002:str", data, style="|" if "\n" in data else None)
 
-    Dumper.add_representer(str, text)
-    return str(yaml.dump(content, Dumper=Dumper, sort_keys=False, width=1_000_000, allow_unicode=False))
+    # The C emitter writes the same in a sixth of the time, where there is one.
+    base = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+    own_dumper: Any = type("OwnDumper", (base,), {})
+    own_dumper.add_representer(str, text)
+    return str(yaml.dump(content, Dumper=own_dumper, sort_keys=False, width=1_000_000, allow_unicode=False))

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
-from devcloud import clouds_yaml, configuration, database, install, network, nodes, processes
+from devcloud import clouds_yaml, configuration, database, install, network, nodes, processes, tables
 from devcloud.errors import DevcloudError
-from devcloud.layout import ENGINE, PORTS, REPOSITORY, SERVICES, Cloud
+from devcloud.layout import DRIVERS, ENGINE, PORTS, REPOSITORY, SERVICES, Cloud
 from devcloud.passwords import Passwords
 
 Say = Callable[[str], None]
@@ -63,7 +63,7 @@ def _make_state(cloud: Cloud, passwords: Passwords, key: str, say: Say) -> None:
     say("making the databases (once)")
     database.make(cloud, passwords)
     with ThreadPoolExecutor(6) as together:
-        for made in [together.submit(make, cloud, passwords) for make in _TABLES]:
+        for made in [together.submit(make, cloud, passwords) for make in tables.MAKERS]:
             made.result()
     say("making accounts, flavors, the image and the external network (once)")
     _start_service(cloud, "keystone")
@@ -79,46 +79,6 @@ def _cache_key(cloud: Cloud, passwords: Passwords) -> str:
     text = [install.version(), repr(passwords), cloud.address]
     text += [(REPOSITORY / "devcloud" / name).read_text(encoding="utf-8") for name in _MADE_BY]
     return hashlib.sha256("\0".join(text).encode()).hexdigest()
-
-
-def _keystone_tables(cloud: Cloud, passwords: Passwords) -> None:
-    manage = [cloud.venv / "bin" / "keystone-manage", "--config-file", cloud.etc / "keystone" / "keystone.conf"]
-    owner = ["--keystone-user", str(os.getuid()), "--keystone-group", str(os.getgid())]
-    url = cloud.url("keystone") + "/v3"
-    processes.run(cloud, "tables-keystone", [*manage, "db_sync"])
-    processes.run(cloud, "tables-keystone", [*manage, "fernet_setup", *owner])
-    processes.run(cloud, "tables-keystone", [*manage, "credential_setup", *owner])
-    words = ["bootstrap", "--bootstrap-region-id", "RegionOne", "--bootstrap-public-url", url]
-    words += ["--bootstrap-internal-url", url, "--bootstrap-admin-url", url]
-    # By the environment: everybody may read the words of a command.
-    processes.run(cloud, "tables-keystone", [*manage, *words], more={"OS_BOOTSTRAP_PASSWORD": passwords.admin})
-
-
-def _nova_tables(cloud: Cloud, _: Passwords) -> None:
-    processes.run(cloud, "tables-nova", [cloud.python, "-m", "devcloud.services.serve", "nova-tables"])
-
-
-def _neutron_tables(cloud: Cloud, _: Passwords) -> None:
-    files = [word for name in ("neutron.conf", "ml2.conf") for word in ("--config-file", cloud.etc / "neutron" / name)]
-    processes.run(cloud, "tables-neutron", [cloud.venv / "bin" / "neutron-db-manage", *files, "upgrade", "heads"])
-
-
-def _tables(service: str, file: str, *words: str) -> Callable[[Cloud, Passwords], None]:
-    def make(cloud: Cloud, _: Passwords) -> None:
-        program = cloud.venv / "bin" / f"{service}-manage"
-        processes.run(cloud, f"tables-{service}", [program, "--config-file", cloud.etc / service / file, *words])
-
-    return make
-
-
-_TABLES = (
-    _keystone_tables,
-    _nova_tables,
-    _neutron_tables,
-    _tables("heat", "heat.conf", "db_sync"),
-    _tables("glance", "glance-api.conf", "db_sync"),
-    _tables("placement", "placement.conf", "db", "sync"),
-)
 
 
 def _start_services(cloud: Cloud) -> None:
@@ -162,11 +122,23 @@ def down(cloud: Cloud) -> None:
 
 
 def clean(cloud: Cloud) -> None:
-    """Take a cloud down and remove it: servers, databases, passwords, its entries in clouds.yaml."""
+    """Take a cloud down and remove it: servers, databases, logs, its entries in clouds.yaml.
+
+    What a fresh one is made of quickly stays: the databases as they were at first, and their passwords.
+    """
     down(cloud)
     nodes.remove_all(cloud)
     clouds_yaml.remove_entries(cloud)
+    for folder in (cloud.state, cloud.etc, cloud.log, cloud.run, cloud.folder / "plugins"):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def purge(cloud: Cloud) -> None:
+    """Remove all that belongs to a cloud, and the virtual environment when no other cloud needs it."""
+    clean(cloud)
     shutil.rmtree(cloud.folder, ignore_errors=True)
+    if not any((cloud.root / driver).exists() for driver in DRIVERS):
+        install.remove(cloud)
 
 
 @contextmanager

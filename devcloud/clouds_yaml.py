@@ -60,7 +60,7 @@ def remove_entries(cloud: Cloud) -> None:
 
 def _merge(cloud: Cloud, changes: Mapping[str, dict[str, Any] | None]) -> None:
     # PyYAML is in the virtual environment; the Python that runs devcloud may have none.
-    words = [cloud.python, "-m", "devcloud.clouds_yaml", file()]
+    words: list[str | Path] = [cloud.python, "-m", "devcloud.clouds_yaml", file()]
     done = subprocess.run(
         words, input=json.dumps(changes), capture_output=True, text=True, env=cloud.environment(), check=False
     )

@@ -62,12 +62,10 @@ def version() -> str:
 def _make(cloud: Cloud) -> None:
     shutil.rmtree(cloud.venv, ignore_errors=True)
     log = cloud.root / "install.log"
-    pip = [cloud.python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    pip: list[str | Path] = [cloud.python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     with log.open("w", encoding="utf-8") as output:
-        for words in (
-            [sys.executable, "-m", "venv", cloud.venv],
-            [*pip, "--constraint", _CONSTRAINTS, *_SERVICES, *_CLIENTS],
-        ):
+        environment: list[str | Path] = [sys.executable, "-m", "venv", cloud.venv]
+        for words in (environment, [*pip, "--constraint", _CONSTRAINTS, *_SERVICES, *_CLIENTS]):
             done = subprocess.run(words, stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=False)
             if done.returncode:
                 lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-6:]

@@ -13,6 +13,7 @@ from devcloud.layout import BRIDGE, PORTS, PUBLIC_NETWORK, Cloud
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PREFIX = ipaddress.IPv4Network(PUBLIC_NETWORK).prefixlen
 _TABLE = "devcloud"
+_HARDWARE_ADDRESS = "02:dc:00:00:00:01"
 
 
 def make(cloud: Cloud) -> None:
@@ -24,7 +25,11 @@ def make(cloud: Cloud) -> None:
     """
     if not Path("/sys/class/net", BRIDGE).exists():
         _refuse_collision()
-        batch(f"link add {BRIDGE} type bridge forward_delay 0", f"addr add {cloud.address}/{PREFIX} dev {BRIDGE}")
+        # With an address of its own: a bridge's changes as cables come and go, and nodes remember it.
+        batch(
+            f"link add {BRIDGE} address {_HARDWARE_ADDRESS} type bridge forward_delay 0",
+            f"addr add {cloud.address}/{PREFIX} dev {BRIDGE}",
+        )
     batch(f"link set {BRIDGE} up")
     feed(["nft", "-f", "-"], _rules(cloud.address))
 

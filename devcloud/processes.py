@@ -70,7 +70,7 @@ def marked(cloud: Cloud) -> list[int]:
     services = f"{MARKER}={cloud.folder}".encode()
     engines = f"CM_ENGINE={cloud.networks}/".encode()
     found = []
-    for pid in sorted(int(name) for name in os.listdir("/proc") if name.isdecimal()):
+    for pid in sorted(int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal()):
         if pid != os.getpid() and any(row == services or row.startswith(engines) for row in _environment_of(pid)):
             found.append(pid)
     return found

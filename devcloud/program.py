@@ -21,7 +21,7 @@ A real OpenStack (Keystone, Placement, Glance, Neutron, Nova, Heat) on this mach
   down      end all its processes; servers and databases stay on disk
   status    its programs and their memory; exit 1 when one doesn't run
   env       shell lines that make its ordinary user the OpenStack user of this shell
-  clean     down, and remove everything but the virtual environment (--all: that as well)
+  clean     down, and remove servers, databases and logs; a fresh cloud is quickly made again (--all: nothing stays)
 """
 
 
@@ -50,8 +50,10 @@ def _parser() -> argparse.ArgumentParser:
         prog="devcloud", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("command", choices=("install", "up", "down", "status", "env", "clean"))
-    parser.add_argument("--driver", choices=DRIVERS, default=ENGINE, help="engine: real nodes (root); fake: nothing boots")
-    parser.add_argument("--all", action="store_true", help="clean: the virtual environment as well")
+    parser.add_argument(
+        "--driver", choices=DRIVERS, default=ENGINE, help="engine: real nodes (root); fake: nothing boots"
+    )
+    parser.add_argument("--all", action="store_true", help="clean: everything, the virtual environment as well")
     return parser
 
 
@@ -68,10 +70,10 @@ def _run(options: argparse.Namespace, say: clouds.Say) -> int:
         return _status(cloud)
     elif options.command == "env":
         _environment(cloud)
+    elif options.all:
+        clouds.purge(cloud)
     else:
         clouds.clean(cloud)
-        if options.all:
-            install.remove(cloud)
     return 0
 
 

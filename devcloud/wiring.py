@@ -94,8 +94,9 @@ def _has_cable(inside: int) -> bool:
 
 
 def _lay_cable(inside: int, cable: str) -> None:
-    words = ["ip", "link", "add", cable, "mtu", _MTU, "type", "veth", "peer", "name", CABLE, "mtu", _MTU, "netns", f"/proc/self/fd/{inside}"]
-    network.feed(words, "", pass_on=[inside])
+    here = f"ip link add {cable} mtu {_MTU} type veth"
+    there = f"peer name {CABLE} mtu {_MTU} netns /proc/self/fd/{inside}"
+    network.feed([*here.split(), *there.split()], "", pass_on=[inside])
     network.batch(f"link set {cable} master {BRIDGE} up")
     network.batch(f"link set {CABLE} up", inside=inside)
     forwarding = [f"/proc/sys/net/ipv4/conf/{name}/forwarding" for name in (CABLE, INNER_BRIDGE)]

@@ -39,15 +39,16 @@ PROPAGATION_DEADLINE = 300
 
 
 async def make_ready(session: Session) -> Payloads:
-    """Have at hand what nodes are made of, before any is made or touched: the image, and what plugins install.
+    """Have at hand what nodes are made of, before any is made or touched: what plugins install, and the image.
 
     Raises:
         UsageError: something of it can't be had.
 
     """
+    payloads = await fetch_payloads(session)
     with session.journal.step("image"):
         await session.provider.make_image(session.record.profile, _packages(session), session.journal.emit)
-    return await fetch_payloads(session)
+    return payloads
 
 
 def _packages(session: Session) -> tuple[str, ...]:
@@ -160,9 +161,8 @@ async def reach(session: Session, connections: Connections, node: Node) -> Node:
             raise RemoteFailed(f"cloud-init failed on {node.name}: {errors}", [result])
         if greeting.cloud_init == "degraded":
             session.journal.warn(f"cloud-init: {'; '.join(greeting.cloud_init_errors)}", node=node.name)
-        session.state.put_node_keys(session.name, node.name, host_keys=host_keys, public_key=greeting.public_key)
         reached = replace(node, state="reached")
-        session.state.put_nodes(session.name, [reached])
+        session.state.put_reached(session.name, reached, host_keys=host_keys, public_key=greeting.public_key)
         return reached
 
 

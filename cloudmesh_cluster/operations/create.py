@@ -10,7 +10,7 @@ from cloudmesh_cluster.errors import InvalidInput, NameTaken
 from cloudmesh_cluster.events import Emit, Event, now
 from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.keys import generate, write_private
-from cloudmesh_cluster.model import CheckResult, Cluster, Node
+from cloudmesh_cluster.model import CheckResult, Cluster, Node, RoleScript
 from cloudmesh_cluster.operations.bring_up import bring_up, make_ready
 from cloudmesh_cluster.operations.journal import StepTime
 from cloudmesh_cluster.operations.plan import CreateRequest, Plan, make_plan
@@ -104,17 +104,15 @@ def _prepare(current: Session, plan: Plan) -> None:
     state, home = current.state, current.home
     if plan.cluster not in state.cluster_names():
         record = ClusterRecord(plan.profile, plan.provider_type, plan.provider_settings, plan.network)
-        state.add_cluster(
-            Cluster(plan.cluster, "creating", plan.provider, plan.profile.name, now(), plan.nodes), record
-        )
-        for script in plan.profile.scripts:
-            written = WrittenScript(
-                0, script.role, script.name, digest(script.content), script.content, now(), "remembered"
-            )
-            state.add_script(plan.cluster, written)
+        cluster = Cluster(plan.cluster, "creating", plan.provider, plan.profile.name, now(), plan.nodes)
+        state.add_cluster(cluster, record, [_remembered(script) for script in plan.profile.scripts])
     home.cluster(plan.cluster).mkdir(mode=0o700, exist_ok=True)
     if not home.login_key(plan.cluster).exists():
         write_private(home.login_key(plan.cluster), generate(f"cm-login {plan.cluster}").private)
+
+
+def _remembered(script: RoleScript) -> WrittenScript:
+    return WrittenScript(0, script.role, script.name, digest(script.content), script.content, now(), "remembered")
 
 
 async def finish(current: Session, began: float, *, touching: tuple[Node, ...] | None = None) -> Summary:
@@ -140,10 +138,11 @@ async def finish(current: Session, began: float, *, touching: tuple[Node, ...] |
         steps=tuple(current.journal.times),
         login=f"cm cluster ssh {current.name}",
         uis=tuple(
-            (port.name, f"http://{current.cluster.master.name}:{port.number}")
+            (port.name, f"http://{node.name}:{port.number}")
             for chosen in current.plugins
             for port in chosen.plugin.ports
-            if port.ui
+            for node in current.cluster.nodes
+            if port.ui and port.role == node.role and node.index < 2
         ),
         warnings=tuple(current.journal.warnings),
     )

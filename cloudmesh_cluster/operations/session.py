@@ -7,7 +7,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from cloudmesh_cluster.codec import encode
 from cloudmesh_cluster.errors import CmError, Interrupted, LeftBehind, OperationFailed, UsageError
@@ -17,11 +17,13 @@ from cloudmesh_cluster.keys import read_private
 from cloudmesh_cluster.locks import cluster_lock
 from cloudmesh_cluster.model import Cluster, Leftover, Node
 from cloudmesh_cluster.operations.journal import Journal, new_operation
-from cloudmesh_cluster.plugins import ChosenPlugin, resolve
 from cloudmesh_cluster.providers import provider_of
 from cloudmesh_cluster.providers.base import Provider
 from cloudmesh_cluster.remote import Connections
 from cloudmesh_cluster.state import LOOKING, RESUMABLE, ClusterRecord, Operation, State
+
+if TYPE_CHECKING:
+    from cloudmesh_cluster.plugins import ChosenPlugin
 
 T = TypeVar("T")
 LEAVING_READY = (*LOOKING, "write")
@@ -72,6 +74,8 @@ class Session:
     @property
     def plugins(self) -> tuple[ChosenPlugin, ...]:
         """The cluster's plugins with their settings, those that others require first."""
+        from cloudmesh_cluster.plugins import resolve
+
         return resolve(self.record.profile.plugins, self.home)
 
     def set_node_states(self, nodes: Sequence[Node], state: str) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 from keystoneauth1 import session
@@ -16,7 +17,7 @@ from devcloud.layout import PUBLIC_NETWORK, PUBLIC_POOL, Cloud
 from devcloud.passwords import Passwords
 
 FLAVORS = {"m1.tiny": (1, 512, 5), "m1.small": (1, 1024, 10), "m1.medium": (2, 2048, 20), "m1.large": (2, 4096, 40)}
-IMAGE = "debian-12"
+IMAGES = {"debian-12": {}, "never-boots": {"devcloud_boot": "never"}}
 NETWORK = "public"
 _CATALOG = {
     "placement": ("placement", ""),
@@ -99,9 +100,10 @@ class Administrator:
     # --- what servers need -----------------------------------------------------------------------------------
 
     def cloud(self) -> None:
-        """Make the flavors, the image and the external network."""
+        """Make the flavors, the images and the external network."""
         self._make_flavors()
-        self._make_image()
+        for name, properties in IMAGES.items():
+            self._make_image(name, properties)
         self._make_external_network()
 
     def _make_flavors(self) -> None:
@@ -112,14 +114,14 @@ class Administrator:
                 flavor = {"id": str(number), "name": name, "vcpus": cpus, "ram": memory, "disk": disk}
                 self._session.post(f"{compute}/flavors", json={"flavor": flavor})
 
-    def _make_image(self) -> None:
+    def _make_image(self, name: str, properties: Mapping[str, str]) -> None:
         images = self._cloud.url("glance") + "/v2/images"
-        if self._list(f"{images}?name={IMAGE}", "images"):
+        if self._list(f"{images}?name={name}", "images"):
             return
-        # The file is a placeholder: servers boot from the node engine's base image.
+        # The file is a placeholder: servers boot from the node engine's base image, or not at all.
         fields = {"disk_format": "raw", "container_format": "bare", "visibility": "public", "min_ram": 256}
         system = {"os_type": "linux", "os_distro": "debian", "os_version": "12", "os_admin_user": "debian"}
-        made = self._session.post(images, json={"name": IMAGE, **fields, **system}).json()
+        made = self._session.post(images, json={"name": name, **fields, **system, **properties}).json()
         content = {"Content-Type": "application/octet-stream"}
         self._session.put(f"{images}/{made['id']}/file", data=b"\0" * 1024, headers=content)
 

@@ -23,7 +23,11 @@ def ask(verb: str, **request: Any) -> dict[str, Any]:
 
     """
     done = subprocess.run(
-        [sys.executable, "-I", "-S", _PROGRAM, verb], input=json.dumps(request), capture_output=True, text=True, check=False
+        [sys.executable, "-I", "-S", _PROGRAM, verb],
+        input=json.dumps(request),
+        capture_output=True,
+        text=True,
+        check=False,
     )
     try:
         answer = dict(json.loads(done.stdout))

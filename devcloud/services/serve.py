@@ -56,8 +56,9 @@ def neutron() -> None:
 
 
 def _prepare_nova() -> Any:
-    import nova.monkey_patch  # noqa: F401 - has to come before everything that opens sockets
+    import nova.monkey_patch
 
+    # The patches have to come before everything that opens sockets.
     sys.argv = ["nova", "--config-file", str(CLOUD.etc / "nova" / "nova.conf")]
     import nova.conf
     import nova.virt
@@ -135,7 +136,9 @@ def heat() -> None:
         service.wait()
 
 
-_SERVICES = {run.__name__.replace("_", "-"): run for run in (keystone, placement, glance, neutron, nova, heat, nova_tables)}
+_SERVICES = {
+    run.__name__.replace("_", "-"): run for run in (keystone, placement, glance, neutron, nova, heat, nova_tables)
+}
 
 if __name__ == "__main__":
     _SERVICES[sys.argv[1]]()

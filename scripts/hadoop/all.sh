@@ -25,7 +25,10 @@ unpack() {
     install -m 755 "$plugin/files/hadoop" "$home.new/bin/hadoop"
     local tool
     for tool in hdfs yarn mapred; do ln -s hadoop "$home.new/bin/$tool"; done
-    ln -s ../../../lib/hadoop-mapreduce-examples-*.jar "$home.new/share/hadoop/mapreduce/" 2>/dev/null || true
+    local jar # where Hadoop's own documentation says the examples are
+    for jar in "$home.new"/lib/hadoop-mapreduce-examples-*.jar; do
+        ln -s "../../../lib/${jar##*/}" "$home.new/share/hadoop/mapreduce/"
+    done
     echo "${payload##*/}" >"$home.new/.payload"
     mv "$home.new" "$home"
 }

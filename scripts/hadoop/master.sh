@@ -27,8 +27,10 @@ start() {
     [[ $CM_SETTING_HISTORY != true ]] || cm-service start hadoop-historyserver
 }
 
+namenode_runs() { cm-service status hadoop-namenode >/dev/null; }
+
 refresh() { # tell both masters who belongs to the cluster and who is on the way out; they read it at their start, too
-    cm-service status hadoop-namenode >/dev/null && cm-service status hadoop-resourcemanager >/dev/null || return 0
+    namenode_runs && cm-service status hadoop-resourcemanager >/dev/null || return 0
     as_hadoop timeout 60 "$home/bin/hdfs" dfsadmin -refreshNodes &
     local dfs=$!
     as_hadoop timeout 60 "$home/bin/yarn" rmadmin -refreshNodes
@@ -42,17 +44,20 @@ none_copies() {
     [[ $live != *'Decommission In Progress'* ]]
 }
 
-# More copies than the nodes that stay could hold would never be reached.
+# More copies than there are nodes would never be reached, and fewer would be lost with the next node: when the number of
+# workers crosses the number of copies that is wanted, what HDFS holds is told so.
 fit_replication() {
-    local stay
-    stay=$(wc -w <<<"$CM_WORKERS")
-    ((stay >= 3)) || as_hadoop "$home/bin/hdfs" dfs -setrep -R "$stay" / >/dev/null
+    local wanted
+    wanted=$(replication_for "$(wc -w <<<"$CM_WORKERS")")
+    [[ ! -e $data/replication || $(<"$data/replication") != "$wanted" ]] || return 0
+    as_hadoop timeout 120 "$home/bin/hdfs" dfs -setrep -R "$wanted" / >/dev/null
+    echo "$wanted" >"$data/replication"
 }
 
 # The blocks of those who leave are copied to those who stay, before anything is stopped. CM_WORKERS are those who stay.
 leave() {
     [[ -n ${CM_LEAVING:-} ]] || die "leave: CM_LEAVING is empty"
-    cm-service status hadoop-namenode >/dev/null || die "the NameNode does not run: cm cluster start $CM_CLUSTER hadoop"
+    namenode_runs || die "the NameNode does not run: cm cluster start $CM_CLUSTER hadoop"
     tr ' ' '\n' <<<"$CM_WORKERS $CM_LEAVING" >"$conf/workers"
     tr ' ' '\n' <<<"$CM_LEAVING" >"$conf/leaving"
     fit_replication
@@ -66,6 +71,7 @@ leave() {
 case ${1:-} in
     install)
         format
+        [[ -e $data/replication ]] || replication_for "$(wc -w <<<"$CM_WORKERS")" >"$data/replication"
         cm-service add hadoop-namenode --user hadoop -- "$home/bin/hdfs" namenode
         cm-service add hadoop-resourcemanager --user hadoop -- "$home/bin/yarn" resourcemanager
         [[ $CM_SETTING_HISTORY != true ]] ||
@@ -74,7 +80,10 @@ case ${1:-} in
     start) start ;;
     stop) stop_all "${services[@]}" ;;
     status) states "${services[@]}" ;;
-    join) refresh ;;
+    join)
+        refresh
+        ! namenode_runs || fit_replication
+        ;;
     leave) leave ;;
     uninstall) forget_all hadoop-namenode hadoop-resourcemanager hadoop-historyserver ;;
     *) die "master.sh: unknown verb '${1:-}'" ;;

@@ -11,15 +11,20 @@ registered() {
         http GET "$CM_MASTER" 8088 "/ws/v1/cluster/nodes/$CM_NODE:8041" | grep -q '"state":"RUNNING"'
 }
 
+safe_mode() { # why HDFS can't be written yet; empty when it can
+    http GET "$CM_MASTER" 9870 '/jmx?qry=Hadoop:service=NameNode,name=NameNodeInfo' | sed -n 's/^ *"Safemode" : "\(.*\)",\{0,1\}$/\1/p'
+}
 left_safe_mode() {
-    http GET "$CM_MASTER" 9870 '/jmx?qry=Hadoop:service=NameNode,name=NameNodeInfo' | grep -q '"Safemode" : ""'
+    local why
+    why=$(safe_mode) && [[ -z $why ]]
 }
 
 start() {
     start_all hadoop-datanode 9864 hadoop-nodemanager 8042
     wait_until "$start_timeout" "$CM_NODE is registered with $CM_MASTER" registered ||
         { tail -n 20 "$logs"/hadoop-{datanode,nodemanager}.log >&2; exit 1; }
-    wait_until "$start_timeout" "HDFS leaves safe mode" left_safe_mode
+    wait_until "$start_timeout" "HDFS leaves safe mode" left_safe_mode ||
+        die "$(safe_mode)"
 }
 
 case ${1:-} in

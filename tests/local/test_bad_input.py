@@ -104,6 +104,15 @@ def test_a_full_disk_makes_nothing(cm: CommandLine, cache: Path, tmp_path: Path)
     assert [str(cache), str(cache / "images")] == sorted(left.read_text().split())
 
 
+def test_a_home_without_space_makes_nothing(cm: CommandLine) -> None:
+    """Nodes whose disks can't hold their first boot are refused, with both figures."""
+    needs_root()
+    small = f"mount -t tmpfs -o size=10m none {cm.home}"
+    answer = cm_with_mounts(cm, small, "cluster", "create", "u")
+
+    assert_refused(answer, cm, f"MiB are free in {cm.home}", "24 are the least", "CM_HOME")
+
+
 def without_exec(mounts: str) -> str:
     """Let a shell wait for `cm`, so that its trap sees what is left."""
     return f'{mounts}\n"$@" || exit $?\nset -- true'

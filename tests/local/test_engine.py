@@ -22,6 +22,7 @@ from cloudmesh_cluster.providers.local.engine import dial, images
 from cloudmesh_cluster.providers.local.engine.engine import Engine, marked_processes
 from cloudmesh_cluster.providers.local.engine.errors import EngineError
 from cloudmesh_cluster.providers.local.engine.ids import ids_of_this_user
+from cloudmesh_cluster.providers.local.engine.requirements import requirements
 from tests.engine_nodes import GATEWAY, Nodes, address, nodes
 
 SCRIPT = """
@@ -79,9 +80,11 @@ def test_a_node_has_its_own_name_and_processes(pair: Nodes) -> None:
 def test_a_node_sees_nothing_of_the_machine(pair: Nodes) -> None:
     """No path of the machine shows in a node, and root of a node has no way to the machine's disks."""
     here = str(pair.folder), str(pair.images)
-    seen = pair.run(1, "cat /proc/self/mountinfo; sudo ls -A /mnt /home /srv /root; sudo cat /proc/1/environ")
+    seen = pair.run(1, "cat /proc/self/mountinfo; sudo cat /proc/1/environ; sudo ls -lA /mnt /root /proc/1/fd")
 
     assert [] == [path for path in here if path in seen]
+    assert ["0", "1", "2"] == pair.run(1, "sudo ls /proc/1/fd").split()
+    assert "SigIgn:\t0000000000010000" == pair.run(1, "grep SigIgn /proc/1/status"), "SIGCHLD and nothing else"
     assert 0 != pair.ssh(1, "sudo mknod /tmp/disk b 254 0").returncode
     assert 0 != pair.ssh(1, "echo 1 | sudo tee /proc/sys/vm/swappiness").returncode
     assert 0 != pair.ssh(1, "sudo mount -o remount,rw /sys && echo 1 | sudo tee /sys/kernel/mm/ksm/run").returncode
@@ -141,6 +144,15 @@ def test_running_tells_the_machines_process_ids(pair: Nodes) -> None:
     assert {Path(f"/proc/{pid}/comm").read_text().strip() for pid in running.values()} == {"sleep"}
 
 
+def test_a_failing_first_boot_is_seen(alone: Nodes) -> None:
+    """A script of user_data that fails shows in cloud-init's result and on the console; the node is there."""
+    alone.boot([1], script="echo about to fail; exit 3")
+
+    assert "scripts-user" in alone.run(1, "cat /run/cloud-init/result.json")
+    assert "about to fail" in alone.engine.console("n1")
+    assert "[WARNING]: Failed to run module scripts-user" in alone.engine.console("n1")
+
+
 # --- and comes and goes ----------------------------------------------------------------------------------------
 
 
@@ -178,10 +190,26 @@ def test_nothing_is_left_of_destroyed_nodes(alone: Nodes) -> None:
 
     assert {"n1", "n3", "n4"} == set(alone.engine.running()) == set(alone.engine.known())
     assert [] == [left for left in alone.engine.leftovers() if "n2" in left.id]
+    namespaces = {_namespace(pid) for pid in alone.engine.running().values()}
+    mounts, links = Path("/proc/self/mounts").read_text(), os.listdir("/sys/class/net")
+    assert 1 == len(namespaces)
+
     alone.engine.cleanup()
+
     assert [] == alone.engine.leftovers()
+    left = [pid for pid in os.listdir("/proc") if pid.isdecimal() and _namespace(int(pid)) in namespaces]
+    assert [] == [pid for pid in left if "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()]
+    assert str(alone.folder) not in mounts
+    assert [] == [link for link in links if link.startswith(("node", "br0", "tap0"))]
     assert [] == list((alone.folder / "engine").iterdir())
     alone.engine.cleanup()
+
+
+def _namespace(pid: int) -> str:
+    try:
+        return os.readlink(f"/proc/{pid}/ns/user")  # noqa: PTH115
+    except OSError:
+        return ""
 
 
 def test_no_node_outlives_its_holder(alone: Nodes) -> None:
@@ -267,3 +295,18 @@ def test_a_stopped_engine_says_so(alone: Nodes) -> None:
         dial.inner_socket(alone.folder / "engine")
     with pytest.raises(EngineError, match="not running"):
         alone.engine.start([alone.specify(1)])
+
+
+def test_this_machine_lacks_nothing_that_nodes_need() -> None:
+    """Where nodes run, what is asked beforehand says so."""
+    assert [] == [lack for lack in requirements() if lack.fatal]
+
+
+def test_a_user_without_subordinate_ids_is_told_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The user, the file and the command are named."""
+    monkeypatch.setattr(os, "geteuid", lambda: 65534)
+
+    lacks = [lack for lack in requirements() if lack.fatal]
+
+    assert any("nobody has no 65536 subordinate user ids in /etc/subuid" in lack.what for lack in lacks)
+    assert any("usermod --add-subuids" in lack.hint for lack in lacks)

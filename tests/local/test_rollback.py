@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -127,6 +128,19 @@ def test_ctrl_c_during_a_rollback_does_not_stop_it(cm: CommandLine) -> None:
     assert "outcome: rolled back" in answer.stderr
     assert before == traces(cm.home)
     assert ("create", "rolled back") == last_operation(cm, "t")
+
+
+def test_ctrl_c_while_the_image_is_built_leaves_no_part_of_it(cm: CommandLine) -> None:
+    """A build that is interrupted ends with all its processes, and what it made so far is gone."""
+    fresh = replace(cm, cache=cm.home / "cache")
+    with started(fresh, "cluster", "create", "t", "-n", "1") as running:
+        running.wait_for_words("with mmdebstrap")
+        running.send(signal.SIGINT)
+        assert 130 == running.answer().exit
+
+    assert [] == [path for path in (fresh.cache / "images").iterdir() if path.name != ".lock"]
+    assert [] == traces(cm.home)["processes"]
+    assert {} == clusters(fresh)
 
 
 def test_a_rollback_that_fails_names_what_is_left(cm: CommandLine) -> None:

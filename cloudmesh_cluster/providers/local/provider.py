@@ -30,6 +30,8 @@ from cloudmesh_cluster.providers.local.engine.errors import EngineError
 T = TypeVar("T")
 DEFAULT_NETWORK = "10.88.0.0/16"
 FIRST_ADDRESS = 10
+SPACE_OF_A_NODE = 8
+"""What a node without any plugin writes at its first boot, in MiB, and some more."""
 AT_ONCE = 8
 CONSOLE_PAUSE = 0.1
 ALIVE_EVERY = 2.0
@@ -66,6 +68,10 @@ class LocalProvider:
             image = self._image(role.image)
             if image is not None and not image.is_file():
                 problems.append(Problem(where, f"no image {image}", "the path of a tarball of a root file system"))
+        needed = (1 + profile.worker.count) * SPACE_OF_A_NODE
+        if (free := shutil.disk_usage(self._home.root).free // 2**20) < needed:
+            what = f"{free} MiB are free in {self._home.root}, where nodes have their disks; {needed} are the least"
+            problems.append(Problem(where, what, "free some space, or set CM_HOME to a folder on a larger disk"))
         return list(dict.fromkeys(problems)), warnings
 
     def place(self, cluster: str, indices: Sequence[int], *, taken: Sequence[str]) -> Placement:
@@ -185,7 +191,8 @@ class LocalProvider:
     async def dial(self, node: Node, port: int = 22) -> socket.socket:
         """Return a socket of the nodes' own network, connected to the node."""
         try:
-            inner = dial.inner_socket(self._engine_folder(_cluster_of(node)))
+            # In a thread: the one who makes the socket may be busy with starting nodes.
+            inner = await asyncio.to_thread(dial.inner_socket, self._engine_folder(_cluster_of(node)))
         except EngineError as error:
             raise ConnectionRefusedError(str(error)) from error
         try:

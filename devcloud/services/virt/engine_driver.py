@@ -16,7 +16,6 @@ from devcloud import nodes
 from devcloud.layout import Cloud
 from devcloud.services import host
 
-_NEVER_BOOTS = "image_devcloud_boot"
 _LONGEST_CONSOLE = 100 * 1024
 
 
@@ -42,7 +41,7 @@ class EngineDriver(fake.FakeDriverWithoutFakeNodes):
     ) -> None:
         """Start a server for the first time, or after a rebuild."""
         super().spawn(context, instance, image_meta, injected_files, admin_password, allocations, network_info)
-        if instance.system_metadata.get(_NEVER_BOOTS) == "never":
+        if _never_boots(instance):
             return
         drive = self._cloud.state / "drives" / instance.uuid
         try:
@@ -72,12 +71,13 @@ class EngineDriver(fake.FakeDriverWithoutFakeNodes):
 
     def power_on(self, context: Any, instance: Any, *arguments: Any, **options: Any) -> None:
         """Start a stopped server with its disk."""
-        host.ask("start", node=instance.uuid)
+        if not _never_boots(instance):
+            host.ask("start", node=instance.uuid)
 
     def reboot(self, context: Any, instance: Any, *arguments: Any, **options: Any) -> None:
         """Stop and start a server; soft or hard is the same here."""
-        host.ask("stop", node=instance.uuid)
-        host.ask("start", node=instance.uuid)
+        self.power_off(instance)
+        self.power_on(context, instance)
 
     def resume_state_on_host_boot(self, context: Any, instance: Any, *arguments: Any, **options: Any) -> None:
         """Start a server that ran when the cloud was taken down."""
@@ -85,7 +85,7 @@ class EngineDriver(fake.FakeDriverWithoutFakeNodes):
 
     def get_info(self, instance: Any, use_cache: bool = True) -> Any:
         """Return whether a server runs."""
-        if instance.system_metadata.get(_NEVER_BOOTS) == "never":
+        if _never_boots(instance):
             return hardware.InstanceInfo(state=power_state.RUNNING)
         if nodes.network_of(self._cloud, instance.uuid) is None:
             raise exception.InstanceNotFound(instance_id=instance.uuid)
@@ -95,6 +95,10 @@ class EngineDriver(fake.FakeDriverWithoutFakeNodes):
     def get_console_output(self, context: Any, instance: Any) -> bytes:
         """Return the end of what a server has printed."""
         return nodes.console(self._cloud, instance.uuid)[-_LONGEST_CONSOLE:]
+
+
+def _never_boots(instance: Any) -> bool:
+    return bool(instance.system_metadata.get("image_devcloud_boot") == "never")
 
 
 def _node(instance: Any, network_info: Any) -> dict[str, Any]:

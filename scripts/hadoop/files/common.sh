@@ -26,6 +26,12 @@ die() {
 
 as_hadoop() { setpriv --reuid=hadoop --regid=hadoop --init-groups env HOME=/var/lib/hadoop USER=hadoop "$@"; }
 
+# between LOW VALUE HIGH
+between() { echo $(($2 < $1 ? $1 : $2 > $3 ? $3 : $2)); }
+
+# Copies of each block that so many workers can hold, as many as are wanted at most.
+replication_for() { between 1 "$1" $((CM_SETTING_REPLICATION > 0 ? CM_SETTING_REPLICATION : 3)); }
+
 # --- waiting -----------------------------------------------------------------------------------------------------
 
 # wait_until SECONDS WORDS COMMAND...: tries COMMAND until it succeeds; fails with "WORDS" at the deadline.

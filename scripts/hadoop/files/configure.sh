@@ -2,9 +2,6 @@
 # Writes Hadoop's configuration out of the sizes of the nodes; sourced by all.sh after common.sh.
 # shellcheck disable=SC2154  # conf, data, logs, home and plugin come from there
 
-# between LOW VALUE HIGH
-between() { echo $(($2 < $1 ? $1 : $2 > $3 ? $3 : $2)); }
-
 # Sizes in MiB. What a worker has left after its two daemons and the system belongs to YARN; a unit of it runs a task.
 sizes() {
     local here=${CM_MEMORY_MB:-} own
@@ -24,8 +21,7 @@ sizes() {
     task_heap=$((task * 3 / 4))
     app_master=$(between 256 $((yarn_memory / 8 / 64 * 64)) 1024)
     workers=$(wc -w <<<"$CM_WORKERS")
-    replication=${CM_SETTING_REPLICATION:-0}
-    ((replication > 0)) || replication=$(between 1 "$workers" 3)
+    replication=$(replication_for "$workers")
 }
 
 escaped() {
@@ -100,7 +96,7 @@ yarn.resourcemanager.nodes.include-path=$conf/workers
 yarn.resourcemanager.nodes.exclude-path=$conf/leaving
 yarn.resourcemanager.node-removal-untracked.timeout-ms=1000
 yarn.resourcemanager.nodemanagers.heartbeat-interval-ms=500
-yarn.nm.liveness-monitor.expiry-interval-ms=$((silence * 3 / 4))
+yarn.nm.liveness-monitor.expiry-interval-ms=$((silence * 5 / 8))
 yarn.nodemanager.hostname=$CM_NODE
 yarn.nodemanager.address=$CM_NODE:8041
 yarn.nodemanager.localizer.address=$CM_NODE:8040
@@ -135,6 +131,7 @@ mapreduce.shuffle.port=13562
 yarn.app.mapreduce.am.resource.mb=$app_master
 yarn.app.mapreduce.am.command-opts=-Xmx$((app_master * 2 / 3))m $(java_options)
 yarn.app.mapreduce.am.staging-dir=/user
+yarn.app.mapreduce.am.scheduler.heartbeat.interval-ms=250
 mapreduce.client.submit.file.replication=$replication
 mapreduce.client.completion.pollinterval=500
 mapreduce.client.progressmonitor.pollinterval=500

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
+import time
 from pathlib import Path
 
 if __name__ == "__main__":
@@ -19,28 +20,47 @@ from cloudmesh_cluster.providers.local.engine.errors import EngineError
 
 _SOCKET = "engine.sock"
 _PATIENCE = 30.0
+_PAUSE = 0.01
+
+
+class NotRunning(EngineError):
+    """There is no holder: the cluster is stopped."""
 
 
 def holder(folder: Path) -> socket.socket:
     """Return a connection to the holder of a cluster's nodes.
 
     Raises:
-        EngineError: there is none: the cluster is stopped.
+        NotRunning: there is none: the cluster is stopped.
+        EngineError: it can't be reached.
 
     """
     channel = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     channel.settimeout(_PATIENCE)
     try:
-        # The name of a unix socket is limited to 107 bytes, a path isn't.
-        descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            channel.connect(f"/proc/self/fd/{descriptor}/{_SOCKET}")
-        finally:
-            os.close(descriptor)
+        _connect(channel, folder)
     except OSError as error:
         channel.close()
-        raise EngineError(f"the nodes in {folder} are not running ({error.strerror})") from error
+        gone = isinstance(error, (FileNotFoundError, ConnectionRefusedError))
+        kind, what = (NotRunning, "are not running") if gone else (EngineError, "can't be reached")
+        raise kind(f"the nodes in {folder} {what} ({error.strerror})") from error
     return channel
+
+
+def _connect(channel: socket.socket, folder: Path) -> None:
+    # The name of a unix socket is limited to 107 bytes, a path isn't.
+    descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    deadline = time.monotonic() + _PATIENCE
+    try:
+        while True:
+            try:
+                return channel.connect(f"/proc/self/fd/{descriptor}/{_SOCKET}")
+            except BlockingIOError:  # Too many want to connect at this moment.
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(_PAUSE)
+    finally:
+        os.close(descriptor)
 
 
 def inner_socket(folder: Path) -> socket.socket:

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from cloudmesh_cluster.providers.local.engine import dial, holder, launch, messages
+from cloudmesh_cluster.providers.local.engine import dial, holder, launch, messages, node
 from cloudmesh_cluster.providers.local.engine.errors import EngineError
 from cloudmesh_cluster.providers.local.engine.ids import Ids, ids_of_this_user
 from cloudmesh_cluster.providers.local.engine.limits import Limits
@@ -29,7 +29,6 @@ _HARDWARE_ADDRESS = re.compile(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}")
 _SETTINGS = "engine.json"
 _LOCK = "engine.lock"
 _SPEC = "spec.json"
-_CONSOLE = "console.log"
 _OWNED = ("disk", "drive")
 _PATIENCE = 60.0
 
@@ -158,8 +157,8 @@ class Engine:
         with dial.holder(self._folder) as channel:
             channel.settimeout(_PATIENCE)
             sent = 0
-            for node in nodes:
-                spec = self._prepare(node) if isinstance(node, NodeSpec) else self._load(node)
+            for wanted in nodes:
+                spec = self._prepare(wanted) if isinstance(wanted, NodeSpec) else self._load(wanted)
                 if warning := self._send_start(channel, spec):
                     warnings[warning] = None
                 sent += 1
@@ -193,7 +192,7 @@ class Engine:
     def console(self, name: str) -> str:
         """Return all that a node has printed since it was made."""
         try:
-            return (self._nodes / name / _CONSOLE).read_text(encoding="utf-8", errors="replace")
+            return (self._nodes / name / node.CONSOLE).read_text(encoding="utf-8", errors="replace")
         except FileNotFoundError:
             return ""
 
@@ -223,7 +222,7 @@ class Engine:
             with dial.holder(self._folder) as channel:
                 messages.send(channel, {"do": "status"})
                 return messages.receive(channel)[0]
-        except (EngineError, EOFError, ConnectionError):
+        except (dial.NotRunning, EOFError, ConnectionError):
             return None
 
     @contextlib.contextmanager
@@ -283,6 +282,8 @@ class Engine:
         for name in ("disk", "disk/upper", "disk/work"):
             (own / name).mkdir(exist_ok=True)
             (own / name).chmod(0o755)
+        (own / node.CONSOLE).touch(mode=0o600)
+        os.chown(own / node.CONSOLE, *ids.root)
         for folder, _, files in [*os.walk(own / "drive"), *os.walk(own / "disk")]:
             for path in (folder, *(f"{folder}/{file}" for file in files)):
                 os.chown(path, *ids.root)
@@ -303,13 +304,12 @@ class Engine:
     def _send_start(self, channel: socket.socket, spec: messages.Message) -> str | None:
         name = spec["name"]
         opened, warning = self._limits.make(name, memory_mib=spec["memory_mib"], cpus=spec["cpus"])
-        console = os.open(self._nodes / name / _CONSOLE, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         gateway = json.loads((self._folder / _SETTINGS).read_text(encoding="utf-8"))["gateway"].split("/")[0]
         request = {key: spec.get(key) for key in ("name", "address", "layers", "hostname", "mac")}
         try:
-            messages.send(channel, {"do": "start", "gateway": gateway, **request}, [console, *opened])
+            messages.send(channel, {"do": "start", "gateway": gateway, **request}, opened)
         finally:
-            for descriptor in (console, *opened):
+            for descriptor in opened:
                 os.close(descriptor)
         return warning
 

@@ -25,6 +25,7 @@ SOCKET = "engine.sock"
 LOG = "engine.log"
 NODES = "nodes"
 _OPEN_FILES = 65536
+_AT_ONCE = 1024
 
 
 @dataclass(frozen=True)
@@ -106,15 +107,15 @@ def _hold(listener: socket.socket, gateway: str, way_out: egress.WayOut, answer:
         _make_bridge(gateway)
         way_out.open()
         running = Holder(listener, way_out)
-        listener.listen(64)
+        listener.listen(_AT_ONCE)
+    except Exception as error:  # noqa: BLE001  (whatever it is, the one who waits is told)
+        node.report(error, is_done)
+        os._exit(1)
+    try:
         os.close(is_done)
         running.serve()
-    except (EngineError, OSError) as error:
-        node.report(error, is_done)
-    except BaseException:
-        sys.excepthook(*sys.exc_info())
-        raise
     finally:
+        sys.excepthook(*sys.exc_info())
         os._exit(1)
 
 
@@ -134,7 +135,7 @@ class _Running:
 
 
 class Holder:
-    """Serves requests until it is told to shut down."""
+    """Serves requests until it is killed."""
 
     def __init__(self, listener: socket.socket, way_out: egress.WayOut) -> None:
         self._listener = listener
@@ -189,8 +190,6 @@ class Holder:
         elif do == "stop":
             self._stop_node(request["name"])
             self._reply(channel, {})
-        elif do == "shutdown":
-            os._exit(0)
         else:
             raise EngineError(f"unknown request {do!r}")
 
@@ -265,9 +264,9 @@ class Holder:
 class _Labour:
     """The pipes by which holder and node meet while the node is being born."""
 
-    def __init__(self, birth: node.Birth, descriptors: list[int]) -> None:
+    def __init__(self, birth: node.Birth, cgroups: list[int]) -> None:
         self._birth = birth
-        self._console, *self._cgroups = descriptors
+        self._cgroups = cgroups
         self._ready, self._is_ready = os.pipe()
         self._linked, self._is_linked = os.pipe()
         self.outcome, self._failed = os.pipe()
@@ -279,15 +278,10 @@ class _Labour:
             for descriptor in (self._ready, self._is_linked, self.outcome):
                 os.close(descriptor)
             signal.set_wakeup_fd(-1)
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            node.become(
-                self._birth,
-                console=self._console,
-                cgroups=self._cgroups,
-                ready=self._is_ready,
-                linked=self._linked,
-            )
-        except (EngineError, OSError) as error:
+            for number in (signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores the last two.
+                signal.signal(number, signal.SIG_DFL)
+            node.become(self._birth, cgroups=self._cgroups, ready=self._is_ready, linked=self._linked)
+        except Exception as error:  # noqa: BLE001  (silence would mean that the node lives)
             node.report(error, self._failed)
         finally:
             os._exit(1)

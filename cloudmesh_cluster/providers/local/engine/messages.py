@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 from collections.abc import Sequence
 from typing import Any
@@ -26,6 +27,8 @@ def receive(channel: socket.socket) -> tuple[Message, list[int]]:
 
     """
     data, descriptors, _, _ = socket.recv_fds(channel, _LARGEST, _MOST_DESCRIPTORS)
+    for descriptor in descriptors:
+        os.set_inheritable(descriptor, False)  # Python 3.11 ignores the flags of recv_fds.
     if not data:
         raise EOFError("the other side has closed the connection")
     return json.loads(data), descriptors

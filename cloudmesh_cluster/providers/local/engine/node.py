@@ -21,6 +21,7 @@ NAMESPACES = (
     | syscalls.CLONE_NEWNET
     | syscalls.CLONE_NEWCGROUP
 )
+CONSOLE = "console.log"
 DRIVE = "/var/lib/cloud/seed/config_drive"
 
 
@@ -37,12 +38,11 @@ class Birth:
     mac: str | None
 
 
-def become(birth: Birth, *, console: int, cgroups: Sequence[int], ready: int, linked: int) -> None:
+def become(birth: Birth, *, cgroups: Sequence[int], ready: int, linked: int) -> None:
     """Turn this process, the first of a new PID namespace, into the node; returns only by an error.
 
     Args:
         birth: what the node is made of.
-        console: takes all that the node prints.
         cgroups: open `cgroup.procs` files to join.
         ready: is written to when the network namespace is there.
         linked: is read from until `eth0` is there.
@@ -56,6 +56,7 @@ def become(birth: Birth, *, console: int, cgroups: Sequence[int], ready: int, li
         os.write(descriptor, b"0")
     syscalls.unshare(NAMESPACES)
     os.write(ready, b"r")
+    console = os.open(f"{ANCHOR}/nodes/{birth.name}/{CONSOLE}", os.O_WRONLY | os.O_APPEND)
     _build_root(birth)
     if not os.read(linked, 1):
         raise EngineError("the node's network interface could not be made")

@@ -14,7 +14,7 @@ from cloudmesh_cluster.providers.local.engine.errors import EngineError
 from cloudmesh_cluster.providers.local.engine.ids import ids_of_this_user
 from cloudmesh_cluster.providers.local.engine.launch import run_inside
 from cloudmesh_cluster.providers.local.engine.rootfs import remove_contents
-from cloudmesh_cluster.providers.local.engine.userns import PATH, why_forbidden
+from cloudmesh_cluster.providers.local.engine.userns import PATH
 
 OLDEST_KERNEL = (5, 11)
 
@@ -30,7 +30,8 @@ class Lack:
 
 def requirements() -> list[Lack]:
     """Return everything that this machine lacks for the nodes of the calling user; empty is good."""
-    return [*_programs(), *_rights(), *_way_out()]
+    lacks = [*_programs(), *_rights()]
+    return [*(lacks or _tried()), *_way_out()]
 
 
 def _programs() -> Iterator[Lack]:
@@ -44,9 +45,15 @@ def _rights() -> Iterator[Lack]:
     if _kernel() < OLDEST_KERNEL:
         yield Lack(f"Linux {os.uname().release} is too old", "5.11 or newer has overlays in user namespaces")
     try:
-        ids = ids_of_this_user()
-        if why_forbidden():  # Or so it seems: a profile of AppArmor may allow it all the same.
-            run_inside(remove_contents, {"paths": []}, ids=ids, folders={"root": Path("/")})
+        ids_of_this_user()
+    except EngineError as error:
+        yield Lack(error.message, error.hint)
+
+
+def _tried() -> Iterator[Lack]:
+    # Containers, AppArmor, seccomp and settings may each forbid it: only a trial tells.
+    try:
+        run_inside(remove_contents, {"paths": []}, ids=ids_of_this_user(), folders={"engine": Path(__file__).parent})
     except EngineError as error:
         yield Lack(error.message, error.hint)
 

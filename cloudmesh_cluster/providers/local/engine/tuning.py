@@ -114,21 +114,32 @@ system_info:
 log_cfgs:
   - - |
       [loggers]
-      keys=root
+      keys=root,cloudinit
       [handlers]
-      keys=file
+      keys=file,console
       [formatters]
-      keys=line
+      keys=line,short
       [logger_root]
+      level=WARNING
+      handlers=file,console
+      [logger_cloudinit]
       level=INFO
-      handlers=file
+      handlers=
+      qualname=cloudinit
       [handler_file]
       class=FileHandler
       level=INFO
       formatter=line
       args=('/var/log/cloud-init.log', 'a', 'UTF-8')
+      [handler_console]
+      class=StreamHandler
+      level=WARNING
+      formatter=short
+      args=(sys.stderr,)
       [formatter_line]
       format=%(asctime)s - %(filename)s[%(levelname)s]: %(message)s
+      [formatter_short]
+      format=%(filename)s[%(levelname)s]: %(message)s
 """
 
 _SSHD = """\

@@ -160,10 +160,10 @@ def _open_folder(folder: Path) -> int:
 
 
 def _forbidden(error: OSError) -> EngineError:
-    return EngineError(f"user namespaces can't be used here: {error}", why_forbidden() or "")
+    return EngineError(f"user namespaces can't be used here: {error}", _why_forbidden() or "")
 
 
-def why_forbidden() -> str | None:
+def _why_forbidden() -> str | None:
     """Return what to change when a setting of this machine forbids user namespaces, else None."""
     if _setting("user/max_user_namespaces") == 0:
         return "as root: sysctl -w user.max_user_namespaces=15000"

@@ -1,0 +1,128 @@
+"""The plugin `hadoop` on real nodes: what users do with it, and what becomes of it when nodes come, go and die."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.command_line import CommandLine
+
+WILDCARDS = ("0.0.0.0:", "*:", "[::]:")
+SHUFFLE_PORT = "13562"  # Hadoop has no setting for the address of its ShuffleHandler
+DAEMONS = {"master": {"namenode", "resourcemanager", "historyserver"}, "worker": {"datanode", "nodemanager"}}
+
+
+@pytest.fixture(scope="module")
+def cluster(shared_cm: CommandLine) -> Iterator[CommandLine]:
+    """Return `cm` with a verified Hadoop cluster `h` of two workers, as small as they may be."""
+    words = ("cluster", "create", "h", "-p", "hadoop", "--provider", "local", "--set", "roles.worker.memory=1G")
+    shared_cm(*words, timeout=900)
+    yield shared_cm
+    shared_cm("cluster", "delete", "h", "-y")
+
+
+def on(cluster: CommandLine, node: str, line: str) -> str:
+    """Return what a shell line prints on a node."""
+    answer = cluster("cluster", "cmd", "h", "-t", node, "-f", "json", "--", line)
+    (row,) = json.loads(answer.stdout)
+    return str(row["stdout"])
+
+
+def number(cluster: CommandLine, bean: str, name: str, port: int) -> int:
+    """Return a number out of the monitoring page of a daemon on the master."""
+    page = f"http://h-master:{port}/jmx?qry=Hadoop:{bean}"
+    fetch = f'import urllib.request as u; print(u.urlopen("{page}").read().decode())'
+    return int(json.loads(on(cluster, "master", f"python3 -c '{fetch}'"))["beans"][0][name])
+
+
+def live_datanodes(cluster: CommandLine) -> int:
+    """Return how many DataNodes the NameNode takes for alive."""
+    return number(cluster, "service=NameNode,name=FSNamesystemState", "NumLiveDataNodes", 9870)
+
+
+def running_nodemanagers(cluster: CommandLine) -> int:
+    """Return how many NodeManagers the ResourceManager takes for alive."""
+    return number(cluster, "service=ResourceManager,name=ClusterMetrics", "NumActiveNMs", 8088)
+
+
+def test_the_login_user_has_the_usual_commands(cluster: CommandLine) -> None:
+    """A file put on one node is read on another; jobs and nodes are listed; HDFS is administered without sudo."""
+    on(cluster, "worker-2", "seq 1 100000 | hdfs dfs -put - numbers")
+
+    assert on(cluster, "worker-1", "hdfs dfs -cat numbers | tail -n 1") == "100000\n"
+    assert on(cluster, "master", "hadoop fs -stat %r /user/cm/numbers") == "2\n"
+    assert "word count" in on(cluster, "master", "yarn application -list -appStates FINISHED")
+    assert "Total jobs:" in on(cluster, "worker-1", "mapred job -list all")
+    assert "Live datanodes (2)" in on(cluster, "master", "hdfs dfsadmin -report")
+    assert on(cluster, "worker-2", "hadoop version").startswith("Hadoop 3.4.")
+
+
+def test_daemons_listen_on_private_addresses_only(cluster: CommandLine) -> None:
+    """All but the one whose address can't be set."""
+    for node in ("master", "worker-1"):
+        listening = on(cluster, node, "sudo ss -Hltnp | grep java | awk '{print $4}'").split()
+        assert listening
+        open_to_all = [address for address in listening if address.startswith(WILDCARDS)]
+        assert {address.rpartition(":")[2] for address in open_to_all} <= {SHUFFLE_PORT}
+
+
+def test_heaps_and_limits_fit_the_declared_sizes(cluster: CommandLine) -> None:
+    """A worker of 1 GiB gives YARN what its daemons leave, though it sees the memory of the whole machine."""
+    offered = on(cluster, "worker-1", "hdfs getconf -confKey yarn.nodemanager.resource.memory-mb")
+    heaps = on(cluster, "worker-1", "ps -C java -o args= | grep -o 'Xmx[0-9]*' | sort -u").split()
+
+    assert 512 <= int(offered) <= 1024
+    assert heaps == ["Xmx96"]
+
+
+def test_each_daemon_has_its_line_in_status(cluster: CommandLine) -> None:
+    """And runs as user hadoop."""
+    rows = json.loads(cluster("cluster", "status", "h", "hadoop", "-f", "json").stdout)
+
+    assert all(row["ok"] for row in rows)
+    for row in rows:
+        role = "master" if row["node"] == "h-master" else "worker"
+        assert all(f"hadoop-{daemon} running" in row["status"] for daemon in DAEMONS[role])
+    assert set(on(cluster, "worker-1", "ps -C java -o user=").split()) == {"hadoop"}
+
+
+def test_a_dead_worker_shows_within_ten_seconds_and_comes_back(cluster: CommandLine) -> None:
+    """In HDFS and in YARN; `start` starts what is dead and leaves the rest alone."""
+    master = on(cluster, "master", "sudo cm-service status hadoop-namenode")
+    on(cluster, "worker-2", "sudo pkill -KILL -u hadoop java")
+    died = time.monotonic()
+    while (live_datanodes(cluster), running_nodemanagers(cluster)) != (1, 1):
+        assert time.monotonic() - died < 20
+        time.sleep(0.2)
+    # Two questions over SSH take their time, too, where other tests run beside this one.
+    assert time.monotonic() - died < 14
+
+    cluster("cluster", "start", "h", "hadoop", timeout=600)
+    assert on(cluster, "master", "sudo cm-service status hadoop-namenode") == master
+
+
+def test_stopped_daemons_are_gone_and_started_ones_have_their_data(cluster: CommandLine) -> None:
+    """HDFS leaves safe mode by itself when its workers are back."""
+    cluster("cluster", "stop", "h", "hadoop", timeout=300)
+    for node in ("master", "worker-1", "worker-2"):
+        assert on(cluster, node, "ps -C java -o args= || true") == ""
+    cluster("cluster", "start", "h", "hadoop", timeout=600)
+
+    assert on(cluster, "worker-1", "hdfs dfs -cat numbers | tail -n 1") == "100000\n"
+
+
+def test_blocks_move_before_their_node_goes(cluster: CommandLine) -> None:
+    """A worker that comes is used, and one that goes is decommissioned: nothing is lost, nobody is missed."""
+    cluster("cluster", "scale", "h", "+1", timeout=600)
+    assert live_datanodes(cluster) == 3
+    on(cluster, "worker-3", "seq 1 50000 | hdfs dfs -D dfs.replication=1 -put - lonely")
+    cluster("cluster", "scale", "h", "-1", timeout=600)
+
+    assert on(cluster, "worker-1", "hdfs dfs -cat lonely | tail -n 1") == "50000\n"
+    report = on(cluster, "master", "hdfs dfsadmin -report")
+    assert "Live datanodes (2)" in report
+    assert "Dead datanodes" not in report
+    assert "h-worker-3" not in on(cluster, "master", "yarn node -list -all")

@@ -1,0 +1,215 @@
+"""Tests of plugins: reading plugin.yaml, settings with types, requirements, and what role scripts are told."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from cloudmesh_cluster.errors import InvalidInput, NotFound
+from cloudmesh_cluster.home import Home
+from cloudmesh_cluster.model import PluginUse, RoleSpec
+from cloudmesh_cluster.plugins import ChosenPlugin, Plugin, find_plugins, load_plugin, resolve, settings_sh
+from cloudmesh_cluster.profile import load_profile, profile_named, with_overrides
+from cloudmesh_cluster.resources import resource
+from cloudmesh_cluster.targets import select
+
+MASTER, WORKER = RoleSpec(count=1, memory=4096, cpus=2.0), RoleSpec(count=3, memory=1024, cpus=0.5)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    """Return a home without plugins of one's own."""
+    return Home(tmp_path / "home", tmp_path / "cache")
+
+
+def write(home: Home, name: str, text: str, **files: str) -> Path:
+    """Write a plugin of one's own, and return its folder."""
+    folder = home.plugins / name
+    folder.mkdir(parents=True)
+    (folder / "plugin.yaml").write_text(text)
+    for file, content in files.items():
+        (folder / file).write_text(content)
+    return folder
+
+
+def problems(folder: Path) -> list[str]:
+    """Return the problems of a plugin, without the path of its file."""
+    with pytest.raises(InvalidInput) as caught:
+        load_plugin(folder)
+    return [str(problem).removeprefix(f"{folder}/plugin.yaml:") for problem in caught.value.problems]
+
+
+def shell(chosen: ChosenPlugin, name: str, *, master: RoleSpec = MASTER, worker: RoleSpec = WORKER) -> str:
+    """Return a variable as bash sees it that has sourced a master's settings."""
+    text = settings_sh(chosen, master=master, worker=worker, role="master")
+    script = f"set -eu; {text.decode()}\nprintf %s \"${{{name}}}\""
+    return subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True).stdout
+
+
+def test_the_built_in_plugins_are_sound(home: Home) -> None:
+    """Each reads without a problem, and all that it names is there."""
+    for name, folder in find_plugins(home).items():
+        plugin = load_plugin(folder)
+        assert plugin.name == name
+        assert plugin.version
+        assert any((folder / f"{script}.sh").exists() for script in ("all", "master", "worker"))
+        for check in plugin.checks:
+            program = check.run or ""
+            prefix = f"/usr/local/lib/cm/plugins/{name}/"
+            assert not program.startswith(prefix) or (folder / program.removeprefix(prefix)).stat().st_mode & 0o111
+
+
+def test_hadoop_says_what_it_needs(home: Home) -> None:
+    """A JRE from Debian, jars from Maven, the master first, and checks whose targets every cluster has."""
+    plugin = load_plugin(resource("scripts", "hadoop"))
+
+    assert plugin.packages == ("openjdk-17-jre-headless",)
+    assert plugin.payload is not None
+    assert plugin.order == ("master", "worker")
+    pages = {port.name: port.number for port in plugin.ports if port.ui}
+    assert pages == {"hdfs": 9870, "yarn": 8088, "history": 19888}
+    assert [check.name for check in plugin.checks] == [
+        "daemons serve",
+        "live DataNodes",
+        "running NodeManagers",
+        "file of one node read on another",
+        "word count on YARN",
+    ]
+
+
+def test_the_profile_hadoop_takes_settings_from_the_command_line(home: Home) -> None:
+    """`--set hadoop.KEY=VALUE` gets the type of the setting."""
+    profile = with_overrides(
+        profile_named(home, "hadoop"),
+        settings=["hadoop.replication=2", "hadoop.history=false", "hadoop.dead_after=1m", "hadoop.source=a b'c"],
+    )
+    (chosen,) = resolve(profile.plugins, home)
+
+    assert chosen.settings["replication"] == 2
+    assert chosen.settings["history"] is False
+    assert chosen.settings["dead_after"] == 60
+    assert shell(chosen, "CM_SETTING_SOURCE") == "a b'c"
+    assert shell(chosen, "CM_SETTING_DEAD_AFTER") == "60"
+    assert shell(chosen, "CM_SETTING_HISTORY") == "false"
+    assert shell(chosen, "CM_SETTING_CORE_SITE") == ""
+
+
+def test_wrong_settings_are_named_all_at_once(home: Home, tmp_path: Path) -> None:
+    """With the place in the profile, the type that was expected, and the name that was meant."""
+    profile = tmp_path / "p.yaml"
+    settings = ("replication: many", "histroy: false", "dead_after: 1 day")
+    profile.write_text("plugins:\n  - hadoop:\n" + "".join(f"      {line}\n" for line in settings))
+    with pytest.raises(InvalidInput) as caught:
+        resolve(load_profile(profile).plugins, home)
+
+    replication, history, dead_after = (str(problem) for problem in caught.value.problems)
+    assert replication == f"{profile}:3:20: plugins.hadoop.replication: expected a whole number, got 'many'"
+    assert history == f"{profile}:4:7: plugins.hadoop.histroy: unknown key (did you mean 'history'?)"
+    assert dead_after.startswith(f"{profile}:5:19: plugins.hadoop.dead_after: expected a duration")
+
+
+def test_sizes_of_nodes_are_told_by_role(home: Home) -> None:
+    """Of this node and of the workers, in MiB and whole CPUs, with defaults where the profile is silent."""
+    (chosen,) = resolve([PluginUse("hadoop")], home)
+
+    assert shell(chosen, "CM_MEMORY_MB") == "4096"
+    assert shell(chosen, "CM_CPUS") == "2"
+    assert shell(chosen, "CM_WORKER_MEMORY_MB") == "1024"
+    assert shell(chosen, "CM_WORKER_CPUS") == "1"
+    assert shell(chosen, "CM_MEMORY_MB", master=RoleSpec(count=1)) == "2048"
+
+
+def test_a_plugin_of_the_user_wins_over_a_built_in_one(home: Home) -> None:
+    """The name decides."""
+    folder = write(home, "hadoop", "description: mine\n")
+
+    assert find_plugins(home)["hadoop"] == folder
+
+
+def test_required_plugins_come_first(home: Home) -> None:
+    """Once each, also when two require the same one; settings go to the plugin they were given for."""
+    write(home, "base", "description: b\nsettings: {n: {type: integer, default: 1, description: d}}\n")
+    write(home, "left", "description: l\nrequires: [base]\n")
+    write(home, "right", "description: r\nrequires: [base, left]\n")
+    chosen = resolve([PluginUse("right"), PluginUse("base", {"n": "5"})], home)
+
+    assert [each.plugin.name for each in chosen] == ["base", "left", "right"]
+    assert chosen[0].settings == {"n": 5}
+
+
+def test_plugins_that_require_each_other_are_refused(home: Home) -> None:
+    """The circle is shown."""
+    write(home, "one", "description: 1\nrequires: [two]\n")
+    write(home, "two", "description: 2\nrequires: [one]\n")
+    with pytest.raises(InvalidInput, match="one -> two -> one"):
+        resolve([PluginUse("one")], home)
+
+
+def test_an_unknown_plugin_is_refused_with_the_one_that_was_meant(home: Home) -> None:
+    """As everything unknown."""
+    with pytest.raises(NotFound) as caught:
+        resolve([PluginUse("hadop")], home)
+
+    assert caught.value.hint == "did you mean 'hadoop'?"
+
+
+def test_all_problems_of_a_plugin_are_named_by_line_and_column(home: Home) -> None:
+    """At once."""
+    folder = write(
+        home,
+        "bad",
+        "description: x\n"
+        "packges: [a]\n"
+        "packages: ['two words']\n"
+        "settings:\n"
+        "  Name-1: {type: text, description: d}\n"
+        "  size: {type: sise, description: d}\n"
+        "  n: {type: integer, default: many, description: d}\n"
+        "ports: {web: {number: 70000}}\n"
+        "order: [slave]\n"
+        "payload: {kind: maven, pom: pom.xml, lock: jars.sha256, keep: [{from: '(', to: x}]}\n"
+        "checks:\n"
+        "  - {name: c}\n",
+    )
+    found = problems(folder)
+
+    assert [problem.split(":")[0] for problem in found] == ["2", "3", "5", "6", "7", "8", "9", "10", "10", "10", "12"]
+    for problem, words in zip(
+        found,
+        [
+            "packges: unknown key (did you mean 'packages'?)",
+            "expected the name of a Debian package, got 'two words'",
+            "'Name-1' is no name for a setting",
+            "'sise' is unknown",
+            "expected a whole number, got 'many'",
+            "expected at most 65535, got 70000",
+            "'slave' is unknown: expected master or worker",
+            "there is no file pom.xml",
+            "there is no file jars.sha256",
+            "is no regular expression",
+            "expected exactly one of run, port and file",
+        ],
+        strict=True,
+    ):
+        assert words in problem
+
+
+def test_a_plugin_needs_no_more_than_a_description(home: Home) -> None:
+    """All else has a default."""
+    plugin = load_plugin(write(home, "tiny", "description: tiny\n"))
+
+    assert plugin == Plugin("tiny", "tiny", "", home.plugins / "tiny")
+
+
+def test_the_checks_of_hadoop_have_targets_in_the_smallest_cluster(home: Home) -> None:
+    """One master and one worker."""
+    from cloudmesh_cluster.model import Node
+
+    nodes = (
+        Node("t-master", "master", 0, "running", "10.0.0.2"),
+        Node("t-worker-1", "worker", 1, "running", "10.0.0.3"),
+    )
+    for check in load_plugin(resource("scripts", "hadoop")).checks:
+        assert check.on == "cluster" or select(nodes, check.on)
