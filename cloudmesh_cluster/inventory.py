@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -25,7 +25,7 @@ def render(
     key: Path,
     known_hosts: Path,
     ssh_config: Path,
-    proxy: Callable[[Node], str | None] = lambda node: None,
+    route: Callable[[Node], Mapping[str, str]] = lambda node: {},
 ) -> str:
     """Return the inventory of a cluster as text.
 
@@ -36,7 +36,7 @@ def render(
         key: the private login key.
         known_hosts: the file with the pinned host keys.
         ssh_config: where the text of form "ssh" lies; Ansible reaches the nodes by it.
-        proxy: the ProxyCommand that passes a connected descriptor to ssh, or None for a direct connection.
+        route: the options by which ssh reaches a node, such as a ProxyJump; none for a direct connection.
 
     Raises:
         NotFound: there is no such form.
@@ -44,7 +44,7 @@ def render(
     """
     if form == "ssh":
         common = _ssh_common(user, key=key, known_hosts=known_hosts)
-        return "\n".join([*(_ssh_host(node, proxy(node)) for node in cluster.nodes), common])
+        return "\n".join([*(_ssh_host(node, route(node)) for node in cluster.nodes), common])
     if form == "ansible":
         return _ansible(cluster, user=user, ssh_config=ssh_config)
     if form == "hosts":
@@ -54,11 +54,10 @@ def render(
     raise NotFound("inventory format", form, FORMATS)
 
 
-def _ssh_host(node: Node, proxy: str | None) -> str:
+def _ssh_host(node: Node, route: Mapping[str, str]) -> str:
     lines = [f"Host {node.name} {node.short_name}", f"    HostName {node.public_ip or node.private_ip}"]
     lines.append(f"    HostKeyAlias {host_key_alias(node)}")
-    if proxy is not None:
-        lines += [f"    ProxyCommand {proxy}", "    ProxyUseFdpass yes"]
+    lines += [f"    {name} {value}" for name, value in route.items()]
     return "".join(f"{line}\n" for line in lines)
 
 

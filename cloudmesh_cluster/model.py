@@ -125,6 +125,11 @@ class Node:
     provider_id: str | None = None
 
     @property
+    def cluster(self) -> str:
+        """The name of the cluster that the node belongs to."""
+        return self.name.removesuffix(f"-{self.short_name}")
+
+    @property
     def short_name(self) -> str:
         """The name inside the cluster: `master`, `worker-1`."""
         return "master" if self.role == "master" else f"worker-{self.index}"

@@ -16,7 +16,7 @@ from cloudmesh_cluster.yaml_source import Source, Value
 
 ProviderType = Literal["local", "openstack", "baremetal"]
 TYPES: tuple[ProviderType, ...] = get_args(ProviderType)
-BUILT: tuple[ProviderType, ...] = ("local",)
+BUILT: tuple[ProviderType, ...] = ("local", "openstack")
 
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO

@@ -59,6 +59,7 @@ class Connections:
         user: the login user.
         login_key: the private half of the cluster's login key.
         host_keys: known host keys by node name; `pin` adds more.
+        via: returns the node through whose SSH server a node is reached, None for those that `dial` reaches.
         window: how many logins may be under way at once.
 
     """
@@ -70,9 +71,11 @@ class Connections:
         user: str,
         login_key: bytes,
         host_keys: Mapping[str, Sequence[str]] | None = None,
+        via: Callable[[Node], Node | None] = lambda node: None,
         window: int = 32,
     ) -> None:
         self._dial = dial
+        self._via = via
         self._user = user
         self._login_key = asyncssh.import_private_key(login_key)
         self._host_keys: dict[str, tuple[str, ...]] = {n: tuple(keys) for n, keys in (host_keys or {}).items()}
@@ -277,6 +280,12 @@ class Connections:
         if not (keys := self._host_keys.get(node.name)):
             raise HostKeyMismatch(node.name, "no host key of it is known")
         async with asyncio.timeout(_ATTEMPT):
+            if (gateway := self._via(node)) is not None:
+                await self.connect(gateway, within=_ATTEMPT)
+                tunnel = self._open[gateway.name]
+                return await asyncssh.connect(
+                    node.private_ip, 22, tunnel=tunnel, options=self._options(node, keys)
+                )
             connected = await self._dial(node)
             return await asyncssh.connect(sock=connected, options=self._options(node, keys))
 

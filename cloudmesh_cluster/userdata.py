@@ -58,6 +58,7 @@ def user_data(
     cidr: str,
     deadline: int,
     booted: Sequence[Node] | None = None,
+    signal: str | None = None,
 ) -> UserData:
     """Return the user data of a node.
 
@@ -72,6 +73,7 @@ def user_data(
         cidr: the addresses from which the bootstrap key is accepted.
         deadline: seconds for which the last node tries to reach the others.
         booted: the nodes that this operation boots, all of `nodes` by default; the last one propagates among them.
+        signal: the curl command, or what the cloud replaces by it, that tells the cloud that the last node is done.
 
     Raises:
         UsageError: the text is larger than clouds accept.
@@ -82,7 +84,7 @@ def user_data(
     if node.name != booted[-1].name:
         return UserData(_checked(_multipart([("cloud-config", config)]), node), "none")
     peers = None if len(booted) == len(nodes) else [peer.name for peer in booted]
-    files = _propagation_files(hosts_block(cluster, nodes), bootstrap, peers)
+    files = _propagation_files(hosts_block(cluster, nodes), bootstrap, peers) + _signal_files(signal)
     start = _start_script(cluster, operation, user, node, deadline)
     config_of_last = {**config, "write_files": config["write_files"] + files}
     whole = _multipart([("cloud-config", config_of_last), ("x-shellscript", start)])
@@ -150,6 +152,15 @@ def _propagation_files(block: str, bootstrap: KeyPair, peers: Sequence[str] | No
         names = "".join(f"{name}\n" for name in peers)
         files.append({"path": f"{_BOOTSTRAP}/peers", "permissions": "0600", **_list_content(names)})
     return files
+
+
+def _signal_files(signal: str | None) -> list[dict[str, Any]]:
+    """Return the script by which the last node tells the cloud how the propagation ended; its argument is the state."""
+    if signal is None:
+        return []
+    data = '"{\\"status\\": \\"SUCCESS\\", \\"data\\": \\"$1\\"}"'
+    content = f"#!/bin/sh\nexec {signal} --silent --show-error --max-time 30 --retry 5 --data-binary {data}\n"
+    return [{"path": "/var/lib/cm/signal", "permissions": "0700", "content": content}]
 
 
 def _list_content(text: str) -> dict[str, str]:

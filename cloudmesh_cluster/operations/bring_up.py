@@ -98,12 +98,21 @@ def _make_boot(session: Session, new: Sequence[Node]) -> tuple[Boot, bool]:
     boots = [(node, _user_data(session, node, new)) for node in new]
     if any(data.propagation == "left out" for _, data in boots):
         session.journal.warn("the list of nodes outgrows user_data: names are propagated by the client alone")
+    propagates = any(data.propagation == "included" for _, data in boots)
     return Boot(
         session.name,
         record.network,
         tuple(NodeBoot(node, specs[node.role], data.content) for node, data in boots),
         _packages(session),
-    ), any(data.propagation == "included" for _, data in boots)
+        operation=session.journal.operation.id,
+        login_public_key=_login_public_key(session),
+        bootstrap_private_key=bootstrap_key(session).private,
+        propagates=propagates,
+    ), propagates
+
+
+def _login_public_key(session: Session) -> str:
+    return public_of(read_key(session.home.login_key(session.name)), f"cm-login {session.name}")
 
 
 def _user_data(session: Session, node: Node, new: Sequence[Node]) -> UserData:
@@ -114,10 +123,11 @@ def _user_data(session: Session, node: Node, new: Sequence[Node]) -> UserData:
         nodes=session.cluster.nodes,
         booted=new,
         user=session.user,
-        login_public_key=public_of(read_key(session.home.login_key(session.name)), f"cm-login {session.name}"),
+        login_public_key=_login_public_key(session),
         bootstrap=bootstrap_key(session),
         cidr=session.record.network,
         deadline=PROPAGATION_DEADLINE,
+        signal=session.provider.signal,
     )
 
 

@@ -132,7 +132,7 @@ def inventory(home: Home, name: str, form: str) -> str:
             key=home.login_key(name),
             known_hosts=home.known_hosts(name),
             ssh_config=home.ssh_config(name),
-            proxy=provider.proxy_command,
+            route=provider.ssh_route,
         )
 
 

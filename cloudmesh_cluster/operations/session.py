@@ -105,6 +105,7 @@ def connections_of(home: Home, state: State, cluster: str, provider: Provider) -
         user=state.record(cluster).profile.user,
         login_key=read_private(home.login_key(cluster)),
         host_keys=state.host_keys(cluster),
+        via=lambda node: state.cluster(cluster).master if provider.via(node) else None,
     )
 
 

@@ -64,7 +64,7 @@ def write_client_files(session: Session) -> None:
         key=home.login_key(cluster.name),
         known_hosts=home.known_hosts(cluster.name),
         ssh_config=home.ssh_config(cluster.name),
-        proxy=session.provider.proxy_command,
+        route=session.provider.ssh_route,
     )
     write_atomically(home.ssh_config(cluster.name), config.encode())
 

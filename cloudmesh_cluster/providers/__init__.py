@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from cloudmesh_cluster.home import Home
     from cloudmesh_cluster.providers.base import Provider
 
-TYPES = ("local",)
+TYPES = ("local", "openstack")
 
 
 def provider_of(home: Home, provider_type: str, settings: Mapping[str, object]) -> Provider:
@@ -26,4 +26,8 @@ def provider_of(home: Home, provider_type: str, settings: Mapping[str, object]) 
         from cloudmesh_cluster.providers.local.provider import LocalProvider
 
         return LocalProvider(home, settings)
+    if provider_type == "openstack":
+        from cloudmesh_cluster.providers.openstack.provider import OpenStackProvider
+
+        return OpenStackProvider(home, settings)
     raise NotFound("provider", provider_type, TYPES)

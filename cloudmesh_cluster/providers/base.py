@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from cloudmesh_cluster.events import Emit
@@ -29,6 +29,10 @@ class Boot:
         network: the nodes' network as CIDR.
         nodes: what to boot, in order; the last one carries the propagation script.
         packages: Debian packages that plugins need, for providers that can bake them into the image.
+        operation: the id of the operation that boots them.
+        login_public_key: opens the login user's account.
+        bootstrap_private_key: what the last node's user_data holds, for providers that must keep it out of sight.
+        propagates: whether the last node's user_data holds the propagation script.
 
     """
 
@@ -36,6 +40,10 @@ class Boot:
     network: str
     nodes: tuple[NodeBoot, ...]
     packages: tuple[str, ...] = ()
+    operation: str = ""
+    login_public_key: str = ""
+    bootstrap_private_key: bytes = field(default=b"", repr=False)
+    propagates: bool = False
 
 
 @dataclass(frozen=True)
@@ -47,7 +55,15 @@ class Placement:
 
 
 class Provider(Protocol):
-    """A place where nodes come from."""
+    """A place where nodes come from.
+
+    `signal` is what the last node's user_data says where the cloud puts the command that tells it that the node is
+    done; None where nobody waits for that.
+    """
+
+    @property
+    def signal(self) -> str | None:
+        """What becomes the command that tells the cloud that the last node is done."""
 
     def preflight(self, profile: Profile, *, needs_internet: bool) -> tuple[list[Problem], list[str]]:
         """Return what forbids to boot such a cluster, all problems at once, and warnings."""
@@ -91,8 +107,11 @@ class Provider(Protocol):
 
         """
 
-    def proxy_command(self, node: Node) -> str | None:
-        """Return the ProxyCommand (which passes a descriptor) for the system's ssh, None for a direct connection."""
+    def via(self, node: Node) -> bool:
+        """Return whether a node is reached through the master's SSH server instead of by `dial`."""
+
+    def ssh_route(self, node: Node) -> dict[str, str]:
+        """Return the options by which the system's ssh reaches a node; none for a direct connection."""
 
     def console(self, node: Node) -> str:
         """Return what a node has printed on its console."""

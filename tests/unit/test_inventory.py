@@ -30,9 +30,11 @@ CLUSTER = Cluster(
 )
 
 
-def proxy(node: Node) -> str | None:
+def route(node: Node) -> dict[str, str]:
     """Return a proxy for the workers only."""
-    return f"dial '/a b' {node.private_ip} 22" if node.role == "worker" else None
+    if node.role == "master":
+        return {}
+    return {"ProxyCommand": f"dial '/a b' {node.private_ip} 22", "ProxyUseFdpass": "yes"}
 
 
 def rendered(form: str, *, folder: Path = Path("/home/me/100% mine")) -> str:
@@ -44,7 +46,7 @@ def rendered(form: str, *, folder: Path = Path("/home/me/100% mine")) -> str:
         key=folder / "id_ed25519",
         known_hosts=folder / "known_hosts",
         ssh_config=folder / "ssh_config",
-        proxy=proxy,
+        route=route,
     )
 
 

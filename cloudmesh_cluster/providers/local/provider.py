@@ -46,6 +46,8 @@ class LocalProvider:
 
     """
 
+    signal = None
+
     def __init__(self, home: Home, settings: Mapping[str, object]) -> None:
         self._home = home
         self._settings = settings
@@ -192,7 +194,7 @@ class LocalProvider:
         """Return a socket of the nodes' own network, connected to the node."""
         try:
             # In a thread: the one who makes the socket may be busy with starting nodes.
-            inner = await asyncio.to_thread(dial.inner_socket, self._engine_folder(_cluster_of(node)))
+            inner = await asyncio.to_thread(dial.inner_socket, self._engine_folder(node.cluster))
         except EngineError as error:
             raise ConnectionRefusedError(str(error)) from error
         try:
@@ -202,9 +204,14 @@ class LocalProvider:
             raise
         return inner
 
-    def proxy_command(self, node: Node) -> str | None:
+    def via(self, node: Node) -> bool:
+        """Return False: every node is reached by a socket of its own network."""
+        return False
+
+    def ssh_route(self, node: Node) -> dict[str, str]:
         """Return the program that hands a connected socket to ssh."""
-        return shlex.join(dial.proxy_command(self._engine_folder(_cluster_of(node)), node.private_ip))
+        program = shlex.join(dial.proxy_command(self._engine_folder(node.cluster), node.private_ip))
+        return {"ProxyCommand": program, "ProxyUseFdpass": "yes"}
 
     def console(self, node: Node) -> str:
         """Return the node's console log."""
@@ -267,11 +274,7 @@ class LocalProvider:
         return Engine(self._engine_folder(cluster), self._home.cache / "images")
 
     def _engine_of(self, node: Node) -> Engine:
-        return self._engine(_cluster_of(node))
-
-
-def _cluster_of(node: Node) -> str:
-    return node.name.removesuffix(f"-{node.short_name}")
+        return self._engine(node.cluster)
 
 
 @contextmanager

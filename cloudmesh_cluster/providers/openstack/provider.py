@@ -42,9 +42,12 @@ class OpenStackProvider:
         self._settings = Settings.of(settings)
         self._cloud = Cloud(self._settings.os_cloud)
 
-    def preflight(
-        self, profile: Profile, *, packages: Sequence[str], needs_internet: bool
-    ) -> tuple[list[Problem], list[str]]:
+    @property
+    def signal(self) -> str | None:
+        """What Heat replaces by the command that releases the wait condition."""
+        return template.SIGNAL if self._settings.signal == "heat" else None
+
+    def preflight(self, profile: Profile, *, needs_internet: bool) -> tuple[list[Problem], list[str]]:
         """Ask the cloud for everything that a create will need."""
         from cloudmesh_cluster.providers.openstack.preflight import problems
 
@@ -69,28 +72,36 @@ class OpenStackProvider:
         wanted = {each.node.index: each.node for each in boot.nodes}
         there, since = await self._ask_for(stack, boot, emit)
         for index in sorted(there.keys() & wanted.keys()):
-            yield self._node(wanted[index], there[index], {})
+            floating = await asyncio.to_thread(self._floating_of, stack, wanted[index])
+            yield self._node(wanted[index], there[index], floating)
         if since is _NOTHING_TO_FOLLOW:
             return
-        floating: dict[int, str] = {}
+        async for node in self._arrivals(stack, since, {i: wanted[i] for i in wanted.keys() - there.keys()}, emit):
+            yield node
+
+    async def _arrivals(
+        self, stack: Stack, since: str | None, wanted: Mapping[int, Node], emit: Emit
+    ) -> AsyncIterator[Node]:
+        """Follow the stack to its end, and yield each wanted node as soon as it has its server and floating IP."""
         servers: dict[int, str] = {}
+        floating: dict[int, str] = {}
         failed: StackEvent | None = None
         async for event in stack.follow(since):
             emit(Event("info", "provision", message=f"{event.resource}: {event.status.lower().replace('_', ' ')}"))
-            failed = failed or (event if event.failed and not event.of_stack else None)
-            if event.status not in ("CREATE_COMPLETE", "UPDATE_COMPLETE"):
-                if event.failed and event.of_stack:
-                    raise await self._failure(failed or event, servers)
-                continue
+            if event.failed and not event.of_stack:
+                failed = failed or event
+            if event.failed and event.of_stack:
+                raise await self._failure(failed or event)
             index = template.index_of(event.resource)
-            if index is None or index not in wanted or index in there:
+            if index not in wanted or not event.complete:
                 continue
-            if event.type == "OS::Neutron::FloatingIP":
-                floating[index] = await asyncio.to_thread(self._floating_address, event.physical_id)
-            if event.type == "OS::Nova::Server":
+            if event.resource.startswith("server_"):
                 servers[index] = event.physical_id
-            complete = index in servers and (index in floating or not self._has_floating_ip(wanted[index]))
-            if complete and event.type in ("OS::Neutron::FloatingIP", "OS::Nova::Server"):
+            elif event.resource.startswith("floating_ip_"):
+                floating[index] = await asyncio.to_thread(self._floating_address, event.physical_id)
+            else:
+                continue
+            if index in servers and (index in floating or not self._has_floating_ip(wanted[index])):
                 yield self._node(wanted[index], servers[index], floating)
 
     async def _ask_for(self, stack: Stack, boot: Boot, emit: Emit) -> tuple[dict[int, str], Any]:
@@ -201,10 +212,17 @@ class OpenStackProvider:
             and (index := template.index_of(each.resource_name)) is not None
         }
 
-    async def _failure(self, event: StackEvent, servers: Mapping[int, str]) -> ProviderError:
+    def _floating_of(self, stack: Stack, node: Node) -> dict[int, str]:
+        """Return the floating IP of a node that an earlier process has asked for."""
+        if not self._has_floating_ip(node) or node.public_ip:
+            return {}
+        resource = self._cloud.heat.resources.get(stack.name, f"floating_ip_{node.index}")
+        return {node.index: str(resource.attributes["floating_ip_address"])}
+
+    async def _failure(self, event: StackEvent) -> ProviderError:
         """Return what Heat says of the first resource that failed, with the end of its console."""
         tail = ""
-        if event.type == "OS::Nova::Server" and event.physical_id:
+        if event.resource.startswith("server_") and event.physical_id:
             tail = "\n".join((await asyncio.to_thread(self._console_of, event.physical_id)).splitlines()[-10:])
         return ProviderError(f"{event.resource}: {event.reason}", hint=tail)
 
@@ -231,6 +249,10 @@ class OpenStackProvider:
     def via(self, node: Node) -> bool:
         """Return whether a node is reached through the master."""
         return self._settings.floating_ip == "master" and node.index != 0
+
+    def ssh_route(self, node: Node) -> dict[str, str]:
+        """Return the jump through the master, where there is one."""
+        return {"ProxyJump": f"{node.cluster}-master"} if self.via(node) else {}
 
     def console(self, node: Node) -> str:
         """Return the console log that Nova keeps."""
@@ -283,14 +305,17 @@ class OpenStackProvider:
         await asyncio.to_thread(stack.update, smaller, {})
         async for event in stack.follow(since):
             if event.failed and event.of_stack:
-                raise await self._failure(event, {})
+                raise await self._failure(event)
 
     async def destroy_all(self, cluster: str) -> None:
         """Delete the stack with everything in it."""
         await self._stack(cluster).delete()
 
-    def leftovers(self, cluster: str) -> list[Leftover]:
-        """Return what the cloud still has of the cluster."""
+    def leftovers(self, cluster: str, *, nodes: Sequence[str] | None = None) -> list[Leftover]:
+        """Return what the cloud still has of the cluster, or which servers of some nodes."""
+        if nodes is not None:
+            there = self.states(cluster)
+            return [Leftover("server", name, f"openstack server delete {name}") for name in nodes if name in there]
         return remains(self._cloud, cluster, self._stack(cluster))
 
     def _stack(self, cluster: str) -> Stack:

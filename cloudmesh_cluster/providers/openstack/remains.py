@@ -21,7 +21,7 @@ def remains(cloud: Cloud, cluster: str, stack: Stack) -> list[Leftover]:
         if server.metadata.get("cm_cluster") == cluster and server.status != "DELETED":
             found.append(("server", server.id, f"openstack server delete {server.id}"))
     for kind, listed in (
-        ("floating ip", network.ips(tags=tag)),
+        ("floating ip", [each for each in network.ips() if each.description == tag]),
         ("port", network.ports(tags=tag)),
         ("router", network.routers(tags=tag)),
         ("network", network.networks(tags=tag)),

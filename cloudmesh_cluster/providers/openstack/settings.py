@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Literal, cast, get_args
+from typing import Literal, get_args
 
 from cloudmesh_cluster.errors import UsageError, did_you_mean
 
@@ -58,7 +58,7 @@ class Settings:
         for name in given:
             if name not in known:
                 raise UsageError(f"provider openstack: unknown setting {name!r}", hint=did_you_mean(name, known))
-        settings = cls(**{name: cast("str", str(value)) for name, value in given.items()})  # type: ignore[arg-type]
+        settings = cls(**{name: str(value) for name, value in given.items()})  # type: ignore[arg-type]
         _choose("floating_ip", settings.floating_ip, get_args(FloatingIPs))
         _choose("signal", settings.signal, ("heat", "ssh"))
         _choose("anti_affinity", settings.anti_affinity, ("yes", "no"))

@@ -22,11 +22,15 @@ class StackEvent:
 
     id: str
     resource: str
-    type: str
     status: str
     reason: str
     physical_id: str
     of_stack: bool
+
+    @property
+    def complete(self) -> bool:
+        """Whether the resource is there and as it should be."""
+        return self.status in ("CREATE_COMPLETE", "UPDATE_COMPLETE")
 
     @property
     def failed(self) -> bool:
@@ -52,9 +56,10 @@ class Stack:
         from heatclient.exc import HTTPNotFound
 
         try:
-            return self._cloud.heat.stacks.get(self.name, resolve_outputs=False)
+            stack = self._cloud.heat.stacks.get(self.name, resolve_outputs=False)
         except HTTPNotFound:
             return None
+        return None if stack.stack_status == "DELETE_COMPLETE" else stack
 
     def template(self) -> dict[str, Any]:
         """Return the template that the stack was made of."""
@@ -133,7 +138,6 @@ class Stack:
             StackEvent(
                 id=each.id,
                 resource=each.resource_name,
-                type=getattr(each, "resource_type", "") or "",
                 status=each.resource_status,
                 reason=each.resource_status_reason or "",
                 physical_id=each.physical_resource_id or "",
