@@ -363,6 +363,8 @@ def _kill(pid: int) -> None:
         descriptor = os.pidfd_open(pid)
         try:
             signal.pidfd_send_signal(descriptor, signal.SIGKILL)
-            select.select([descriptor], [], [], _PATIENCE)
+            ended = select.poll()  # Not select(): this process may have thousands of files open.
+            ended.register(descriptor, select.POLLIN)
+            ended.poll(_PATIENCE * 1000)
         finally:
             os.close(descriptor)
