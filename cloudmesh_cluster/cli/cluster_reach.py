@@ -188,8 +188,8 @@ COMMANDS = (
         examples=(
             "cluster write hadoop master < install.sh",
             "cluster write t worker --file setup.sh --undo remove.sh",
-            "cluster write t master --expect done 'apt-get install -y tree && echo done'",
-            "cluster write t all apt-get install -y tree",
+            "cluster write t master --expect done 'apt-get update && apt-get install -y tree && echo done'",
+            "cluster write t all useradd --create-home ann",
         ),
         arguments=(
             NAME,

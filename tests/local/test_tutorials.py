@@ -47,7 +47,7 @@ def test_tutorial_runs_as_written(typed: CommandLine) -> None:
     said = type_lines(typed, [line for line in lines if line.startswith("cm ")])
 
     [counted] = [output for line, output in said.items() if "words/out/part-r" in line]
-    words = (ROOT / "README.md").read_text(encoding="utf-8").split()
+    words = (ROOT / "LICENSE").read_text(encoding="utf-8").split()
     top = [line.split("\t") for line in counted.splitlines()]
     assert len(top) == 5
     assert all(words.count(word) == int(count) for word, count in top)

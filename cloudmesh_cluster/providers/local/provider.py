@@ -71,7 +71,7 @@ class LocalProvider:
             if image is not None and not image.is_file():
                 problems.append(Problem(where, f"no image {image}", "the path of a tarball of a root file system"))
         needed = (1 + profile.worker.count) * SPACE_OF_A_NODE
-        if (free := shutil.disk_usage(self._home.root).free // 2**20) < needed:
+        if (free := _free_space(self._home.root)) < needed:
             what = f"{free} MiB are free in {self._home.root}, where nodes have their disks; {needed} are the least"
             problems.append(Problem(where, what, "free some space, or set CM_HOME to a folder on a larger disk"))
         return list(dict.fromkeys(problems)), warnings
@@ -308,6 +308,12 @@ def _config_drive(folder: Path, boot: Boot, each: NodeBoot) -> Path:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
     return drive
+
+
+def _free_space(folder: Path) -> int:
+    """Return how many MiB a folder, or the folder that it will be made in, has room for."""
+    there = next(each for each in (folder, *folder.parents) if each.exists())
+    return shutil.disk_usage(there).free // 2**20
 
 
 def _one_line(message: str) -> str:

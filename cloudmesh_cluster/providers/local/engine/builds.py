@@ -85,6 +85,7 @@ def install_packages(*, name: str, lower: list[str], packages: list[str], proxie
     Path("/usr/share/man/man1").mkdir(parents=True, exist_ok=True)
     os.environ |= {"DEBIAN_FRONTEND": "noninteractive", "HOME": "/root"}
     apt = ["apt-get", "--quiet", "--yes", *(word for option in proxies for word in ("-o", option))]
+    apt += ["-o", "Acquire::Languages=none"]
     subprocess.run(["update-ca-certificates"], check=True)
     subprocess.run([*apt, "-o", "APT::Update::Error-Mode=any", "update"], check=True)
     subprocess.run([*apt, "install", "--no-install-recommends", *packages], check=True)

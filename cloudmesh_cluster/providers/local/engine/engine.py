@@ -31,6 +31,7 @@ _LOCK = "engine.lock"
 _SPEC = "spec.json"
 _OWNED = ("disk", "drive")
 _PATIENCE = 60.0
+_AT_ONCE = 32
 
 
 @dataclass(frozen=True)
@@ -153,29 +154,28 @@ class Engine:
 
         """
         warnings: dict[str, None] = {}
-        failed: list[messages.Message] = []
-        with dial.holder(self._folder) as channel:
-            channel.settimeout(_PATIENCE)
-            sent = 0
+        answers: list[messages.Message] = []
+        waiting = 0
+        with self._conversation() as channel:
             for wanted in nodes:
+                if waiting == _AT_ONCE:  # Or both sides would wait for room in the other's queue.
+                    answers.append(messages.receive(channel)[0])
+                    waiting -= 1
                 spec = self._prepare(wanted) if isinstance(wanted, NodeSpec) else self._load(wanted)
                 if warning := self._send_start(channel, spec):
                     warnings[warning] = None
-                sent += 1
-            for _ in range(sent):
-                answer, _ = messages.receive(channel)
-                if "error" in answer:
-                    failed.append(answer)
-        if failed:
-            listed = "; ".join(f"{answer.get('name', '?')}: {answer['error']}" for answer in failed)
-            raise EngineError(f"can't start {listed}", failed[0].get("hint", ""))
+                waiting += 1
+            answers += [messages.receive(channel)[0] for _ in range(waiting)]
+        if failed := [answer for answer in answers if "error" in answer]:
+            listed = "; ".join(f"{answer['name']}: {answer['error']}" for answer in failed)
+            raise EngineError(f"can't start {listed}", failed[0]["hint"])
         return list(warnings)
 
     def stop(self, names: Iterable[str]) -> None:
         """End nodes at once, like pulling the plug; their disks stay."""
         names = list(names)
         if self._status() is not None:
-            with dial.holder(self._folder) as channel:
+            with self._conversation() as channel:
                 for name in names:
                     messages.send(channel, {"do": "stop", "name": name})
                     messages.receive(channel)
@@ -216,6 +216,15 @@ class Engine:
             (self._folder / name).unlink(missing_ok=True)
 
     # --- inside ----------------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _conversation(self) -> Iterator[socket.socket]:
+        with dial.holder(self._folder) as channel:
+            channel.settimeout(_PATIENCE)
+            try:
+                yield channel
+            except (EOFError, ConnectionError, TimeoutError) as error:
+                raise EngineError(f"the engine doesn't answer ({error})", f"see {self._folder / holder.LOG}") from error
 
     def _status(self) -> messages.Message | None:
         try:
@@ -354,6 +363,8 @@ def _kill(pid: int) -> None:
         descriptor = os.pidfd_open(pid)
         try:
             signal.pidfd_send_signal(descriptor, signal.SIGKILL)
-            select.select([descriptor], [], [], _PATIENCE)
+            ended = select.poll()  # Not select(): this process may have thousands of files open.
+            ended.register(descriptor, select.POLLIN)
+            ended.poll(_PATIENCE * 1000)
         finally:
             os.close(descriptor)

@@ -172,7 +172,7 @@ class Holder:
         except (EngineError, OSError, KeyError, TypeError, ValueError) as error:
             # A request that another version of this program has sent must not end the nodes.
             hint = error.hint if isinstance(error, EngineError) else ""
-            self._reply(channel, {"error": str(error), "hint": hint})
+            self._reply(channel, {"name": request.get("name"), "error": str(error), "hint": hint})
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)

@@ -104,7 +104,8 @@ def ensure_layer(
         with _explained(f"the packages {' '.join(wanted)} can't be installed"):
             shelf.run(builds.install_packages, arguments)
 
-    return (shelf.ensure("layer", [lower, wanted], build), *base)
+    # What makes a node of the base may change without the packages having to be installed anew.
+    return (shelf.ensure("layer", [lower[-1], wanted], build), *base)
 
 
 class _Shelf:
