@@ -74,10 +74,13 @@ async def bring_up(
     async with session.connections() as connections:
         async with task_group() as group:
             reached: list[asyncio.Task[Node]] = []
+            gateway_is_open = asyncio.Event()
+            if all(node.role != "master" for node in new):
+                gateway_is_open.set()
             with session.journal.step("provision", undo=undo):
                 async for node in session.provider.provision(boot, session.journal.emit):
                     session.state.put_nodes(session.name, [node])
-                    reaching = group.create_task(reach(session, connections, node))
+                    reaching = group.create_task(reach(session, connections, node, gateway_is_open))
                     reached.append(reaching)
                     group.create_task(_run_everywhere_scripts(session, connections, reaching, payloads))
             with session.journal.step("reach"):
@@ -145,8 +148,14 @@ def bootstrap_key(session: Session) -> KeyPair:
     return KeyPair(private, public_of(private, bootstrap_comment(operation)))
 
 
-async def reach(session: Session, connections: Connections, node: Node) -> Node:
+async def reach(session: Session, connections: Connections, node: Node, gateway_is_open: asyncio.Event) -> Node:
     """Wait until a node answers with a pinned host key and has ended its first boot; keep the keys it has.
+
+    Args:
+        session: the running operation.
+        connections: to the nodes.
+        node: the node, which has been provisioned.
+        gateway_is_open: set when the master lets others through; nodes behind it wait for that.
 
     Raises:
         CmError: it does not answer, or its first boot failed.
@@ -155,6 +164,8 @@ async def reach(session: Session, connections: Connections, node: Node) -> Node:
     with session.journal.progress("reach", node=node.name):
         host_keys = await session.provider.host_keys(node, deadline=REACH_DEADLINE)
         connections.pin(node, host_keys)
+        if session.provider.via(node):
+            await gateway_is_open.wait()
         await connections.connect(node, within=REACH_DEADLINE, login_grace=30)
         step = greet(
             cluster=session.name,
@@ -173,6 +184,8 @@ async def reach(session: Session, connections: Connections, node: Node) -> Node:
             session.journal.warn(f"cloud-init: {'; '.join(greeting.cloud_init_errors)}", node=node.name)
         reached = replace(node, state="reached")
         session.state.put_reached(session.name, reached, host_keys=host_keys, public_key=greeting.public_key)
+        if node.role == "master":
+            gateway_is_open.set()
         return reached
 
 

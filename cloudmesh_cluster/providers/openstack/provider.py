@@ -93,7 +93,7 @@ class OpenStackProvider:
             if event.failed and event.of_stack:
                 raise await self._failure(failed or event)
             index = template.index_of(event.resource)
-            if index not in wanted or not event.complete:
+            if index is None or index not in wanted or not event.complete:
                 continue
             if event.resource.startswith("server_"):
                 servers[index] = event.physical_id
