@@ -84,6 +84,11 @@ class Cloud:
             status_code_retries=4,
         )  # fmt: skip
 
+    def servers(self, cluster: str) -> list[Any]:
+        """Return the servers of a cluster, by one call."""
+        found = self.nova.servers.list(search_opts={"name": f"^{cluster}-"})
+        return [each for each in found if each.metadata.get("cm_cluster") == cluster and each.status != "DELETED"]
+
     def own_address(self) -> str:
         """Return this machine's address on the way to the cloud, as CIDR."""
         url = urlsplit(str(self.session.auth.auth_url))

@@ -268,7 +268,7 @@ class OpenStackProvider:
 
     def states(self, cluster: str) -> dict[str, str]:
         """Return the state of each server, by one call."""
-        servers = self._cloud.nova.servers.list(search_opts={"name": f"^{cluster}-(master|worker-[0-9]+)$"})
+        servers = self._cloud.servers(cluster)
         return {server.name: STATES.get(server.status, server.status.lower()) for server in servers}
 
     async def start(self, nodes: Sequence[Node], emit: Emit) -> None:

@@ -16,10 +16,7 @@ def remains(cloud: Cloud, cluster: str, stack: Stack) -> list[Leftover]:
     """Return everything that bears the cluster's name or tags, with the command that removes it."""
     network, tag = cloud.sdk.network, tags(cluster)[1]
     found = [("stack", stack.name, f"openstack stack delete {stack.name}")] if stack.find() else []
-    names = f"^{cluster}-(master|worker-[0-9]+)$"
-    for server in cloud.nova.servers.list(search_opts={"name": names}):
-        if server.metadata.get("cm_cluster") == cluster and server.status != "DELETED":
-            found.append(("server", server.id, f"openstack server delete {server.id}"))
+    found += [("server", each.id, f"openstack server delete {each.id}") for each in cloud.servers(cluster)]
     for kind, listed in (
         ("floating ip", [each for each in network.ips() if each.description == tag]),
         ("port", network.ports(tags=tag)),
