@@ -60,6 +60,8 @@ def test_the_login_user_has_the_usual_commands(cluster: CommandLine) -> None:
     assert on(cluster, "worker-1", "hdfs dfs -cat numbers | tail -n 1") == "100000\n"
     assert on(cluster, "master", "hadoop fs -stat %r /user/cm/numbers") == "2\n"
     assert "word count" in on(cluster, "master", "yarn application -list -appStates FINISHED")
+    examples = on(cluster, "worker-1", "ls /opt/hadoop/share/hadoop/mapreduce/hadoop-mapreduce-examples-*.jar").strip()
+    assert "wordcount" in on(cluster, "worker-1", f"hadoop jar {examples} 2>&1 || true")
     assert "Total jobs:" in on(cluster, "worker-1", "mapred job -list all")
     assert "Live datanodes (2)" in on(cluster, "master", "hdfs dfsadmin -report")
     assert on(cluster, "worker-2", "hadoop version").startswith("Hadoop 3.4.")
@@ -127,3 +129,15 @@ def test_blocks_move_before_their_node_goes(cluster: CommandLine) -> None:
     assert "Live datanodes (2)" in report
     assert "Dead datanodes" not in report
     assert "h-worker-3" not in on(cluster, "master", "yarn node -list -all")
+
+
+def test_uninstall_takes_everything_back(cluster: CommandLine) -> None:
+    """No process, folder, command, service or user of it is left, and it can be installed again."""
+    cluster("cluster", "uninstall", "h", "hadoop", timeout=300)
+    left = (
+        "ls -d /opt/hadoop /etc/hadoop /var/lib/hadoop /var/log/hadoop /usr/local/bin/* /var/lib/cm/services/* "
+        "/usr/local/lib/cm/plugins/hadoop /var/cache/cm/payloads/hadoop 2>/dev/null; ps -C java -o args=; id -u hadoop"
+    )
+    for node in ("master", "worker-1"):
+        assert on(cluster, node, f"({left}) 2>/dev/null || true") == ""
+    cluster("cluster", "install", "h", "hadoop", timeout=600)
