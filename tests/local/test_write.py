@@ -37,7 +37,7 @@ def on_node(cm: CommandLine, node: str, line: str) -> str:
 def script(cm: CommandLine, name: str, content: str) -> str:
     """Store a script in the home and return its path."""
     path = cm.home / name
-    path.write_text(content)
+    path.write_text(content, encoding="latin-1")
     return str(path)
 
 
@@ -128,7 +128,7 @@ def test_a_script_that_is_out_of_time_is_killed_on_its_node(cluster: CommandLine
 def test_undo_runs_where_the_script_ran(cluster: CommandLine) -> None:
     """With --undo a failed script is taken back on its nodes and forgotten; the undo is not remembered either."""
     before = written(cluster)
-    undo = script(cluster, "undo.sh", 'rm /tmp/half; echo "$CM_NODE" >/tmp/undone\n')
+    undo = script(cluster, "undo.sh", '# défaire\nrm /tmp/half; echo "$CM_NODE" >/tmp/undone\n')
     answer = write(cluster, "worker", "--undo", undo, "touch /tmp/half; false", expect=1)
 
     assert "outcome: undone" in answer.stderr
