@@ -186,6 +186,20 @@ def test_a_killed_replace_is_resumed(cluster: CommandLine) -> None:
     cluster("cluster", "verify", "t")
 
 
+def test_what_an_ordinary_user_interrupts_leaves_nothing(user_cm: CommandLine) -> None:
+    """Without root, too, a half-made cluster is removed, although its files belong to many ids."""
+    before = traces(user_cm.home)
+    user_cm("cluster", "create", "mine", "-n", "1", timeout=900)
+    new_disk = Instant("new disk there", path="clusters/mine/engine/nodes/mine-worker-2/spec.json")
+    signalled(user_cm, "cluster", "scale", "mine", "+1", at=new_disk)
+    user_cm("cluster", "delete", "mine", "-y")
+    assert before == traces(user_cm.home)
+
+    signalled(user_cm, "cluster", "create", "mine", "-n", "1", at=NODE_REACHED)
+    user_cm("cluster", "delete", "mine", "-y")
+    assert before == traces(user_cm.home)
+
+
 @at(DELETE)
 def test_a_killed_delete_is_finished(slow: CommandLine, instant: Instant) -> None:
     """A delete that was killed is finished by another one, and leaves nothing."""
