@@ -9,7 +9,8 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -107,6 +108,30 @@ def use_cores(count: int) -> None:
     """Keep this process and all it starts on the first cores."""
     allowed = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, allowed[:count])
+
+
+@contextmanager
+def own_cpu_seconds() -> Iterator[Callable[[], float] | None]:
+    """Yield a function that returns the CPU seconds of this process and all it has started, daemons included.
+
+    They are counted by a control group; where none can be had, None is yielded.
+    """
+    mounts = [line.split() for line in Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()]
+    here = Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines()
+    paths = [line.removeprefix("0::/") for line in here if line.startswith("0::/")]
+    parents = [Path(target, path) for _, target, kind, *_ in mounts if kind == "cgroup2" for path in paths]
+    group = parents[0] / f"cm-bench-{os.getpid()}" if parents else Path("/nonexistent")
+    try:
+        group.mkdir()
+        (group / "cgroup.procs").write_text(str(os.getpid()), encoding="ascii")
+    except OSError:
+        yield None
+        return
+    try:
+        yield lambda: int((group / "cpu.stat").read_text(encoding="ascii").split()[1]) / 1e6
+    finally:
+        (group.parent / "cgroup.procs").write_text(str(os.getpid()), encoding="ascii")
+        group.rmdir()
 
 
 def busy_seconds() -> float:

@@ -69,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         tables.append(finished)
         print(finished.text(), flush=True)
 
-    print(f"{machine()}; medians; CPU and memory are the client's\n", flush=True)
+    print(f"{machine()}; medians; CPU is that of the client, memory that of its largest process\n", flush=True)
     try:
         if "start" in parts:
             done(start())

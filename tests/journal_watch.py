@@ -68,7 +68,15 @@ class Started:
         self._words = words
         self._output = output
         self.process = subprocess.Popen(
-            cm.argv(*words), stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=cm.environment(), cwd="/"
+            cm.argv(*words),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env=cm.environment(),
+            cwd="/",
+            user=cm.user,
+            group=cm.user,
+            extra_groups=[] if cm.user else None,
         )
 
     def wait_for(self, instant: Instant) -> None:

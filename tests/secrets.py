@@ -46,12 +46,15 @@ def holds(content: bytes, needles: Iterable[bytes]) -> bool:
 
 
 def files_that_hold(folder: Path, needles: list[bytes]) -> list[str]:
-    """Return the files below a folder, relative to it, that hold one of the needles."""
-    return sorted(
-        str(path.relative_to(folder))
-        for path in folder.rglob("*")
-        if path.is_file() and not path.is_symlink() and holds(path.read_bytes(), needles)
-    )
+    """Return the files below a folder, relative to it, that can be read and hold one of the needles."""
+    found = []
+    for path in folder.rglob("*"):
+        try:
+            if path.is_file() and not path.is_symlink() and holds(path.read_bytes(), needles):
+                found.append(str(path.relative_to(folder)))
+        except PermissionError:
+            continue  # a file of a node's own users, which only root of this machine or of the node can read
+    return sorted(found)
 
 
 @dataclass

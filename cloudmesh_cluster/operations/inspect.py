@@ -43,11 +43,11 @@ def _as_it_is(home: Home, state: State, cluster: Cluster) -> Cluster:
         for node in cluster.nodes
     )
     word = cluster.state
-    if word == "ready" and any(node.state != "running" for node in nodes):
+    if state.unfinished(cluster.name) is not None:
+        # While somebody works on it, nodes that do not run yet or any more are no fault of it.
+        word = word if lock_holder(home, cluster.name) else INTERRUPTED
+    elif word == "ready" and any(node.state != "running" for node in nodes):
         word = "stopped" if all(node.state != "running" for node in nodes) else "degraded"
-    unfinished = state.unfinished(cluster.name)
-    if unfinished is not None and lock_holder(home, cluster.name) is None:
-        word = INTERRUPTED
     return replace(cluster, state=word, nodes=nodes)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import secrets
@@ -89,7 +90,7 @@ class Journal:
         try:
             yield
         except BaseException as error:
-            message = str(error) or type(error).__name__
+            message = "stopped" if isinstance(error, asyncio.CancelledError) else str(error) or type(error).__name__
             self.emit(Event("failed", name, node, message, time.monotonic() - began))
             raise
         self.emit(Event("done", name, node, seconds=time.monotonic() - began))

@@ -159,7 +159,7 @@ async def session(
         except BaseException as error:
             raise await _to_its_end(_give_up(current, innermost(error), on_failure, outcome)) from error
         finally:
-            await current.disconnect()
+            await _to_its_end(current.disconnect())
         _forget_bootstrap_key(current)
         current.journal.flush()
         state.end_operation(operation.id, state="done")

@@ -101,7 +101,8 @@ async def _take_back_script(session: Session, undo: dict[str, Any]) -> None:
 
         await rebuild(session, sorted(nodes, key=lambda node: node.index))
     elif undo["recovery"] == "undo" and script is not None:
-        await _run_undo(session, nodes, replace(script, name=f"{script.name}-undo", content=undo["content"].encode()))
+        content = undo["content"].encode("utf-8", "surrogateescape")
+        await _run_undo(session, nodes, replace(script, name=f"{script.name}-undo", content=content))
 
 
 async def _run_undo(session: Session, nodes: Sequence[Node], script: WrittenScript) -> None:

@@ -14,43 +14,50 @@ make_user() {
     if id -u "$user" >/dev/null 2>&1; then usermod --append --groups hadoop "$user"; fi
 }
 
-unpack() {
-    local payload
-    payload=$(find "/var/cache/cm/payloads/hadoop" -name '*.tar' 2>/dev/null | head -n 1)
-    [[ -n $payload ]] || die "no payload in /var/cache/cm/payloads/hadoop"
-    [[ ! -e $home/.payload || $(<"$home/.payload") != "${payload##*/}" ]] || return 0
-    rm -rf "$home" "$home.new"
-    mkdir -p "$home.new/bin" "$home.new/share/hadoop/mapreduce"
-    tar -xf "$payload" -C "$home.new" --no-same-owner
-    install -m 755 "$plugin/files/hadoop" "$home.new/bin/hadoop"
-    local tool
-    for tool in hdfs yarn mapred; do ln -s hadoop "$home.new/bin/$tool"; done
-    local jar # where Hadoop's own documentation says the examples are
-    for jar in "$home.new"/lib/hadoop-mapreduce-examples-*.jar; do
-        ln -s "../../../lib/${jar##*/}" "$home.new/share/hadoop/mapreduce/"
-    done
-    echo "${payload##*/}" >"$home.new/.payload"
-    mv "$home.new" "$home"
+unpack() { # the archive is removed afterwards: its files are there a second time
+    local archives=/var/cache/cm/payloads/hadoop payload
+    mkdir -p "$archives"
+    payload=$(find "$archives" -name '*.tar' -printf '%T@ %p\n' | sort -n | tail -n 1 | cut -d ' ' -f 2-)
+    if [[ -z $payload ]]; then
+        [[ -e $home/.payload ]] || die "there is no archive in $archives"
+        return
+    fi
+    if [[ ! -e $home/.payload || $(<"$home/.payload") != "${payload##*/}" ]]; then
+        rm -rf "$home.new"
+        mkdir -p "$home.new/bin" "$home.new/share/hadoop/mapreduce"
+        tar -xf "$payload" -C "$home.new" --no-same-owner
+        echo "${payload##*/}" >"$home.new/.payload"
+        rm -rf "$home"
+        mv "$home.new" "$home"
+    fi
+    rm -f "$archives"/*.tar
 }
 
-link_commands() {
-    local tool
+install_commands() {
+    local tool jar
+    install -m 755 "$plugin/files/hadoop" "$home/bin/hadoop"
+    for tool in hdfs yarn mapred; do ln -sfn hadoop "$home/bin/$tool"; done
     for tool in hadoop hdfs yarn mapred; do ln -sfn "$home/bin/$tool" "/usr/local/bin/$tool"; done
+    # Where books and tutorials look for it.
+    for jar in "$home"/lib/hadoop-mapreduce-examples-*.jar; do
+        ln -sf "../../../lib/${jar##*/}" "$home/share/hadoop/mapreduce/"
+    done
 }
 
 case ${1:-} in
     install)
         make_user
         unpack
-        link_commands
+        install_commands
         write_configuration
         ;;
     join | leave) write_configuration ;;
     start | stop | status) ;;
     uninstall)
-        rm -rf "$home" "$conf" "$data" "$logs"
+        rm -rf "$home" "$conf" "$data" "$logs" /tmp/hsperfdata_hadoop
         rm -f /usr/local/bin/{hadoop,hdfs,yarn,mapred}
         userdel hadoop 2>/dev/null || true
+        groupdel hadoop 2>/dev/null || true
         ;;
     *) die "all.sh: unknown verb '${1:-}'" ;;
 esac

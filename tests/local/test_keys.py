@@ -147,10 +147,10 @@ def search(made: Made, node: str, private: bytes) -> list[str]:
     """Return the files of a node, of those written since it was made, that hold something of a private key."""
     lines = [line for line in private.split(b"\n") if line and b"OPENSSH" not in line]
     patterns = b"\n".join([*spellings(private)[1:], *lines[2:-1]]).decode()
-    places = f"/ /run /dev/shm {USER_DATA[1]}"
+    file = "/dev/shm/patterns"
     line = (
-        f"patterns=$(cat); find {places} -xdev -type f -newerct @{made.began} -print0 |"
-        ' xargs -0 grep -laF -f <(printf %s "$patterns") || true'
+        f"umask 077; cat >{file}; find / /run /dev/shm {USER_DATA[1]} -xdev -type f -newerct @{made.began}"
+        f" -not -path {file} -print0 | xargs -0 grep -laF -f {file}; rm {file}"
     )
     return sorted(set(made.on_node(node, "sudo", "bash", "-c", line, stdin=patterns).split()))
 

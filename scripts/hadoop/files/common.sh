@@ -117,13 +117,15 @@ http() {
     [[ $status == HTTP/1.?\ 2* ]]
 }
 
-# A number out of the JMX page of the NameNode or the ResourceManager.
-number() { # PORT BEAN NAME
-    http GET "$CM_MASTER" "$1" "/jmx?qry=$2" | sed -n "s/^ *\"$3\" : \([0-9]*\).*/\1/p" | head -n 1
+live_datanodes() {
+    http GET "$CM_MASTER" 9870 '/jmx?qry=Hadoop:service=NameNode,name=FSNamesystemState' |
+        sed -n 's/^ *"NumLiveDataNodes" : \([0-9]*\).*/\1/p'
 }
 
-namenode_number() { number 9870 Hadoop:service=NameNode,name=FSNamesystemState "$1"; }
-yarn_number() { number 8088 Hadoop:service=ResourceManager,name=ClusterMetrics "$1"; }
+# Not by JMX: that shows what was so up to ten seconds ago.
+running_nodemanagers() {
+    http GET "$CM_MASTER" 8088 /ws/v1/cluster/metrics | sed -n 's/.*"activeNodes":\([0-9]*\).*/\1/p'
+}
 
 hdfs_folder() { # PATH OWNER MODE
     local as='user.name=hadoop'

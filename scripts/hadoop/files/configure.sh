@@ -24,10 +24,10 @@ sizes() {
     replication=$(replication_for "$workers")
 }
 
-escaped() {
-    local text=${1//&/&amp;}
-    text=${text//</&lt;}
-    printf '%s' "${text//>/&gt;}"
+escaped() { # quoted, since a bare & in a replacement is what was found, from bash 5.2 on
+    local text=${1//&/"&amp;"}
+    text=${text//</"&lt;"}
+    printf '%s' "${text//>/"&gt;"}"
 }
 
 # site FILE EXTRA: properties as "name=value" lines on stdin and in EXTRA, of which the later one wins.

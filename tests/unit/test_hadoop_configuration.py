@@ -1,0 +1,139 @@
+"""Tests of what the plugin `hadoop` computes from the sizes and the number of nodes, by its own scripts."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from cloudmesh_cluster.home import Home
+from cloudmesh_cluster.model import PluginUse, RoleName, RoleSpec
+from cloudmesh_cluster.plugins import resolve, settings_sh
+from cloudmesh_cluster.resources import resource
+
+SCRIPT = 'source "$0/files/common.sh"; source "$0/files/configure.sh"; conf=$1; write_configuration'
+JVM_BEYOND_HEAP = 100  # MiB that a daemon's process takes beside its heap, about
+
+
+class Configuration:
+    """The files that the plugin writes for a node."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.properties = {
+            str(entry.findtext("name")): str(entry.findtext("value"))
+            for file in folder.glob("*-site.xml")
+            for entry in ET.parse(file).getroot().iter("property")  # noqa: S314  # our own files
+        }
+
+    def __getitem__(self, name: str) -> str:
+        return self.properties[name]
+
+    def number(self, name: str) -> int:
+        """Return a property that is a whole number."""
+        return int(self[name])
+
+    def heap(self, role: RoleName) -> int:
+        """Return the heap of each daemon of a role, in MiB."""
+        text = (self.folder / "hadoop-env.sh").read_text()
+        (heap,) = re.findall(rf"^HADOOP_{role.upper()}_HEAP=(\d+)$", text, re.MULTILINE)
+        return int(heap)
+
+
+def configure(
+    tmp_path: Path, *, memory: int = 2048, cpus: float = 1.0, workers: int = 2, role: RoleName = "worker", **given: str
+) -> Configuration:
+    """Return what the plugin writes on a node of a cluster."""
+    folder, target = tmp_path / "plugin", tmp_path / "conf"
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(resource("scripts", "hadoop"), folder)
+    (chosen,) = resolve([PluginUse("hadoop", {"java_home": "/usr/lib/jvm/x", **given})], Home(tmp_path, tmp_path))
+    spec = RoleSpec(count=workers, memory=memory, cpus=cpus)
+    (folder / "settings.sh").write_bytes(settings_sh(chosen, master=spec, worker=spec, role=role))
+    names = [f"t-worker-{i}" for i in range(1, workers + 1)]
+    environment = {
+        "CM_CLUSTER": "t",
+        "CM_ROLE": role,
+        "CM_NODE": "t-master" if role == "master" else "t-worker-1",
+        "CM_MASTER": "t-master",
+        "CM_WORKERS": " ".join(names),
+    }
+    words = ["bash", "-c", SCRIPT, str(folder), str(target)]
+    subprocess.run(words, env={**os.environ, **environment}, check=True, capture_output=True, text=True)
+    return Configuration(target)
+
+
+@pytest.mark.parametrize(("memory", "cpus"), [(1024, 0.5), (1024, 4), (1536, 1), (2048, 2), (16384, 4), (131072, 32)])
+def test_what_a_worker_promises_fits_its_memory(tmp_path: Path, memory: int, cpus: float) -> None:
+    """Two daemons and all containers of YARN; two tasks and a master of the application fit into the smallest."""
+    found = configure(tmp_path, memory=memory, cpus=cpus)
+    yarn = found.number("yarn.nodemanager.resource.memory-mb")
+    task, app_master = found.number("mapreduce.map.memory.mb"), found.number("yarn.app.mapreduce.am.resource.mb")
+
+    assert yarn + 2 * (found.heap("worker") + JVM_BEYOND_HEAP) <= memory
+    assert app_master + task <= yarn
+    assert found.number("yarn.nodemanager.resource.cpu-vcores") >= 2
+    for name, container in (
+        ("mapreduce.map.java.opts", task),
+        ("mapreduce.reduce.java.opts", task),
+        ("yarn.app.mapreduce.am.command-opts", app_master),
+    ):
+        (heap,) = re.findall(r"-Xmx(\d+)m", found[name])
+        assert int(heap) < container
+    assert found.number("mapreduce.task.io.sort.mb") < task * 3 / 4
+
+
+def test_the_memory_of_the_machine_is_of_no_interest(tmp_path: Path) -> None:
+    """A local node sees that of the whole machine: only what its role declares counts."""
+    small, large = (configure(tmp_path, memory=memory) for memory in (1024, 1048576))
+    name = "yarn.nodemanager.resource.memory-mb"
+
+    assert small.number(name) < 1024
+    assert large.number(name) > 900_000
+
+
+@pytest.mark.parametrize(
+    ("workers", "wanted", "copies"),
+    [(1, "0", "1"), (2, "0", "2"), (3, "0", "3"), (50, "0", "3"), (2, "5", "2"), (9, "5", "5")],
+)
+def test_blocks_have_as_many_copies_as_workers_can_hold(tmp_path: Path, workers: int, wanted: str, copies: str) -> None:
+    """Three if nothing else is said."""
+    assert configure(tmp_path, workers=workers, replication=wanted)["dfs.replication"] == copies
+
+
+@pytest.mark.parametrize("seconds", [4, 8, 60])
+def test_a_silent_worker_counts_as_dead_in_the_time_given(tmp_path: Path, seconds: int) -> None:
+    """In HDFS after twice the recheck interval plus ten heartbeats; in YARN after its expiry and a third of it."""
+    master = configure(tmp_path, role="master", dead_after=str(seconds))
+    worker = configure(tmp_path, dead_after=str(seconds))
+    beat = master.number("dfs.heartbeat.interval")
+    recheck = master.number("dfs.namenode.heartbeat.recheck-interval")
+    expiry = master.number("yarn.nm.liveness-monitor.expiry-interval-ms")
+
+    assert 2 * recheck + 10_000 * beat == seconds * 1000
+    assert expiry * 4 / 3 < seconds * 1000
+    assert worker.number("dfs.heartbeat.interval") == 1
+
+
+def test_properties_of_the_user_come_last(tmp_path: Path) -> None:
+    """So that they win; separated by lines or semicolons, and whatever they hold is still XML."""
+    found = configure(tmp_path, hdfs_site="dfs.replication=7;dfs.blocksize=64m", core_site="a.b=<x> & y=z\nc.d=1")
+
+    assert found["dfs.replication"] == "7"
+    assert found["dfs.blocksize"] == "64m"
+    assert found["a.b"] == "<x> & y=z"
+    assert found["c.d"] == "1"
+
+
+def test_every_address_is_a_name_of_the_cluster(tmp_path: Path) -> None:
+    """Which resolve to private addresses: no daemon is told to listen everywhere."""
+    for role in ("master", "worker"):
+        found = configure(tmp_path, role=role)
+        addresses = {name: value for name, value in found.properties.items() if name.endswith("address")}
+        assert len(addresses) > 10
+        assert all(re.fullmatch(r"t-(master|worker-1):\d+", value) for value in addresses.values()), addresses
