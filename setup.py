@@ -77,7 +77,6 @@ setup(
             "ansible-core>=2.17",
             "mypy>=1.18",
             "pytest>=8.4",
-            "pytest-xdist>=3.6",
             "ruff>=0.14",
             "setuptools>=77",
             "types-PyYAML>=6.0.12",
