@@ -76,8 +76,10 @@ setup(
         "test": [
             "ansible-core>=2.17",
             "mypy>=1.18",
+            "openstacksdk>=4.4",
             "pytest>=8.4",
-            "pytest-xdist>=3.6",
+            "python-heatclient>=4.1",
+            "python-novaclient>=18.8",
             "ruff>=0.14",
             "setuptools>=77",
             "types-PyYAML>=6.0.12",

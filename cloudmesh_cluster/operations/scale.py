@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 
 from cloudmesh_cluster.checks import misplaced
-from cloudmesh_cluster.errors import InvalidInput, UsageError
+from cloudmesh_cluster.errors import InvalidInput, Unreachable, UsageError
 from cloudmesh_cluster.events import Emit
 from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.model import Cluster, Node
@@ -20,6 +20,9 @@ from cloudmesh_cluster.operations.session import OnFailure, Session, session
 from cloudmesh_cluster.operations.wiring import wire_all
 from cloudmesh_cluster.state import ClusterRecord, State
 from cloudmesh_cluster.targets import select
+
+LAST_WORDS = 10.0
+"""Seconds in which a worker that is to be replaced may answer."""
 
 
 @dataclass(frozen=True)
@@ -175,5 +178,20 @@ async def carry_out_replace(current: Session, request: ReplaceRequest) -> Summar
     """Replace the node; also from the middle."""
     began = time.monotonic()
     nodes = [node for node in current.cluster.nodes if node.name == request.node]
+    await _part_with(current, nodes)
     await rebuild(current, nodes)
     return await finish(current, began, touching=tuple(nodes))
+
+
+async def _part_with(current: Session, nodes: list[Node]) -> None:
+    """Let the plugins move their work off a worker, if it still answers and there is another to take it."""
+    if nodes[0].role != "worker" or len(current.cluster.workers) == 1 or not current.plugins:
+        return
+    async with current.connections() as connections:
+        try:
+            await connections.connect(nodes[0], within=LAST_WORDS)
+        except Unreachable as error:
+            current.journal.warn(f"it can't hand over its work: {error.reason}", node=nodes[0].name)
+            return
+        with current.journal.step("leave"):
+            await leave(current, connections, nodes)

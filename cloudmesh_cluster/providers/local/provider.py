@@ -140,21 +140,22 @@ class LocalProvider:
         loop, stop = asyncio.get_running_loop(), threading.Event()
 
         def progress(line: str) -> None:
-            if stop.is_set():
-                raise EngineError("interrupted")
             # The journal belongs to the thread of the loop.
             loop.call_soon_threadsafe(emit, Event("output", "image", message=line))
 
         try:
-            return await asyncio.to_thread(self._build_layers, tuple(dict.fromkeys(images)), packages, progress)
+            return await _to_its_end(
+                self._build_layers, tuple(dict.fromkeys(images)), packages, progress, stop, hurry=stop.set
+            )
         except EngineError as error:
             raise UsageError(_one_line(error.message), hint=error.hint) from error
-        finally:
-            # The thread can't be cancelled; its next word of progress ends it, and the build with it.
-            stop.set()
 
     def _build_layers(
-        self, images: Sequence[str | None], packages: Sequence[str], progress: Callable[[str], None]
+        self,
+        images: Sequence[str | None],
+        packages: Sequence[str],
+        progress: Callable[[str], None],
+        stop: threading.Event,
     ) -> dict[str | None, tuple[Path, ...]]:
         from cloudmesh_cluster.providers.local.engine.ids import ids_of_this_user
         from cloudmesh_cluster.providers.local.engine.images import ensure_base, ensure_layer
@@ -168,8 +169,11 @@ class LocalProvider:
                 source=self._image(image),
                 mirror=str(mirror) if mirror else None,
                 progress=progress,
+                still_wanted=lambda: not stop.is_set(),
             )
-            layers[image] = ensure_layer(cache, base, packages, ids=ids, progress=progress)
+            layers[image] = ensure_layer(
+                cache, base, packages, ids=ids, progress=progress, still_wanted=lambda: not stop.is_set()
+            )
         return layers
 
     def _image(self, name: str | None) -> Path | None:
@@ -327,12 +331,13 @@ def _last_line(text: str) -> str:
     return (text.strip() or "its console is empty").splitlines()[-1]
 
 
-async def _to_its_end(work: Callable[..., T], *arguments: Any) -> T:
-    """Run blocking work in a thread; who is cancelled waits for its end, since an undo must come after it."""
+async def _to_its_end(work: Callable[..., T], *arguments: Any, hurry: Callable[[], None] = lambda: None) -> T:
+    """Run blocking work in a thread; who is cancelled bids it hurry and waits, since an undo must come after it."""
     running = asyncio.ensure_future(asyncio.to_thread(work, *arguments))
     try:
         return await asyncio.shield(running)
     except asyncio.CancelledError:
+        hurry()
         await asyncio.gather(running, return_exceptions=True)
         raise
 

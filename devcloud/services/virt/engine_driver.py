@@ -26,6 +26,15 @@ class EngineDriver(fake.FakeDriverWithoutFakeNodes):
         super().__init__(*arguments, **options)
         self._cloud = Cloud.from_environment(os.environ, os.environ["DEVCLOUD_DRIVER"])
 
+    @property
+    def _drives(self) -> Path:
+        return self._cloud.state / "drives"
+
+    def init_host(self, host: str) -> None:
+        """Remove config drives that a killed Nova had not given to their nodes: they hold keys."""
+        shutil.rmtree(self._drives, ignore_errors=True)
+        super().init_host(host)
+
     def spawn(
         self,
         context: Any,
@@ -43,7 +52,7 @@ class EngineDriver(fake.FakeDriverWithoutFakeNodes):
         super().spawn(context, instance, image_meta, injected_files, admin_password, allocations, network_info)
         if _never_boots(instance):
             return
-        drive = self._cloud.state / "drives" / instance.uuid
+        drive = self._drives / instance.uuid
         try:
             _write_drive(drive, instance, injected_files, network_info)
             host.ask("spawn", **_node(instance, network_info), drive=str(drive))

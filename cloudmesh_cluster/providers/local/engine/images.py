@@ -15,6 +15,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -26,10 +27,16 @@ from cloudmesh_cluster.providers.local.engine.ids import Ids
 from cloudmesh_cluster.providers.local.engine.launch import run_inside
 
 Progress = Callable[[str], None]
+_A_WHILE = 0.2
 
 
 def silent(line: str) -> None:
     """Listen to no progress."""
+
+
+def always() -> bool:
+    """Want it to the end."""
+    return True
 
 
 def images_folder(cache: Path) -> Path:
@@ -47,6 +54,7 @@ def ensure_base(
     source: Path | None = None,
     mirror: str | None = None,
     progress: Progress = silent,
+    still_wanted: Callable[[], bool] = always,
 ) -> tuple[Path, ...]:
     """Return the layers of the base image, topmost first; what is not in the cache is built.
 
@@ -56,12 +64,13 @@ def ensure_base(
         source: a tarball of a root file system to take instead of building one with mmdebstrap.
         mirror: an apt mirror for mmdebstrap instead of its default.
         progress: told in single lines what goes on.
+        still_wanted: asked a few times a second; the build ends, and leaves nothing, when it says no.
 
     Raises:
         EngineError: mmdebstrap is missing or failed, the tarball is corrupt, or the disk is full.
 
     """
-    shelf = _Shelf(cache, ids, progress)
+    shelf = _Shelf(cache, ids, progress, still_wanted)
     if source is None:
         recipe = {"suite": builds.SUITE, "packages": builds.PACKAGES, "mirror": mirror}
         base = shelf.ensure("base", recipe, lambda name: _bootstrap(shelf, name, mirror=mirror))
@@ -78,6 +87,7 @@ def ensure_layer(
     *,
     ids: Ids,
     progress: Progress = silent,
+    still_wanted: Callable[[], bool] = always,
 ) -> tuple[Path, ...]:
     """Return `base` with a layer on top that has Debian packages installed; it is built when not cached.
 
@@ -87,6 +97,7 @@ def ensure_layer(
         packages: names of packages; none: no layer is added.
         ids: the ids that own the files.
         progress: told in single lines what goes on.
+        still_wanted: asked a few times a second; the build ends, and leaves nothing, when it says no.
 
     Raises:
         EngineError: apt failed (the message ends with what it said), or the disk is full.
@@ -95,7 +106,7 @@ def ensure_layer(
     wanted = sorted(set(packages))
     if not wanted:
         return base
-    shelf = _Shelf(cache, ids, progress)
+    shelf = _Shelf(cache, ids, progress, still_wanted)
     lower = [str(layer.relative_to(shelf.folder)) for layer in base]
 
     def build(name: str) -> None:
@@ -111,11 +122,12 @@ def ensure_layer(
 class _Shelf:
     """The folder of the layers, and how something new gets there."""
 
-    def __init__(self, cache: Path, ids: Ids, progress: Progress) -> None:
+    def __init__(self, cache: Path, ids: Ids, progress: Progress, still_wanted: Callable[[], bool]) -> None:
         with _disk_errors(cache):
             self.folder = images_folder(cache)
         self._ids = ids
         self.progress = progress
+        self._still_wanted = still_wanted
 
     def ensure(self, kind: str, recipe: object, build: Callable[[str], None]) -> Path:
         """Return the root file system of a layer, built first when there is none of this recipe."""
@@ -131,16 +143,25 @@ class _Shelf:
     def run(self, job: Callable[..., None], arguments: Mapping[str, object], *, stdin: IO[bytes] | None = None) -> None:
         """Run a job that sees this folder."""
         folders = {"images": self.folder}
-        run_inside(job, arguments, ids=self._ids, folders=folders, stdin=stdin, on_line=self.progress)
+        run_inside(
+            job,
+            arguments,
+            ids=self._ids,
+            folders=folders,
+            stdin=stdin,
+            on_line=self.progress,
+            still_wanted=self._still_wanted,
+        )
 
     @contextlib.contextmanager
     def _lock(self) -> Iterator[None]:
         with (self.folder / ".lock").open("a", encoding="utf-8") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            if not _locked(file):
                 self.progress("waiting for another process that builds an image")
-                fcntl.flock(file, fcntl.LOCK_EX)
+                while not _locked(file):
+                    if not self._still_wanted():
+                        raise EngineError("interrupted")
+                    time.sleep(_A_WHILE)
             yield
 
     def _build(self, name: str, build: Callable[[str], None]) -> Path:
@@ -165,6 +186,14 @@ class _Shelf:
             paths = [f"{userns.ANCHOR}/images/{unfinished.name}/{part}" for part in parts]
             run_inside(rootfs.remove_contents, {"paths": paths}, ids=self._ids, folders={"images": self.folder})
             shutil.rmtree(unfinished)
+
+
+def _locked(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 @contextlib.contextmanager

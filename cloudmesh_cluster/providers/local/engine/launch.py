@@ -5,11 +5,12 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO
 
@@ -28,6 +29,7 @@ _PROGRAM = (
 )
 _PROXIES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 _LAST_LINES = 12
+_A_WHILE = 0.2
 
 
 def command(module: str, *arguments: str) -> list[str]:
@@ -49,6 +51,7 @@ def run_inside(
     folders: Mapping[str, Path],
     stdin: IO[bytes] | None = None,
     on_line: Callable[[str], None] = lambda line: None,
+    still_wanted: Callable[[], bool] = lambda: True,
 ) -> None:
     """Run a job as root of a fresh user, mount and PID namespace; it dies with the caller.
 
@@ -59,9 +62,10 @@ def run_inside(
         folders: see `userns.enter`; the first one is the job's marker, by which a leftover is found.
         stdin: what the job reads.
         on_line: told every line that the job prints.
+        still_wanted: asked a few times a second; the job is killed when it says no.
 
     Raises:
-        EngineError: the job failed; the message has the last lines that it printed.
+        EngineError: the job failed (the message has the last lines that it printed), or is not wanted any more.
 
     """
     request = {
@@ -79,24 +83,42 @@ def run_inside(
         env=environment(next(iter(folders.values()))),
         cwd="/",
         start_new_session=True,
-        encoding="utf-8",
-        errors="replace",
     ) as process:
-        last = _follow(process, on_line)
+        last = _follow(process, on_line, still_wanted)
     if process.returncode:
         raise _job_failed(last)
 
 
-def _follow(process: subprocess.Popen[str], on_line: Callable[[str], None]) -> deque[str]:
+def _follow(
+    process: subprocess.Popen[bytes], on_line: Callable[[str], None], still_wanted: Callable[[], bool]
+) -> deque[str]:
     last: deque[str] = deque(maxlen=_LAST_LINES)
     try:
-        for line in process.stdout or ():
+        for line in _lines(process, still_wanted):
             last.append(line.rstrip())
             on_line(line.rstrip())
     except BaseException:
         process.kill()
         raise
     return last
+
+
+def _lines(process: subprocess.Popen[bytes], still_wanted: Callable[[], bool]) -> Iterator[str]:
+    if process.stdout is None:
+        return
+    output, rest = process.stdout.fileno(), b""
+    poll = select.poll()
+    poll.register(output, select.POLLIN)
+    while still_wanted():
+        if not poll.poll(_A_WHILE * 1000):
+            continue
+        if not (data := os.read(output, 65536)):
+            if rest:
+                yield rest.decode("utf-8", "replace")
+            return
+        *lines, rest = (rest + data).split(b"\n")
+        yield from (line.decode("utf-8", "replace") for line in lines)
+    raise EngineError("interrupted")
 
 
 def _job_failed(last: deque[str]) -> EngineError:
