@@ -87,13 +87,6 @@ class Stack:
             timeout_mins=TIMEOUT_MINUTES,
         )
 
-    def replaced_by(self, template: Mapping[str, Any], parameters: Mapping[str, str]) -> list[str]:
-        """Return the servers that an update would make anew, by resource."""
-        changes = self._cloud.heat.stacks.preview_update(
-            self.name, template=dict(template), parameters=dict(parameters), existing=True
-        )["resource_changes"]
-        return [each["resource_name"] for each in changes["replaced"] if each["resource_type"] == "OS::Nova::Server"]
-
     async def last_event(self) -> str | None:
         """Return the newest event there is, to follow only those that come after it."""
         events = await asyncio.to_thread(
