@@ -16,9 +16,9 @@ INTERRUPTED = "interrupted"
 
 
 def clusters(home: Home) -> list[Cluster]:
-    """Return all clusters as they are now."""
+    """Return all clusters as they are now; those of a cloud as they were last seen, for asking it takes seconds."""
     with State(home) as state:
-        return [_as_it_is(home, state, cluster) for cluster in state.clusters()]
+        return [_as_it_is(home, state, cluster, ask_clouds=False) for cluster in state.clusters()]
 
 
 def cluster(home: Home, name: str) -> Cluster:
@@ -29,19 +29,21 @@ def cluster(home: Home, name: str) -> Cluster:
 
     """
     with State(home) as state:
-        return _as_it_is(home, state, state.cluster(name))
+        return _as_it_is(home, state, state.cluster(name), ask_clouds=True)
 
 
-def _as_it_is(home: Home, state: State, cluster: Cluster) -> Cluster:
+def _as_it_is(home: Home, state: State, cluster: Cluster, *, ask_clouds: bool) -> Cluster:
     """Compare what the journal says with what the provider has, and with who works on it."""
     record = state.record(cluster.name)
-    states = provider_of(home, record.provider_type, record.provider_settings).states(cluster.name)
-    nodes = tuple(
-        replace(node, state=states.get(node.name, "missing"))
-        if states.get(node.name) != "running" and node.state in ("running", "reached")
-        else node
-        for node in cluster.nodes
-    )
+    nodes = cluster.nodes
+    if ask_clouds or record.provider_type == "local":
+        states = provider_of(home, record.provider_type, record.provider_settings).states(cluster.name)
+        nodes = tuple(
+            replace(node, state=states.get(node.name, "missing"))
+            if states.get(node.name) != "running" and node.state in ("running", "reached")
+            else node
+            for node in nodes
+        )
     word = cluster.state
     if state.unfinished(cluster.name) is not None:
         # While somebody works on it, nodes that do not run yet or any more are no fault of it.
