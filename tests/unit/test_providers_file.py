@@ -14,7 +14,8 @@ from cloudmesh_cluster.providers_file import ProviderChoice, Providers, choose_p
 LAB = """\
 default: lab
 lab: {type: local, mirror: "https://mirror.example/debian", image: base.tar, network: 10.88.0.0/16}
-cloud: {type: openstack, cloud: devstack}
+cloud: {type: openstack, os_cloud: devstack, image: debian-12}
+metal: {type: baremetal}
 """
 
 
@@ -82,26 +83,33 @@ def test_a_word_is_a_name_first(own: Home) -> None:
 
 
 @pytest.mark.parametrize(
-    ("option", "environ", "message"),
+    ("option", "message"),
     [
-        ("openstack", {}, r"provider 'openstack' \(--provider\): openstack is not built yet"),
-        ("baremetal", {}, r"provider 'baremetal' \(--provider\): baremetal is not built yet"),
-        ("cloud", {}, r"provider 'cloud' \(--provider\): openstack is not built yet"),
+        ("baremetal", r"provider 'baremetal' \(--provider\): baremetal is not built yet"),
+        ("metal", r"provider 'metal' \(--provider\): baremetal is not built yet"),
     ],
 )
-def test_types_to_come(own: Home, option: str, environ: dict[str, str], message: str) -> None:
+def test_types_to_come(own: Home, option: str, message: str) -> None:
     """Types that this version knows but has not are wrong usage that says why they were chosen."""
     write(own, LAB)
 
     with pytest.raises(UsageError, match=message):
-        choose(own, option=option, **environ)
+        choose(own, option=option)
+
+
+def test_settings_of_a_cloud(own: Home) -> None:
+    """A cloud's settings come along as they are written, without the type."""
+    write(own, LAB)
+    choice = choose_provider(own, option="cloud", profile=None, environ={})
+
+    assert (choice.name, choice.type) == ("cloud", "openstack")
+    assert choice.settings == {"os_cloud": "devstack", "image": "debian-12"}
 
 
 def test_openstack_in_the_environment(own: Home) -> None:
     """OS_CLOUD stands for OpenStack, unless it is empty."""
-    with pytest.raises(UsageError, match="OS_CLOUD is set"):
-        choose(own, OS_CLOUD="devstack")
-
+    assert choose(own, OS_CLOUD="devstack") == ("openstack", "openstack", "OS_CLOUD is set")
+    assert choose(own, OS_AUTH_URL="http://k") == ("openstack", "openstack", "OS_AUTH_URL is set")
     assert choose(own, OS_CLOUD="") == ("local", "local", "no other is configured")
 
 
@@ -113,7 +121,7 @@ def test_unknown_provider(own: Home) -> None:
         choose(own, option="clod")
 
     assert caught.value.hint == "did you mean 'cloud'?"
-    assert caught.value.known == ("lab", "cloud", "local", "openstack", "baremetal")
+    assert caught.value.known == ("lab", "cloud", "metal", "local", "openstack", "baremetal")
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o602])

@@ -40,7 +40,9 @@ class Cloud:
         try:
             return openstack.connect(cloud=self.name, app_name="cm", status_code_retries=4, connect_retries=3)
         except ConfigException as error:
-            raise UsageError(f"no credentials for OpenStack: {error}", hint="OS_CLOUD, or os_cloud in providers.yaml") from error
+            raise UsageError(
+                f"no credentials for OpenStack: {error}", hint="OS_CLOUD, or os_cloud in providers.yaml"
+            ) from error
 
     @cached_property
     def session(self) -> Any:
@@ -55,7 +57,9 @@ class Cloud:
         try:
             self.sdk.session.get_token()
         except (exceptions.HttpError, exceptions.MissingRequiredOptions, exceptions.NoMatchingPlugin) as error:
-            raise UsageError(f"the cloud refuses the credentials: {error}", hint=f"openstack {self._option} token issue") from error
+            raise UsageError(
+                f"the cloud refuses the credentials: {error}", hint=f"openstack {self._option} token issue"
+            ) from error
         except exceptions.ConnectFailure as error:
             raise ProviderError(f"the cloud can't be reached: {error}") from error
         return self.sdk.session

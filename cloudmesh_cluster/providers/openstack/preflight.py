@@ -63,7 +63,9 @@ def _networks(cloud: Cloud, settings: Settings) -> Iterator[Problem]:
     if settings.external_network:
         if settings.external_network not in {*external, *(each.id for each in external.values())}:
             yield Problem(
-                "provider openstack", f"no external network {settings.external_network!r}", f"one of: {', '.join(external)}"
+                "provider openstack",
+                f"no external network {settings.external_network!r}",
+                f"one of: {', '.join(external)}",
             )
     elif len(external) != 1 and not (settings.network and settings.floating_ip == "none"):
         names = ", ".join(sorted(external)) or "none"
@@ -84,8 +86,18 @@ def _quotas(cloud: Cloud, settings: Settings, profile: Profile) -> Iterator[Prob
     own = settings.network is None
     needed = [
         ("instances", nodes, limits.instances, limits.instances_used),
-        ("cores", flavors["master"].vcpus + workers * flavors["worker"].vcpus, limits.total_cores, limits.total_cores_used),
-        ("MiB of RAM", flavors["master"].ram + workers * flavors["worker"].ram, limits.total_ram, limits.total_ram_used),
+        (
+            "cores",
+            flavors["master"].vcpus + workers * flavors["worker"].vcpus,
+            limits.total_cores,
+            limits.total_cores_used,
+        ),
+        (
+            "MiB of RAM",
+            flavors["master"].ram + workers * flavors["worker"].ram,
+            limits.total_ram,
+            limits.total_ram_used,
+        ),
         ("keypairs", 1, limits.keypairs, len(list(compute.keypairs()))),
     ]
     quota = cloud.sdk.network.get_quota(cloud.sdk.current_project_id, details=True)
@@ -99,4 +111,8 @@ def _quotas(cloud: Cloud, settings: Settings, profile: Profile) -> Iterator[Prob
         needed.append((what, count, row["limit"], row["used"]))
     for what, count, limit, used in needed:
         if limit is not None and limit >= 0 and used + count > limit:
-            yield Problem("quota", f"{count} {what} are needed, {max(limit - used, 0)} of {limit} are left", "free some, or ask for more")
+            yield Problem(
+                "quota",
+                f"{count} {what} are needed, {max(limit - used, 0)} of {limit} are left",
+                "free some, or ask for more",
+            )

@@ -191,9 +191,7 @@ class OpenStackProvider:
         return self._settings.floating_ip == "all" or (self._settings.floating_ip == "master" and node.index == 0)
 
     def _node(self, node: Node, server: str, floating: Mapping[int, str]) -> Node:
-        return replace(
-            node, state="booting", provider_id=server, public_ip=floating.get(node.index, node.public_ip)
-        )
+        return replace(node, state="booting", provider_id=server, public_ip=floating.get(node.index, node.public_ip))
 
     def _floating_address(self, identity: str) -> str:
         return str(self._cloud.sdk.network.get_ip(identity).floating_ip_address)

@@ -55,10 +55,13 @@ class Settings:
 
         """
         known = [field.name for field in fields(cls)]
-        for name in given:
+        for name, value in given.items():
             if name not in known:
                 raise UsageError(f"provider openstack: unknown setting {name!r}", hint=did_you_mean(name, known))
-        settings = cls(**{name: str(value) for name, value in given.items()})  # type: ignore[arg-type]
+            if isinstance(value, list | dict):
+                raise UsageError(f"provider openstack: {name} is one text, not a list or a mapping")
+        texts = {name: str(value) for name, value in given.items() if value is not None}
+        settings = cls(**texts)  # type: ignore[arg-type]
         _choose("floating_ip", settings.floating_ip, get_args(FloatingIPs))
         _choose("signal", settings.signal, ("heat", "ssh"))
         _choose("anti_affinity", settings.anti_affinity, ("yes", "no"))

@@ -163,9 +163,7 @@ class Stack:
 
         while time.monotonic() < deadline:
             try:
-                stack = await asyncio.to_thread(
-                    lambda: self._cloud.heat.stacks.get(identity, resolve_outputs=False)
-                )
+                stack = await asyncio.to_thread(lambda: self._cloud.heat.stacks.get(identity, resolve_outputs=False))
             except HTTPNotFound:
                 return None
             if stack.stack_status == "DELETE_COMPLETE":
