@@ -106,11 +106,13 @@ class ChosenPlugin:
 
 
 def find_plugins(home: Home) -> dict[str, Path]:
-    """Return the folders of all plugins by name: the built-in ones, and the user's, which come first."""
+    """Return the folders of all plugins by name: the built-in ones, and the user's, which come first.
+
+    A folder whose name is no name for a plugin is none.
+    """
     folders = [resource("scripts"), home.plugins]
-    return {
-        file.parent.name: file.parent for folder in folders for file in sorted(folder.glob("*/plugin.yaml"))
-    }
+    files = [file for folder in folders for file in sorted(folder.glob("*/plugin.yaml"))]
+    return {file.parent.name: file.parent for file in files if re.fullmatch(_NAME, file.parent.name)}
 
 
 def load_plugin(folder: Path) -> Plugin:

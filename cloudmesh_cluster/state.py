@@ -42,9 +42,9 @@ CREATE TABLE steps (
 CREATE TABLE scripts (
     id INTEGER PRIMARY KEY, cluster TEXT NOT NULL REFERENCES clusters(name) ON DELETE CASCADE,
     role TEXT NOT NULL, name TEXT NOT NULL, digest TEXT NOT NULL, content BLOB NOT NULL, written_at TEXT NOT NULL,
-    state TEXT NOT NULL, expect TEXT NOT NULL);
+    state TEXT NOT NULL, expect TEXT NOT NULL, operation TEXT NOT NULL);
 CREATE TABLE runs (
-    script INTEGER NOT NULL REFERENCES scripts(id) ON DELETE CASCADE, node TEXT NOT NULL, exit INTEGER NOT NULL,
+    script INTEGER NOT NULL REFERENCES scripts(id) ON DELETE CASCADE, node TEXT NOT NULL, exit INTEGER,
     seconds REAL NOT NULL, at TEXT NOT NULL, PRIMARY KEY (script, node));
 CREATE TABLE checks (
     operation TEXT NOT NULL REFERENCES operations(id), name TEXT NOT NULL, node TEXT NOT NULL,
@@ -104,7 +104,7 @@ class Step:
 
 @dataclass(frozen=True)
 class WrittenScript:
-    """A script that `cluster write` has stored; `state` is running or remembered."""
+    """A script that an operation has stored; `state` is running or remembered."""
 
     id: int
     role: str
@@ -113,6 +113,7 @@ class WrittenScript:
     content: bytes
     written_at: str
     state: str
+    operation: str
     expect: ScriptExpectation = ScriptExpectation()
 
 
@@ -375,18 +376,20 @@ class State:
 
     def _add_script(self, db: sqlite3.Connection, cluster: str, script: WrittenScript) -> int:
         cursor = db.execute(
-            "INSERT INTO scripts (cluster, role, name, digest, content, written_at, state, expect)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO scripts (cluster, role, name, digest, content, written_at, state, expect, operation)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 cluster, script.role, script.name, script.digest, script.content, script.written_at,
-                script.state, encode(script.expect),
+                script.state, encode(script.expect), script.operation,
             ),
         )  # fmt: skip
         return int(cursor.lastrowid or 0)
 
-    def remember_script(self, script: int) -> None:
-        """Keep a script for the nodes to come."""
+    def remember_script(self, script: int, *, waived: Sequence[str] = ()) -> None:
+        """Keep a script for the nodes to come; the nodes named in `waived` need not have run it."""
         with self._transaction() as db:
+            rows = [(script, node, now()) for node in waived]
+            db.executemany("INSERT OR IGNORE INTO runs VALUES (?, ?, NULL, 0, ?)", rows)
             db.execute("UPDATE scripts SET state='remembered' WHERE id=?", (script,))
 
     def forget_script(self, script: int) -> None:
@@ -400,7 +403,7 @@ class State:
         return [
             WrittenScript(
                 r["id"], r["role"], r["name"], r["digest"], r["content"], r["written_at"], r["state"],
-                decode(ScriptExpectation, r["expect"]),
+                r["operation"], decode(ScriptExpectation, r["expect"]),
             )
             for r in rows
         ]
@@ -413,7 +416,7 @@ class State:
                 [(script, r.node, r.exit, r.seconds, now()) for r in results],
             )
 
-    def runs(self, script: int) -> dict[str, int]:
-        """Return the exit status of a script by node."""
+    def runs(self, script: int) -> dict[str, int | None]:
+        """Return the exit status of a script by node; None where it is not meant to run."""
         rows = self._db.execute("SELECT node, exit FROM runs WHERE script=? ORDER BY node", (script,))
         return {row["node"]: row["exit"] for row in rows}

@@ -12,6 +12,7 @@ from typing import Any
 
 from cloudmesh_cluster.errors import RemoteFailed
 from cloudmesh_cluster.first_contact import (
+    Greeting,
     greet,
     parse_greeting,
     parse_propagation,
@@ -19,7 +20,7 @@ from cloudmesh_cluster.first_contact import (
 )
 from cloudmesh_cluster.keys import KeyPair, bootstrap_comment, generate, public_of, write_private
 from cloudmesh_cluster.keys import read_private as read_key
-from cloudmesh_cluster.model import Node
+from cloudmesh_cluster.model import CommandResult, Node
 from cloudmesh_cluster.operations.plugin_steps import (
     Payloads,
     fetch_payloads,
@@ -177,9 +178,7 @@ async def reach(session: Session, connections: Connections, node: Node, gateway_
         result = await connections.run(node, step.command, sudo=True, stdin=step.stdin, timeout=REACH_DEADLINE + 30)
         raise_failed("first boot", [result], hint=f"the console is in {session.logs}")
         greeting = parse_greeting(result.stdout)
-        if greeting.cloud_init == "error":
-            errors = "; ".join(greeting.cloud_init_errors) or "see its cloud-init log"
-            raise RemoteFailed(f"cloud-init failed on {node.name}: {errors}", [result])
+        judge_first_boot(node, greeting, result)
         if greeting.cloud_init == "degraded":
             session.journal.warn(f"cloud-init: {'; '.join(greeting.cloud_init_errors)}", node=node.name)
         reached = replace(node, state="reached")
@@ -187,6 +186,20 @@ async def reach(session: Session, connections: Connections, node: Node, gateway_
         if node.role == "master":
             gateway_is_open.set()
         return reached
+
+
+def judge_first_boot(node: Node, greeting: Greeting, result: CommandResult) -> None:
+    """Raise when a node's cloud-init failed, or had not ended in time.
+
+    Raises:
+        RemoteFailed: says which of both, and why it failed.
+
+    """
+    if greeting.cloud_init == "error":
+        errors = "; ".join(greeting.cloud_init_errors) or "see its cloud-init log"
+        raise RemoteFailed(f"cloud-init failed on {node.name}: {errors}", [result])
+    if greeting.cloud_init == "running":
+        raise RemoteFailed(f"cloud-init on {node.name} did not end within {REACH_DEADLINE} s", [result])
 
 
 async def _read_propagation(session: Session, connections: Connections, last: Node) -> None:

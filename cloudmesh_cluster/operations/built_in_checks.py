@@ -42,7 +42,7 @@ async def built_in_checks(
         _bootstrap_keys(session, connections),
         _bootstrap_login(session, connections),
     )
-    return [result for group in groups for result in group] + _scripts(session)
+    return [result for group in groups for result in group] + check_scripts(session)
 
 
 async def _boot_script(
@@ -175,17 +175,21 @@ async def _bootstrap_login(session: Session, connections: Connections) -> list[C
     ]
 
 
-def _scripts(session: Session) -> list[CheckResult]:
-    """Compare what was written with what ran where."""
+def check_scripts(session: Session) -> list[CheckResult]:
+    """Compare what was written with what ran where; a script that was only stored is not expected on earlier nodes."""
     results = []
     scripts = [script for script in session.state.scripts(session.name) if script.state == "remembered"]
+    runs = {script.id: session.state.runs(script.id) for script in scripts}
     for node in session.cluster.nodes:
-        mine = [script for script in scripts if script.role in ("all", node.role)]
-        exits = {script.name: session.state.runs(script.id).get(node.name) for script in mine}
+        mine = [
+            script
+            for script in scripts
+            if script.role in ("all", node.role) and runs[script.id].get(node.name, 0) is not None
+        ]
         wrong = [
-            f"{script.name}: {'did not run' if exits[script.name] is None else f'exit {exits[script.name]}'}"
+            f"{script.name}: {'did not run' if status is None else f'exit {status}'}"
             for script in mine
-            if exits[script.name] != script.expect.exit
+            if (status := runs[script.id].get(node.name)) != script.expect.exit
         ]
         expected = f"{len(mine)} ran as expected"
         results.append(CheckResult("scripts", node.name, expected, "; ".join(wrong) or expected, not wrong, 0.0))

@@ -105,14 +105,17 @@ def _prepare(current: Session, plan: Plan) -> None:
     if plan.cluster not in state.cluster_names():
         record = ClusterRecord(plan.profile, plan.provider_type, plan.provider_settings, plan.network)
         cluster = Cluster(plan.cluster, "creating", plan.provider, plan.profile.name, now(), plan.nodes)
-        state.add_cluster(cluster, record, [_remembered(script) for script in plan.profile.scripts])
+        scripts = [_remembered(script, current.journal.operation.id) for script in plan.profile.scripts]
+        state.add_cluster(cluster, record, scripts)
     home.cluster(plan.cluster).mkdir(mode=0o700, exist_ok=True)
     if not home.login_key(plan.cluster).exists():
         write_private(home.login_key(plan.cluster), generate(f"cm-login {plan.cluster}").private)
 
 
-def _remembered(script: RoleScript) -> WrittenScript:
-    return WrittenScript(0, script.role, script.name, digest(script.content), script.content, now(), "remembered")
+def _remembered(script: RoleScript, operation: str) -> WrittenScript:
+    return WrittenScript(
+        0, script.role, script.name, digest(script.content), script.content, now(), "remembered", operation
+    )
 
 
 async def finish(current: Session, began: float, *, touching: tuple[Node, ...] | None = None) -> Summary:

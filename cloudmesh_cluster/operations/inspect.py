@@ -84,7 +84,7 @@ def events(home: Home, name: str) -> list[dict[str, Any]]:
 
 
 def scripts(home: Home, name: str, role: str | None) -> list[dict[str, Any]]:
-    """Return the scripts written to a cluster, in order: role, name, digest, when, exit status by node."""
+    """Return the scripts written to a cluster, in order: role, name, digest, when, result by node."""
     with State(home) as state:
         state.cluster(name)
         return [
@@ -95,11 +95,16 @@ def scripts(home: Home, name: str, role: str | None) -> list[dict[str, Any]]:
                 "digest": script.digest,
                 "written_at": script.written_at,
                 "state": script.state,
-                "result": state.runs(script.id),
+                "result": _results(state, script.id),
             }
             for order, script in enumerate(state.scripts(name), start=1)
             if role is None or script.role == role
         ]
+
+
+def _results(state: State, script: int) -> dict[str, int | str]:
+    runs = state.runs(script)
+    return {node: "not run" if status is None else status for node, status in runs.items()}
 
 
 def script_text(home: Home, name: str, order: int) -> bytes:

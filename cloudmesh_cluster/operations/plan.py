@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from cloudmesh_cluster.checks import misplaced
 from cloudmesh_cluster.errors import InvalidInput, UsageError
 from cloudmesh_cluster.home import Home
-from cloudmesh_cluster.model import CLUSTER_NAME, Cluster, Node, Profile, node_names
+from cloudmesh_cluster.model import CLUSTER_NAME, Cluster, Node, PluginUse, Profile, node_names
 from cloudmesh_cluster.operations.session import OnFailure
 from cloudmesh_cluster.plugins import ChosenPlugin, resolve
 from cloudmesh_cluster.profile import profile_for, with_overrides
@@ -108,6 +109,7 @@ def make_plan(home: Home, request: CreateRequest, environ: Mapping[str, str]) ->
     choice = choose_provider(home, option=request.provider, profile=profile.provider, environ=environ)
     provider = provider_of(home, choice.type, choice.settings)
     chosen = resolve(profile.plugins, home)
+    profile = replace(profile, plugins=tuple(_from_anywhere(use, chosen) for use in profile.plugins))
     indices = range(profile.worker.count + 1)
     placement = provider.place(request.name, indices, taken=())
     names = node_names(request.name, profile.worker.count)
@@ -150,6 +152,16 @@ def check_name(name: str) -> None:
             f"{name!r} is not a name for a cluster",
             hint="a lower-case letter, then up to 29 lower-case letters, digits and hyphens",
         )
+
+
+def _from_anywhere(use: PluginUse, chosen: Sequence[ChosenPlugin]) -> PluginUse:
+    """Return a plugin whose payload's local source is found from every folder, for nodes that are added later."""
+    plugin = next(each.plugin for each in chosen if each.plugin.name == use.name)
+    name = plugin.payload.source if plugin.payload else ""
+    source = use.settings.get(name)
+    if not source or "://" in str(source):
+        return use
+    return PluginUse(use.name, {**use.settings, name: str(Path(str(source)).expanduser().absolute())})
 
 
 def _notes(profile: Profile) -> tuple[str, ...]:

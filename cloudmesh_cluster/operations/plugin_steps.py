@@ -14,7 +14,7 @@ from cloudmesh_cluster.operations.session import Session, together
 from cloudmesh_cluster.operations.wiring import raise_failed
 from cloudmesh_cluster.payloads import fetch
 from cloudmesh_cluster.plugins import ChosenPlugin, settings_sh
-from cloudmesh_cluster.remote import Connections, tarball
+from cloudmesh_cluster.remote import Connections, command_line, tarball
 from cloudmesh_cluster.resources import resource
 from cloudmesh_cluster.role_scripts import packages_command, plugin_command
 
@@ -126,18 +126,18 @@ async def call(
 
     async def run(node: Node) -> CommandResult:
         with session.journal.progress(step, node=node.name):
-            result = await connections.run(
+            return await connections.run(
                 node,
                 plugin_command(seen, node, name, [f"{script}.sh", verb], **extra),
                 sudo=True,
                 timeout=TIMEOUT,
                 on_line=output_listener(session, node, f"{name}-{verb}"),
             )
-            if verb != "status":
-                raise_failed(step, [result], hint=f"its output is in {session.logs}")
-            return result
 
-    return await asyncio.gather(*(run(node) for node in nodes))
+    results = await asyncio.gather(*(run(node) for node in nodes))
+    if verb != "status":
+        raise_failed(step, results, hint=f"its output is in {session.logs}")
+    return results
 
 
 async def install_role(session: Session, connections: Connections, nodes: Sequence[Node], chosen: ChosenPlugin) -> None:
@@ -172,12 +172,15 @@ async def stop(session: Session, connections: Connections, nodes: Sequence[Node]
 async def uninstall(session: Session, connections: Connections, chosen: ChosenPlugin) -> None:
     """Take back what a plugin installed, also where its installation was cut off in the middle."""
     cluster, name = session.cluster, chosen.plugin.name
-    there = await connections.run_all(cluster.nodes, f"test -e /usr/local/lib/cm/plugins/{name}", timeout=TIMEOUT)
+    folders = [f"/usr/local/lib/cm/plugins/{name}", f"/var/cache/cm/payloads/{name}"]
+    there = await connections.run_all(cluster.nodes, command_line(["test", "-e", folders[0]]), timeout=TIMEOUT)
+    # A node that does not answer may well have the plugin.
+    raise_failed(f"look for {name}", [result for result in there if result.exit == -1])
     nodes = [node for node, result in zip(cluster.nodes, there, strict=True) if result.ok]
     for role in (*reversed(chosen.plugin.order), "all"):
         of_role = [node for node in nodes if role in ("all", node.role)]
         await call(session, connections, of_role, chosen, role, "uninstall")
-    away = f"rm -rf /usr/local/lib/cm/plugins/{name} /var/cache/cm/payloads/{name}"
+    away = command_line(["rm", "-rf", "--", *folders])
     raise_failed(f"remove {name}", await connections.run_all(nodes, away, sudo=True, timeout=TIMEOUT))
 
 

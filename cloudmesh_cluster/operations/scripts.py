@@ -99,7 +99,12 @@ def judge_script(session: Session, script: WrittenScript, results: Sequence[Comm
 
 
 async def test_script(
-    session: Session, connections: Connections, nodes: Sequence[Node], script: WrittenScript
+    session: Session,
+    connections: Connections,
+    nodes: Sequence[Node],
+    script: WrittenScript,
+    *,
+    timeout: float | None = None,
 ) -> None:
     """Run the test of a script, if it has one, on the nodes where the script ran.
 
@@ -109,7 +114,7 @@ async def test_script(
     """
     if script.expect.test is not None:
         test = replace(script, name=f"{script.name}-test", content=script.expect.test.encode())
-        results = await run_quietly(session, connections, nodes, test)
+        results = await run_quietly(session, connections, nodes, test, timeout=timeout)
         raise_failed(f"the test of script {script.name}", results, hint=f"its output is in {session.logs}")
 
 

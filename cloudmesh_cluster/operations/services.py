@@ -36,18 +36,26 @@ async def install(home: Home, name: str, plugins: Sequence[str], emit: Emit) -> 
         UsageError: a plugin does not exist, or is there already.
 
     """
-    request = PluginsRequest(tuple(dict.fromkeys(plugins)))
+    with State(home) as state:
+        request = PluginsRequest(_with_required(home, state, name, plugins))
 
     def refuse(state: State) -> None:
         require_cluster(name, states=("ready",))(state)
-        present = {use.name for use in state.record(name).profile.plugins}
-        if again := present & set(request.plugins):
+        present = {chosen.plugin.name for chosen in resolve(state.record(name).profile.plugins, home)}
+        if again := present & set(plugins):
             raise UsageError(f"{', '.join(sorted(again))}: installed already", hint=f"cm cluster status {name}")
-        resolve([PluginUse(plugin) for plugin in request.plugins], home)
         refuse_stopped(home, state, name, state.cluster(name).nodes)
 
     async with session(home, name, "install", request, emit=emit, refuse=refuse, on_failure="rollback") as current:
         return await carry_out_install(current, request)
+
+
+def _with_required(home: Home, state: State, name: str, plugins: Sequence[str]) -> tuple[str, ...]:
+    """Return plugins with those that they require and the cluster has not, these first."""
+    uses = state.record(name).profile.plugins
+    present = {chosen.plugin.name for chosen in resolve(uses, home)}
+    wanted = resolve([*uses, *(PluginUse(plugin) for plugin in plugins)], home)
+    return tuple(chosen.plugin.name for chosen in wanted if chosen.plugin.name not in present)
 
 
 async def carry_out_install(current: Session, request: PluginsRequest) -> Summary:
@@ -83,10 +91,19 @@ async def uninstall(home: Home, name: str, plugins: Sequence[str], emit: Emit) -
     def refuse(state: State) -> None:
         require_cluster(name, states=("ready",))(state)
         _require_plugins(state, name, request.plugins)
+        _refuse_required(home, state, name, request.plugins)
         refuse_stopped(home, state, name, state.cluster(name).nodes)
 
     async with session(home, name, "uninstall", request, emit=emit, refuse=refuse) as current:
         return await carry_out_uninstall(current, request)
+
+
+def _refuse_required(home: Home, state: State, name: str, plugins: Sequence[str]) -> None:
+    """Raise when another plugin of the cluster needs one of these."""
+    for chosen in resolve(state.record(name).profile.plugins, home):
+        if chosen.plugin.name not in plugins and (needed := set(chosen.plugin.requires) & set(plugins)):
+            what = f"{chosen.plugin.name} requires {', '.join(sorted(needed))}"
+            raise UsageError(what, hint=f"cm cluster uninstall {name} {chosen.plugin.name} first")
 
 
 async def carry_out_uninstall(current: Session, request: PluginsRequest) -> Summary:

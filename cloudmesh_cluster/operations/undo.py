@@ -92,24 +92,32 @@ async def _remove_plugins(session: Session, undo: dict[str, Any]) -> None:
 
 
 async def _take_back_script(session: Session, undo: dict[str, Any]) -> None:
-    """Forget a script that failed; run its undo, or rebuild the nodes where it ran."""
+    """Forget a script that failed; run its undo, or rebuild the nodes where it ran.
+
+    A write that was resumed has a step for each time it ran; the newest that is undone takes the script back.
+    """
     script = next((each for each in session.state.scripts(session.name) if each.id == undo["script"]), None)
+    if script is None:
+        return
     session.state.forget_script(undo["script"])
     nodes = [node for node in reversed(session.cluster.nodes) if node.name in undo["nodes"]]
     if undo["recovery"] == "rebuild":
         from cloudmesh_cluster.operations.rebuild import rebuild
 
         await rebuild(session, sorted(nodes, key=lambda node: node.index))
-    elif undo["recovery"] == "undo" and script is not None:
+    elif undo["recovery"] == "undo":
         content = undo["content"].encode("utf-8", "surrogateescape")
-        await _run_undo(session, nodes, replace(script, name=f"{script.name}-undo", content=content))
+        script = replace(script, name=f"{script.name}-undo", content=content)
+        await _run_undo(session, nodes, script, timeout=undo["timeout"])
 
 
-async def _run_undo(session: Session, nodes: Sequence[Node], script: WrittenScript) -> None:
+async def _run_undo(
+    session: Session, nodes: Sequence[Node], script: WrittenScript, *, timeout: float | None
+) -> None:
     from cloudmesh_cluster.operations.scripts import run_quietly
 
     async with session.connections() as connections:
-        results = await run_quietly(session, connections, nodes, script)
+        results = await run_quietly(session, connections, nodes, script, timeout=timeout)
         raise_failed(f"script {script.name}", results)
 
 

@@ -38,7 +38,7 @@ class WriteRequest:
         undo: a script that takes it back.
         on_failure: None is "undo" where there is an undo script, else "keep".
         run: False stores it for nodes to come only.
-        timeout: seconds for each node.
+        timeout: seconds on each node, for the script, its test and its undo each.
 
     """
 
@@ -126,8 +126,8 @@ async def carry_out(current: Session, request: WriteRequest) -> WriteResult:
             async with current.connections() as connections:
                 results = await run_script(current, connections, nodes, script, timeout=request.timeout)
                 judge_script(current, script, results)
-                await test_script(current, connections, nodes, script)
-    current.state.remember_script(script.id)
+                await test_script(current, connections, nodes, script, timeout=request.timeout)
+    current.state.remember_script(script.id, waived=[] if request.run else [node.name for node in nodes])
     order = [each.id for each in current.state.scripts(current.name)].index(script.id) + 1
     return WriteResult(tuple(results), script.digest, order, current.logs)
 
@@ -135,11 +135,12 @@ async def carry_out(current: Session, request: WriteRequest) -> WriteResult:
 def _stored(current: Session, request: WriteRequest, expectation: ScriptExpectation) -> WrittenScript:
     """Return the script of this operation, stored once however often it is resumed."""
     for script in current.state.scripts(current.name):
-        if script.written_at >= current.journal.operation.began_at:
+        if script.operation == current.journal.operation.id:
             return script
     script = WrittenScript(
-        0, request.role, request.script_name, digest(request.content), request.content, now(), "running", expectation
-    )
+        0, request.role, request.script_name, digest(request.content), request.content, now(), "running",
+        current.journal.operation.id, expectation,
+    )  # fmt: skip
     return replace(script, id=current.state.add_script(current.name, script))
 
 
@@ -147,6 +148,6 @@ def _undo(request: WriteRequest, script: WrittenScript, nodes: Sequence[Node]) -
     names = [node.name for node in nodes]
     undo: dict[str, Any] = {"kind": "script", "script": script.id, "recovery": request.recovery, "nodes": names}
     if request.recovery == "undo" and request.undo is not None:
-        undo["content"] = request.undo.decode("utf-8", errors="surrogateescape")
+        undo |= {"content": request.undo.decode("utf-8", errors="surrogateescape"), "timeout": request.timeout}
     return undo
 

@@ -56,8 +56,7 @@ WRITE = (
     Instant("script runs", path="clusters/t/logs/*-write-*/t-worker-1.long.sh.log"),
     Instant(
         "script has run",
-        "SELECT 1 FROM runs JOIN scripts ON script=scripts.id JOIN operations ON operations.id=:operation"
-        " WHERE written_at > operations.began_at",
+        "SELECT 1 FROM runs JOIN scripts ON script=scripts.id WHERE operation=:operation",
     ),
 )
 REPLACE = (begun("destroy"), begun("provision"), begun("verify"))

@@ -98,6 +98,7 @@ def test_environment_of_scripts(cluster: CommandLine) -> None:
         (["--expect-exit", "3"], "true", "expected exit status 3, got 0"),
         (["--test", "test -e /tmp/made"], "true", "the test of script"),
         (["--timeout", "1s"], "sleep 60", "timed out after 1 s"),
+        (["--timeout", "1s", "--test", "sleep 60"], "true", "the test of script"),
     ],
 )
 def test_a_script_that_does_not_do_what_is_expected_is_forgotten(
@@ -150,11 +151,20 @@ def test_an_undo_that_fails_is_named(cluster: CommandLine) -> None:
     write(cluster, "worker", "true")
 
 
+def test_an_undo_that_is_out_of_time_is_given_up(cluster: CommandLine) -> None:
+    """The time that a script has on a node is what its undo has too."""
+    undo = script(cluster, "undo.sh", "sleep 600\n")
+    answer = write(cluster, "worker", "--timeout", "1s", "--undo", undo, "false", expect=4)
+
+    assert "timed out after 1 s" in answer.stderr
+
+
 def test_a_script_can_be_stored_without_being_run(cluster: CommandLine) -> None:
-    """With --no-run a script waits for nodes to come."""
+    """With --no-run a script waits for nodes to come; those that are there are as well without it."""
     write(cluster, "worker", "--no-run", "touch /tmp/later")
 
-    assert {} == written(cluster)[-1]["result"]
+    assert {"t-worker-1": "not run"} == written(cluster)[-1]["result"]
+    cluster("cluster", "verify", "t")
     assert "no" == on_node(cluster, "worker-1", "test -e /tmp/later && echo yes || echo no")
 
 

@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 
 from cloudmesh_cluster import first_contact, keys
+from cloudmesh_cluster.errors import RemoteFailed
 from cloudmesh_cluster.hosts import authorized_keys_block, hosts_block, known_hosts_block
-from cloudmesh_cluster.model import Node
+from cloudmesh_cluster.model import CommandResult, Node
+from cloudmesh_cluster.operations.bring_up import judge_first_boot
 from cloudmesh_cluster.resources import resource
 from tests.conftest import refuse
 
@@ -194,6 +196,19 @@ def test_greeting_tells_what_failed(machine: Machine) -> None:
     greeting = first_contact.parse_greeting(result.stdout)
 
     assert (greeting.cloud_init, greeting.cloud_init_errors) == ("error", ("('scripts', RuntimeError(\"x\"))",))
+
+
+@pytest.mark.parametrize(
+    ("ended", "said"), [("running", "t-worker-1 did not end within"), ("error", "failed on t-worker-1: bad disk")]
+)
+def test_a_first_boot_that_did_not_end_well_is_refused(ended: first_contact.CloudInit, said: str) -> None:
+    """A node whose cloud-init failed, or had not ended in time, is no member; one with recoverable errors is."""
+    result = CommandResult("t-worker-1", 0, "", "", 0.1)
+
+    with pytest.raises(RemoteFailed, match=said):
+        judge_first_boot(NODES[1], first_contact.Greeting("t-worker-1", "", 0.0, ended, ("bad disk",)), result)
+    for good in ("done", "degraded", "absent"):
+        judge_first_boot(NODES[1], first_contact.Greeting("t-worker-1", "", 0.0, good, ()), result)
 
 
 def wiring(*, remove: bool = True, nodes: list[Node] = NODES) -> first_contact.RemoteStep:

@@ -53,7 +53,8 @@ def operation(number: int, *, kind: str = "create", state: str = "running", clus
 
 def script(name: str, *, role: str = "worker") -> WrittenScript:
     """Return a script that runs."""
-    return WrittenScript(0, role, name, "0" * 64, b"\x00true\n", "2026-01-01", "running", ScriptExpectation(3))
+    content, expect = b"\x00true\n", ScriptExpectation(3)
+    return WrittenScript(0, role, name, "0" * 64, content, "2026-01-01", "running", "1-write", expect)
 
 
 def test_a_cluster_is_read_as_it_was_written(state: State) -> None:
@@ -124,6 +125,17 @@ def test_scripts_keep_their_order(state: State) -> None:
     state.add_runs(first, [CommandResult("t-worker-1", 1, "", "", 0.1)])
     state.add_runs(first, [CommandResult("t-worker-1", 0, "", "", 0.1)])
     assert {"t-worker-1": 0} == state.runs(first)
+
+
+def test_a_node_that_is_waived_keeps_what_it_ran(state: State) -> None:
+    """Waived nodes have no exit status, but for those that ran the script; a later run counts again."""
+    state.add_cluster(CLUSTER, RECORD)
+    written = state.add_script("t", script("a"))
+    state.add_runs(written, [CommandResult("t-master", 3, "", "", 0.1)])
+    state.remember_script(written, waived=["t-master", "t-worker-1"])
+    assert {"t-master": 3, "t-worker-1": None} == state.runs(written)
+    state.add_runs(written, [CommandResult("t-worker-1", 3, "", "", 0.1)])
+    assert {"t-master": 3, "t-worker-1": 3} == state.runs(written)
 
 
 def test_a_resumed_operation_belongs_to_its_new_process(state: State) -> None:
