@@ -25,15 +25,16 @@ case $state in
     echo "The cluster $name is there already; proving it again."
     run cluster verify "$name"
     ;;
-  stopped)
-    echo "The cluster $name is stopped; starting and proving it."
+  stopped | degraded)
+    echo "The cluster $name is $state; starting and proving it."
     run cluster start "$name"
     run cluster verify "$name"
     ;;
   *)
     echo "The cluster $name is in the state '$state'; finishing what was begun."
     run cluster resume "$name"
-    run cluster verify "$name"
+    # It may have been a delete that was finished.
+    if [[ -n $(state_of) ]]; then run cluster verify "$name"; else run cluster create "$name"; fi
     ;;
 esac
 

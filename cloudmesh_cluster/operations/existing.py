@@ -33,6 +33,16 @@ def require_cluster(name: str, *, states: Sequence[str] = ()) -> Callable[[State
 
 
 def require_running(home: Home, name: str, *, states: Sequence[str] = ()) -> Callable[[State], None]:
+    """Return what refuses a cluster as `require_cluster` does, and one of which a node does not run."""
+
+    def refuse(state: State) -> None:
+        require_cluster(name, states=states)(state)
+        refuse_dead(home, state, name, state.cluster(name).nodes)
+
+    return refuse
+
+
+def require_any_running(home: Home, name: str, *, states: Sequence[str] = ()) -> Callable[[State], None]:
     """Return what refuses a cluster as `require_cluster` does, and one of which no node runs."""
 
     def refuse(state: State) -> None:
@@ -49,9 +59,28 @@ def refuse_stopped(home: Home, state: State, name: str, nodes: Sequence[Node]) -
         UsageError: says which nodes, and how to start them.
 
     """
+    if len(_dead(home, state, name, nodes)) == len(nodes):
+        raise UsageError(_not_running(nodes), hint=f"cm cluster start {name}")
+
+
+def refuse_dead(home: Home, state: State, name: str, nodes: Sequence[Node]) -> None:
+    """Raise when one of some nodes does not run that must all take part.
+
+    Raises:
+        UsageError: says which nodes, and how to start or replace them.
+
+    """
+    refuse_stopped(home, state, name, nodes)
+    if dead := _dead(home, state, name, nodes):
+        hint = f"cm cluster start {name}, or cm cluster replace {name} {dead[0].short_name}"
+        raise UsageError(_not_running(dead), hint=hint)
+
+
+def _dead(home: Home, state: State, name: str, nodes: Sequence[Node]) -> list[Node]:
     record = state.record(name)
     now = provider_of(home, record.provider_type, record.provider_settings).states(name)
-    if not any(now.get(node.name) == "running" for node in nodes):
-        who = fold(node.name for node in nodes)
-        does = "is" if len(nodes) == 1 else "are"
-        raise UsageError(f"{who} {does} not running", hint=f"cm cluster start {name}")
+    return [node for node in nodes if now.get(node.name) != "running"]
+
+
+def _not_running(nodes: Sequence[Node]) -> str:
+    return f"{fold(node.name for node in nodes)} {'is' if len(nodes) == 1 else 'are'} not running"

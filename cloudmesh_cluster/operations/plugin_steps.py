@@ -184,12 +184,14 @@ async def uninstall(session: Session, connections: Connections, chosen: ChosenPl
     raise_failed(f"remove {name}", await connections.run_all(nodes, away, sudo=True, timeout=TIMEOUT))
 
 
-async def leave(session: Session, connections: Connections, leaving: Sequence[Node]) -> None:
-    """Let the plugins part with nodes before these go: their work is handed to those that stay."""
+async def leave(
+    session: Session, connections: Connections, leaving: Sequence[Node], *, answering: Sequence[Node]
+) -> None:
+    """Let the plugins part with nodes before these go: those that still answer hand their work to those that stay."""
     staying = without(session.cluster, [node.name for node in leaving])
     for chosen in reversed(session.plugins):
         await _tell(session, connections, chosen, staying, [node.name for node in leaving])
-        await call(session, connections, leaving, chosen, "worker", "leave")
+        await call(session, connections, answering, chosen, "worker", "leave")
 
 
 async def tell_who_left(session: Session, connections: Connections, names: Sequence[str]) -> None:
@@ -201,11 +203,10 @@ async def tell_who_left(session: Session, connections: Connections, names: Seque
 async def _tell(
     session: Session, connections: Connections, chosen: ChosenPlugin, staying: Cluster, names: Sequence[str]
 ) -> None:
-    leaving = " ".join(names)
-    await call(
-        session, connections, [staying.master], chosen, "master", "leave", cluster=staying, CM_LEAVING=leaving
-    )
-    await call(session, connections, staying.nodes, chosen, "all", "leave", cluster=staying)
+    leaving, running = " ".join(names), session.running(staying.nodes)
+    masters = [node for node in running if node.role == "master"]
+    await call(session, connections, masters, chosen, "master", "leave", cluster=staying, CM_LEAVING=leaving)
+    await call(session, connections, running, chosen, "all", "leave", cluster=staying)
 
 
 def without(cluster: Cluster, names: Sequence[str]) -> Cluster:

@@ -34,12 +34,16 @@ KINDS: dict[str, Kind] = {
     "delete": (delete.DeleteRequest, _delete),
 }
 
+NEEDING_NO_START = ("create", "stop", "delete")
+"""Operations that start by themselves the nodes that they need."""
+
 
 async def resume(home: Home, name: str, emit: Emit, *, timeout: float | None = None) -> Any:
     """Go on with the newest operation that was not finished; return what it returns.
 
-    A script that fails now is taken back as its writer asked, and a growth leaves the cluster as it was. Whatever else
-    fails is kept, so that it can be resumed once more or deleted.
+    Nodes that have stopped since, as by a reboot, are started first. A script that fails now is taken back as its
+    writer asked, and a growth leaves the cluster as it was. Whatever else fails is kept, so that it can be resumed once
+    more or deleted.
 
     Raises:
         NotFound: there never was such a cluster.
@@ -55,6 +59,9 @@ async def resume(home: Home, name: str, emit: Emit, *, timeout: float | None = N
         on_failure=_on_failure(request), outcome=_outcome(request),
         refuse=lambda state: _require_unfinished(state, name, operation),
     ) as current:  # fmt: skip
+        if operation.kind not in NEEDING_NO_START:
+            changed = request.plugins if operation.kind in ("install", "uninstall") else ()
+            await services.start_stopped(current, but=changed)
         return await carry_out(current, request)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cloudmesh_cluster.checks import misplaced
@@ -13,16 +15,17 @@ from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.model import Cluster, Node
 from cloudmesh_cluster.operations.bring_up import bring_up, make_ready
 from cloudmesh_cluster.operations.create import Summary, finish
-from cloudmesh_cluster.operations.existing import require_running
+from cloudmesh_cluster.operations.existing import refuse_dead, require_any_running, require_cluster
 from cloudmesh_cluster.operations.plugin_steps import leave, without
 from cloudmesh_cluster.operations.rebuild import rebuild
 from cloudmesh_cluster.operations.session import OnFailure, Session, session
 from cloudmesh_cluster.operations.wiring import wire_all
+from cloudmesh_cluster.remote import Connections
 from cloudmesh_cluster.state import ClusterRecord, State
 from cloudmesh_cluster.targets import select
 
 LAST_WORDS = 10.0
-"""Seconds in which a worker that is to be replaced may answer."""
+"""Seconds in which a worker that is to go may answer."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,15 @@ async def scale(
         cluster = state.cluster(name)
         wanted = wanted_workers(count, len(cluster.workers))
         request = _request(home, state, cluster, wanted)
-    refuse = require_running(home, name, states=("ready",))
+
+    def refuse(state: State) -> None:
+        require_cluster(name, states=("ready",))(state)
+        cluster = state.cluster(name)
+        # What would be added might be there by now, and an undo would destroy it.
+        if _request(home, state, cluster, wanted_workers(count, len(cluster.workers))) != request:
+            raise UsageError(f"the workers of {name!r} have changed meanwhile", hint=f"cm cluster show {name}")
+        refuse_dead(home, state, name, without(cluster, request.remove).nodes)
+
     async with session(
         home, name, "scale", request, emit=emit, timeout=timeout, refuse=refuse,
         on_failure=on_failure if request.add else "keep",
@@ -137,8 +148,10 @@ async def _grow(current: Session, request: ScaleRequest) -> None:
 async def _shrink(current: Session, request: ScaleRequest) -> None:
     leaving = [node for node in current.cluster.nodes if node.name in request.remove]
     with current.journal.step("leave"):
-        async with current.connections() as connections:
-            await leave(current, connections, leaving)
+        if leaving and current.plugins:
+            async with current.connections() as connections:
+                answering = await _answering(current, connections, leaving)
+                await leave(current, connections, leaving, answering=answering)
     with current.journal.step("destroy"):
         await current.disconnect(leaving)
         await current.provider.destroy(current.name, list(request.remove))
@@ -169,7 +182,7 @@ async def replace(home: Home, name: str, node: str, emit: Emit, *, timeout: floa
         raise UsageError(f"{node!r} names {len(nodes)} nodes; replace takes one", hint=hint)
     request = ReplaceRequest(nodes[0].name)
     async with session(
-        home, name, "replace", request, emit=emit, timeout=timeout, refuse=require_running(home, name)
+        home, name, "replace", request, emit=emit, timeout=timeout, refuse=require_any_running(home, name)
     ) as current:
         return await carry_out_replace(current, request)
 
@@ -188,10 +201,24 @@ async def _part_with(current: Session, nodes: list[Node]) -> None:
     if nodes[0].role != "worker" or len(current.cluster.workers) == 1 or not current.plugins:
         return
     async with current.connections() as connections:
+        if answering := await _answering(current, connections, nodes):
+            with current.journal.step("leave"):
+                await leave(current, connections, nodes, answering=answering)
+
+
+async def _answering(current: Session, connections: Connections, nodes: Sequence[Node]) -> list[Node]:
+    """Return those of some nodes that still answer; warn about the others."""
+    running = current.running(nodes)
+
+    async def answers(node: Node) -> bool:
         try:
-            await connections.connect(nodes[0], within=LAST_WORDS)
+            if node not in running:
+                raise Unreachable(node.name, "it does not run")
+            await connections.connect(node, within=LAST_WORDS)
         except Unreachable as error:
-            current.journal.warn(f"it can't hand over its work: {error.reason}", node=nodes[0].name)
-            return
-        with current.journal.step("leave"):
-            await leave(current, connections, nodes)
+            current.journal.warn(f"it can't hand over its work: {error.reason}", node=node.name)
+            return False
+        return True
+
+    answered = await asyncio.gather(*(answers(node) for node in nodes))
+    return [node for node, there in zip(nodes, answered, strict=True) if there]

@@ -13,13 +13,15 @@ from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.model import PluginUse
 from cloudmesh_cluster.operations import plugin_steps
 from cloudmesh_cluster.operations.create import Summary, finish
-from cloudmesh_cluster.operations.existing import refuse_stopped, require_cluster
+from cloudmesh_cluster.operations.existing import refuse_dead, refuse_stopped, require_cluster
 from cloudmesh_cluster.operations.session import Session, session, together
 from cloudmesh_cluster.plugins import ChosenPlugin, resolve
 from cloudmesh_cluster.remote import Connections
 from cloudmesh_cluster.state import State
 
 T = TypeVar("T")
+BOOT_DEADLINE = 120.0
+"""Seconds in which a node that was started must answer."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ async def install(home: Home, name: str, plugins: Sequence[str], emit: Emit) -> 
         present = {chosen.plugin.name for chosen in resolve(state.record(name).profile.plugins, home)}
         if again := present & set(plugins):
             raise UsageError(f"{', '.join(sorted(again))}: installed already", hint=f"cm cluster status {name}")
-        refuse_stopped(home, state, name, state.cluster(name).nodes)
+        refuse_dead(home, state, name, state.cluster(name).nodes)
 
     async with session(home, name, "install", request, emit=emit, refuse=refuse, on_failure="rollback") as current:
         return await carry_out_install(current, request)
@@ -92,7 +94,7 @@ async def uninstall(home: Home, name: str, plugins: Sequence[str], emit: Emit) -
         require_cluster(name, states=("ready",))(state)
         _require_plugins(state, name, request.plugins)
         _refuse_required(home, state, name, request.plugins)
-        refuse_stopped(home, state, name, state.cluster(name).nodes)
+        refuse_dead(home, state, name, state.cluster(name).nodes)
 
     async with session(home, name, "uninstall", request, emit=emit, refuse=refuse) as current:
         return await carry_out_uninstall(current, request)
@@ -153,6 +155,8 @@ async def _run(
     def refuse(state: State) -> None:
         require_cluster(name, states=("ready", "stopped"))(state)
         _require_plugins(state, name, request.plugins)
+        if request.plugins:
+            refuse_dead(home, state, name, state.cluster(name).nodes)
 
     async with session(home, name, kind, request, emit=emit, refuse=refuse) as current:
         return await carry_out(current, request)
@@ -173,8 +177,33 @@ async def carry_out_start(current: Session, request: PluginsRequest) -> Summary:
     return await finish(current, began)
 
 
+async def start_stopped(current: Session, *, but: Sequence[str] = ()) -> None:
+    """Start the nodes that have a disk and do not run, as after a reboot, and what of the plugins was on them.
+
+    Args:
+        current: the running operation, which goes on after this.
+        but: plugins that may be half installed.
+
+    """
+    now = current.provider.states(current.name)
+    stopped = [node for node in current.cluster.nodes if now.get(node.name) == "stopped"]
+    if not stopped:
+        return
+    with current.journal.step("start nodes"):
+        await current.provider.start(stopped, current.journal.emit)
+    # What was being made when it was cut off has no plugins to start yet.
+    whole = [node for node in stopped if node.state in ("running", "stopped")]
+    with current.journal.step("start plugins"):
+        async with current.connections() as connections:
+            await together(connections.connect(node, within=BOOT_DEADLINE) for node in whole)
+            for chosen in current.plugins:
+                if chosen.plugin.name not in but:
+                    await plugin_steps.start(current, connections, whole, chosen)
+    current.set_node_states(whole, "running")
+
+
 async def _await_boot(current: Session, connections: Connections) -> None:
-    await together(connections.connect(node, within=120.0) for node in current.cluster.nodes)
+    await together(connections.connect(node, within=BOOT_DEADLINE) for node in current.cluster.nodes)
 
 
 async def carry_out_stop(current: Session, request: PluginsRequest) -> None:
@@ -185,11 +214,13 @@ async def carry_out_stop(current: Session, request: PluginsRequest) -> None:
         async with current.connections() as connections:
             for chosen in reversed(_chosen(current, request.plugins)):
                 await plugin_steps.stop(current, connections, nodes, chosen)
-    if not request.plugins:
-        with current.journal.step("stop nodes"):
-            await current.provider.stop(nodes)
-            current.set_node_states(nodes, "stopped")
-            current.state.set_cluster_state(current.name, "stopped")
+    if request.plugins:
+        current.state.set_cluster_state(current.name, "ready")
+        return
+    with current.journal.step("stop nodes"):
+        await current.provider.stop(nodes)
+        current.set_node_states(nodes, "stopped")
+        current.state.set_cluster_state(current.name, "stopped")
 
 
 async def status(home: Home, name: str, plugin: str | None, emit: Emit) -> list[dict[str, Any]]:

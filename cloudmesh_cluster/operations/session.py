@@ -82,6 +82,11 @@ class Session:
         """Write down a new state of nodes."""
         self.state.put_nodes(self.name, [replace(node, state=state) for node in nodes])
 
+    def running(self, nodes: Sequence[Node]) -> list[Node]:
+        """Return those of some nodes that the provider says run."""
+        now = self.provider.states(self.name)
+        return [node for node in nodes if now.get(node.name) == "running"]
+
     @asynccontextmanager
     async def connections(self) -> AsyncIterator[Connections]:
         """Yield the SSH connections of this operation: one a node, made when first needed, kept for all its steps."""

@@ -12,7 +12,7 @@ from cloudmesh_cluster.events import Emit, Event
 from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.model import CheckResult, Node
 from cloudmesh_cluster.operations.built_in_checks import built_in_checks
-from cloudmesh_cluster.operations.existing import require_running
+from cloudmesh_cluster.operations.existing import require_any_running
 from cloudmesh_cluster.operations.session import Session, session
 from cloudmesh_cluster.remote import Connections
 
@@ -33,7 +33,7 @@ async def verify(home: Home, name: str, emit: Emit, *, full_mesh: bool = False) 
 
     """
     request = VerifyRequest(full_mesh)
-    async with session(home, name, "verify", request, emit=emit, refuse=require_running(home, name)) as current:
+    async with session(home, name, "verify", request, emit=emit, refuse=require_any_running(home, name)) as current:
         async with current.connections() as connections:
             results = await run_all_checks(current, connections, full_mesh=full_mesh)
     if not all(result.ok for result in results):

@@ -23,7 +23,9 @@ WIRE_TIMEOUT = 60.0
 
 
 async def wire_all(session: Session, connections: Connections | None = None) -> None:
-    """Push the three marked blocks to all nodes of the cluster, and write the client's own files.
+    """Push the three marked blocks to all nodes of the cluster that run, and write the client's own files.
+
+    Nodes that do not run are warned about: they learn it when the next operation wires them.
 
     Raises:
         RemoteFailed: a node could not be wired.
@@ -49,7 +51,11 @@ async def wire_all(session: Session, connections: Connections | None = None) -> 
         with session.journal.progress("wire", node=node.name):
             return await connections.run(node, step.command, sudo=True, stdin=step.stdin, timeout=WIRE_TIMEOUT)
 
-    raise_failed("wire", await asyncio.gather(*(wire_node(node) for node in cluster.nodes)))
+    running = session.running(cluster.nodes)
+    for node in cluster.nodes:
+        if node not in running:
+            session.journal.warn("it does not run, and learns nothing of the other nodes", node=node.name)
+    raise_failed("wire", await asyncio.gather(*(wire_node(node) for node in running)))
 
 
 def write_client_files(session: Session) -> None:

@@ -278,7 +278,8 @@ class _Labour:
             for descriptor in (self._ready, self._is_linked, self.outcome):
                 os.close(descriptor)
             signal.set_wakeup_fd(-1)
-            for number in (signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores the last two.
+            # Python ignores some, and whoever started cm others: a shell's background job has no SIGINT.
+            for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
                 signal.signal(number, signal.SIG_DFL)
             node.become(self._birth, cgroups=self._cgroups, ready=self._is_ready, linked=self._linked)
         except Exception as error:  # noqa: BLE001  (silence would mean that the node lives)
