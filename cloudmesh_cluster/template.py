@@ -99,7 +99,6 @@ def render(stack: Stack) -> str:
         keep_trailing_newline=True,
         autoescape=False,  # noqa: S701 (it is YAML, not HTML: every value goes through tojson)
     )
-    environment.policies["json.dumps_kwargs"] = {"sort_keys": True, "ensure_ascii": True}
     environment.filters["tojson"] = _to_json
     word = stack.operation.replace("-", "_")
     return environment.get_template("cluster.yaml.j2").render(
