@@ -34,11 +34,13 @@ class Devcloud:
     Args:
         cloud: where it is.
         name: the entry in clouds.yaml that is used.
+        clouds: the clouds.yaml; None for the one that devcloud writes.
 
     """
 
     cloud: Cloud
     name: str
+    clouds: Path | None = None
 
     @property
     def admin(self) -> Devcloud:
@@ -48,9 +50,13 @@ class Devcloud:
     @cached_property
     def connection(self) -> Any:
         """Openstacksdk's connection."""
-        import openstack
+        from openstack.config import OpenStackConfig
+        from openstack.connection import Connection
 
-        return openstack.connect(cloud=self.name)
+        if self.clouds is None:
+            return Connection(config=OpenStackConfig().get_one(cloud=self.name))
+        config = OpenStackConfig(config_files=[str(self.clouds)], load_envvars=False)
+        return Connection(config=config.get_one(cloud=self.name))
 
     @cached_property
     def heat(self) -> Any:

@@ -98,6 +98,14 @@ class Provider(Protocol):
     def provision(self, boot: Boot, emit: Emit) -> AsyncIterator[Node]:
         """Boot nodes and yield each as soon as it runs; nodes that run already are yielded as they are."""
 
+    async def settle(self, boot: Boot, emit: Emit) -> None:
+        """Wait until all that belongs to a boot is done, when its nodes are reached and know each other's names.
+
+        Raises:
+            ProviderError: it is not.
+
+        """
+
     async def host_keys(self, node: Node, *, deadline: float) -> list[str]:
         """Return the host keys that a node printed on its console, waiting for them.
 
@@ -123,6 +131,9 @@ class Provider(Protocol):
 
     def ssh_route(self, node: Node) -> dict[str, str]:
         """Return the options by which the system's ssh reaches a node; none for a direct connection."""
+
+    def evidence(self, cluster: str) -> dict[str, str]:
+        """Return what else the provider can tell of what happened to a cluster: texts by file name."""
 
     def console(self, node: Node) -> str:
         """Return what a node has printed on its console."""

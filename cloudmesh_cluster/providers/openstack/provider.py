@@ -52,9 +52,9 @@ class OpenStackProvider:
         self, profile: Profile, *, needs_internet: bool, cluster: str = "", new: Sequence[Node] | None = None
     ) -> tuple[list[Problem], list[str]]:
         """Ask the cloud for everything that a create or a growth will need."""
-        from cloudmesh_cluster.providers.openstack.preflight import problems
+        from cloudmesh_cluster.providers.openstack.preflight import problems, wanted
 
-        return problems(self._cloud, self._settings, profile), []
+        return problems(self._cloud, self._settings, wanted(profile, cluster, new)), []
 
     def place(self, cluster: str, indices: Sequence[int], *, taken: Sequence[str]) -> Placement:
         """Choose fixed addresses, so that they are known before anything boots."""
@@ -71,16 +71,23 @@ class OpenStackProvider:
 
     async def provision(self, boot: Boot, emit: Emit) -> AsyncIterator[Node]:
         """Make the stack or let it grow, and yield each server as soon as Heat has it."""
-        provisioning = Provisioning(self._cloud, self._settings, self._stack(boot.cluster), emit)
-        async for node in provisioning.nodes(boot):
+        async for node in self._provisioning(boot, emit).nodes(boot):
             yield node
+
+    async def settle(self, boot: Boot, emit: Emit) -> None:
+        """Wait until the stack is complete."""
+        await self._provisioning(boot, emit).settle(boot)
+
+    def _provisioning(self, boot: Boot, emit: Emit) -> Provisioning:
+        return Provisioning(self._cloud, self._settings, self._stack(boot.cluster), emit)
 
     async def host_keys(self, node: Node, *, deadline: float) -> list[str]:
         """Return the host keys that cloud-init printed on the server's console, as Nova keeps it."""
         began = time.monotonic()
         while not (keys := parse_console_host_keys(await asyncio.to_thread(self.console, node))):
             if time.monotonic() - began > deadline:
-                raise Unreachable(node.name, f"no host key on its console within {deadline:g} s")
+                tail = await asyncio.to_thread(servers.tail, self._cloud, node.provider_id or "")
+                raise Unreachable(node.name, f"no host key on its console within {deadline:g} s", hint=tail)
             await asyncio.sleep(PAUSE)
         return keys
 
@@ -102,6 +109,10 @@ class OpenStackProvider:
     def ssh_route(self, node: Node) -> dict[str, str]:
         """Return the jump through the master, where there is one."""
         return {"ProxyJump": f"{node.cluster}-master"} if self.via(node) else {}
+
+    def evidence(self, cluster: str) -> dict[str, str]:
+        """Return what happened to the stack and its resources."""
+        return {"stack-events.log": self._stack(cluster).history()}
 
     def console(self, node: Node) -> str:
         """Return the console log that Nova keeps."""
