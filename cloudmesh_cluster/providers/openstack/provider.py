@@ -17,7 +17,7 @@ from cloudmesh_cluster.events import Emit, Event
 from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.hosts import parse_console_host_keys
 from cloudmesh_cluster.model import Leftover, Node, Problem, Profile
-from cloudmesh_cluster.providers.base import Boot, Placement
+from cloudmesh_cluster.providers.base import Boot, NodeBoot, Placement
 from cloudmesh_cluster.providers.openstack.cloud import Cloud
 from cloudmesh_cluster.providers.openstack.networks import free_addresses
 from cloudmesh_cluster.providers.openstack.remains import remains
@@ -106,8 +106,7 @@ class OpenStackProvider:
 
     async def _ask_for(self, stack: Stack, boot: Boot, emit: Emit) -> tuple[dict[int, str], Any]:
         """Make Heat build what is missing; return the servers that are there, and the event to follow from."""
-        text = template.render(self._stack_of(boot))
-        parameters = self._parameters(boot)
+        text, parameters = self.rendered(boot)
         found = await asyncio.to_thread(stack.find)
         if found is None:
             await asyncio.to_thread(stack.create, text, parameters, tags=template.tags(boot.cluster))
@@ -128,6 +127,10 @@ class OpenStackProvider:
         # What is there stays as its own template says, so that Heat has no reason to make any of it anew. Its preview
         # of an update can't prove that: it calls everything replaced that refers to something else.
         stack.update(template.grown(stack.template(), yaml.safe_load(text), indices=indices), parameters)
+
+    def rendered(self, boot: Boot) -> tuple[str, dict[str, str]]:
+        """Return the template of a stack as YAML, and its parameters, one of which holds a private key."""
+        return template.render(self._stack_of(boot)), self._parameters(boot)
 
     def _stack_of(self, boot: Boot) -> template.Stack:
         settings = self._settings
@@ -159,26 +162,20 @@ class OpenStackProvider:
             dns=settings.dns.split(),
             availability_zone=settings.availability_zone or "",
             anti_affinity=settings.anti_affinity == "yes",
+            propagates=boot.propagates,
             signal=settings.signal == "heat" and boot.propagates,
         )
 
     def _parameters(self, boot: Boot) -> dict[str, str]:
-        *others, last = boot.nodes
+        """Return what the template leaves open; nothing but the hidden parameter holds a private key."""
         key = base64.b64encode(boot.bootstrap_private_key).decode("ascii")
-        common = ""
-        if others:
-            node = others[0].node
-            common = template.common_user_data(
-                others[0].user_data.decode("ascii"),
-                name=node.name,
-                short_name=node.short_name,
-                address=node.private_ip,
-            )
+        last = boot.nodes[-1].user_data.decode("ascii") if boot.propagates else ""
+        common = boot.nodes[:-1] if boot.propagates else boot.nodes
         return {
             "login_public_key": boot.login_public_key,
-            "bootstrap_private_key": key,
-            "user_data": common,
-            "last_user_data": last.user_data.decode("ascii").replace(key, template.BOOTSTRAP_PRIVATE_KEY),
+            "bootstrap_private_key": key if boot.propagates else "",
+            "user_data": _common_user_data(common[0]) if common else "",
+            "last_user_data": last.replace(key, template.BOOTSTRAP_PRIVATE_KEY),
         }
 
     def _external_network(self) -> str:
@@ -317,6 +314,14 @@ class OpenStackProvider:
 
 
 _NOTHING_TO_FOLLOW = object()
+
+
+def _common_user_data(first: NodeBoot) -> str:
+    """Return what all nodes but the last are told, from what one of them is told."""
+    node = first.node
+    return template.common_user_data(
+        first.user_data.decode("ascii"), name=node.name, short_name=node.short_name, address=node.private_ip
+    )
 
 
 def _index_of(cluster: str, name: str) -> int:
