@@ -56,7 +56,9 @@ class LocalProvider:
         except ValueError as error:
             raise UsageError(f"provider local: network: {error}", hint=f"network: {DEFAULT_NETWORK}") from error
 
-    def preflight(self, profile: Profile, *, needs_internet: bool) -> tuple[list[Problem], list[str]]:
+    def preflight(
+        self, profile: Profile, *, needs_internet: bool, cluster: str = "", new: Sequence[Node] | None = None
+    ) -> tuple[list[Problem], list[str]]:
         """Return what this machine lacks, and what will be missed."""
         from cloudmesh_cluster.providers.local.engine.requirements import requirements
 
