@@ -81,7 +81,9 @@ def preflight(home: Home, plan: Plan, emit: Emit) -> None:
 
     """
     provider = provider_of(home, plan.provider_type, plan.provider_settings)
-    problems, warnings = provider.preflight(plan.profile, needs_internet=plan.needs_internet)
+    problems, warnings = provider.preflight(
+        plan.profile, needs_internet=plan.needs_internet, cluster=plan.cluster, new=plan.nodes
+    )
     for warning in warnings:
         emit(Event("warning", message=warning))
     if problems:

@@ -15,11 +15,10 @@ import pytest
 import yaml
 
 from cloudmesh_cluster import __version__, template
-from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.keys import KeyPair
 from cloudmesh_cluster.model import Node, RoleSpec, Volume
 from cloudmesh_cluster.providers.base import Boot, NodeBoot
-from cloudmesh_cluster.providers.openstack.provider import OpenStackProvider
+from cloudmesh_cluster.providers.openstack.blueprint import parameters_of
 from cloudmesh_cluster.resources import resource
 from cloudmesh_cluster.template import Server, Stack, common_user_data, grown, index_of, render, shrunk
 from cloudmesh_cluster.userdata import user_data
@@ -248,10 +247,9 @@ def test_shared_text_is_the_same_from_each_node(first: int) -> None:
     assert master == other
 
 
-def test_private_key_is_in_hidden_parameters_only(tmp_path: Path) -> None:
+def test_private_key_is_in_hidden_parameters_only() -> None:
     """No text that Heat shows has the private key; the one parameter that has it is hidden."""
     nodes = nodes_of(2)
-    provider = OpenStackProvider(Home(tmp_path, tmp_path), {})
     boot = Boot(
         cluster="t",
         network="10.88.0.0/24",
@@ -260,7 +258,7 @@ def test_private_key_is_in_hidden_parameters_only(tmp_path: Path) -> None:
         bootstrap_private_key=BOOTSTRAP.private,
         propagates=True,
     )
-    given = provider._parameters(boot)
+    given = parameters_of(boot)
     declared = loaded(stack())["parameters"]
     secret = base64.b64encode(BOOTSTRAP.private).decode("ascii")
 

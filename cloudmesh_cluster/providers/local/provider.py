@@ -60,7 +60,9 @@ class LocalProvider:
         """Return the profile as it is: nodes without a declared size share what this machine has."""
         return profile
 
-    def preflight(self, profile: Profile, *, needs_internet: bool) -> tuple[list[Problem], list[str]]:
+    def preflight(
+        self, profile: Profile, *, needs_internet: bool, cluster: str = "", new: Sequence[Node] | None = None
+    ) -> tuple[list[Problem], list[str]]:
         """Return what this machine lacks, and what will be missed."""
         from cloudmesh_cluster.providers.local.engine.requirements import requirements
 
