@@ -38,12 +38,26 @@ class Setting:
 
 @dataclass(frozen=True)
 class Port:
-    """A port that a plugin serves on nodes of a role; `ui` says that a browser can look at it."""
+    """A port that a plugin serves on nodes of a role.
+
+    Args:
+        name: what it serves.
+        number: the TCP port.
+        role: whose nodes serve it.
+        ui: whether a browser can look at it.
+        path: the page to open.
+        token: the file on the node that holds what the page asks for, readable for root; empty for none.
+        when: the setting that must be true for it to be served; empty for always.
+
+    """
 
     name: str
     number: int
     role: RoleName
     ui: bool
+    path: str = "/"
+    token: str = ""
+    when: str = ""
 
 
 @dataclass(frozen=True)
@@ -183,6 +197,9 @@ def _read_port(name: Written, value: Value) -> Port:
         value["number"].required().integer(1, least=1, most=65535),
         cast("RoleName", value["role"].text("master", choices=("master", "worker"))),
         value["ui"].boolean(False),
+        value["path"].text("/", pattern="/.*", form="a path that begins with /"),
+        value["token"].text("", pattern="/.+", form="the path of a file on the node"),
+        value["when"].text(""),
     )
 
 
