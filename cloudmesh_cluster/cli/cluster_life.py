@@ -62,21 +62,23 @@ def scale(args: Namespace, session: Session) -> int:
     from cloudmesh_cluster.operations.scale import scale as change
 
     summary = session.run([args.name], lambda emit: change(session.home, args.name, args.count, emit))
-    return show_summary(summary, session)
+    return show_summary(summary, session, args.format)
 
 
 def replace(args: Namespace, session: Session) -> int:
     """Make a node anew."""
     from cloudmesh_cluster.operations.scale import replace as renew
 
-    return show_summary(session.run([args.name], lambda emit: renew(session.home, args.name, args.node, emit)), session)
+    summary = session.run([args.name], lambda emit: renew(session.home, args.name, args.node, emit))
+    return show_summary(summary, session, args.format)
 
 
 def resume(args: Namespace, session: Session) -> int:
     """Finish what was interrupted."""
     from cloudmesh_cluster.operations.resume import resume as finish
 
-    return show_summary(session.run([args.name], lambda emit: finish(session.home, args.name, emit)), session)
+    summary = session.run([args.name], lambda emit: finish(session.home, args.name, emit))
+    return show_summary(summary, session, args.format)
 
 
 def delete(args: Namespace, session: Session) -> int:
@@ -92,6 +94,10 @@ def delete(args: Namespace, session: Session) -> int:
     session.run(args.names, lambda emit: remove(session.home, args.names, emit, force=args.force))
     return 0
 
+
+SUMMARY_FORMAT = argument(
+    "-f", "--format", choices=("table", "json", "yaml"), default="table", help="how to print the summary, or the plan"
+)
 
 COMMANDS = (
     Command(
@@ -123,25 +129,28 @@ COMMANDS = (
             argument("--output", metavar="DIR", completes="file",
                      help="with --dry-run, on OpenStack: write template and parameters of the stack, and a key"),
             timeout_argument("give up after this time"),
-            argument("-f", "--format", choices=("table", "json", "yaml"), default="table",
-                     help="how to print the summary, or the plan"),
+            SUMMARY_FORMAT,
             yes_argument(),
         ),
     ),
     Command(
         "cluster", "scale", "add or remove workers", scale,
         examples=("cluster scale hadoop 5", "cluster scale hadoop +2", "cluster scale hadoop -1"),
-        arguments=(NAME, argument("count", metavar="N|+N|-N", help="the number of workers, or how many more or fewer")),
+        arguments=(
+            NAME,
+            argument("count", metavar="N|+N|-N", help="the number of workers, or how many more or fewer"),
+            SUMMARY_FORMAT,
+        ),
     ),
     Command(
         "cluster", "replace", "make a node anew: same name, same role, fresh disk", replace,
         examples=("cluster replace hadoop worker-2",),
-        arguments=(NAME, argument("node", metavar="NODE", completes="node", help="the node")),
+        arguments=(NAME, argument("node", metavar="NODE", completes="node", help="the node"), SUMMARY_FORMAT),
     ),
     Command(
         "cluster", "resume", "finish an operation that was interrupted", resume,
         examples=("cluster resume hadoop",),
-        arguments=(NAME,),
+        arguments=(NAME, SUMMARY_FORMAT),
     ),
     Command(
         "cluster", "delete", "remove clusters with everything on their nodes", delete,

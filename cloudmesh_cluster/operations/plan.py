@@ -120,6 +120,7 @@ def make_plan(home: Home, request: CreateRequest, environ: Mapping[str, str]) ->
     provider = provider_of(home, choice.type, choice.settings)
     chosen = resolve(profile.plugins, home)
     profile = replace(profile, plugins=tuple(_from_anywhere(use, chosen) for use in profile.plugins))
+    profile = provider.complete(profile)
     indices = range(profile.worker.count + 1)
     placement = provider.place(request.name, indices, taken=())
     names = node_names(request.name, profile.worker.count)

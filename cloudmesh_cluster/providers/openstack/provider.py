@@ -48,6 +48,12 @@ class OpenStackProvider:
         """What Heat replaces by the command that releases the wait condition."""
         return template.SIGNAL if self._settings.signal == "heat" else None
 
+    def complete(self, profile: Profile) -> Profile:
+        """Choose an image and a flavor for roles that name none, and say how large their nodes will be."""
+        from cloudmesh_cluster.providers.openstack.choices import complete
+
+        return complete(self._cloud, self._settings, profile)
+
     def preflight(
         self, profile: Profile, *, needs_internet: bool, cluster: str = "", new: Sequence[Node] | None = None
     ) -> tuple[list[Problem], list[str]]:
