@@ -65,6 +65,9 @@ class Provider(Protocol):
     def signal(self) -> str | None:
         """What becomes the command that tells the cloud that the last node is done."""
 
+    def complete(self, profile: Profile) -> Profile:
+        """Return the profile with what it leaves to the provider, such as image and size of its nodes."""
+
     def preflight(
         self, profile: Profile, *, needs_internet: bool, cluster: str = "", new: Sequence[Node] | None = None
     ) -> tuple[list[Problem], list[str]]:

@@ -27,6 +27,7 @@ GOLDEN = Path(__file__).parent.parent / "data" / "heat" / "cluster.yaml"
 BOOTSTRAP = KeyPair(b"the private half\n", "ssh-ed25519 AAAAbootstrap cm-bootstrap op-1")
 LOGIN = "ssh-ed25519 AAAAlogin cm-login t"
 NASTY = ['say "hi"', "it's", "a: b", "#no", "x\n  evil: {type: OS::Heat::None}", "{a: b}", "@x", "*x", "no", "\\n", "ü"]
+NASTY += ["🐘 & <b>", "\U0001f1e9\U0001f1ea", "\u2028\x85\x7f\ufeff", "\\ud83d\\ude00", "\t'\"\\"]
 
 
 def server(index: int, **changed: Any) -> Server:
@@ -143,6 +144,25 @@ def test_only_the_last_server_gets_the_key() -> None:
         template.SHORT_NAME: "worker-1",
         template.ADDRESS: "10.88.0.11",
     }
+
+
+def test_without_propagation_all_are_told_the_same() -> None:
+    """Where nobody propagates, the last server's text has all that its str_replace_strict replaces, and no more."""
+    nodes = nodes_of(1)
+    boots = tuple(NodeBoot(node, RoleSpec(1), told([*nodes, *nodes_of(2)[2:]], node).encode()) for node in nodes)
+    for booted in (boots, boots[1:]):
+        boot = Boot("t", "10.88.0.0/24", booted, login_public_key=LOGIN, bootstrap_private_key=BOOTSTRAP.private)
+        given = parameters_of(boot)
+        body = loaded(stack((0, 1), propagates=False, signal=False))["resources"]["server_1"]
+        replaced = body["properties"]["user_data"]["str_replace_strict"]
+
+        text = given[replaced["template"]["get_param"]]
+        assert replaced["params"] and all(mark in text for mark in replaced["params"])
+        assert template.BOOTSTRAP_PRIVATE_KEY not in text
+        for mark, value in replaced["params"].items():
+            text = text.replace(mark, value)
+        assert text == booted[-1].user_data.decode()
+        assert given["bootstrap_private_key"] == given["last_user_data"] == ""
 
 
 def test_existing_network() -> None:

@@ -56,6 +56,10 @@ class LocalProvider:
         except ValueError as error:
             raise UsageError(f"provider local: network: {error}", hint=f"network: {DEFAULT_NETWORK}") from error
 
+    def complete(self, profile: Profile) -> Profile:
+        """Return the profile as it is: nodes without a declared size share what this machine has."""
+        return profile
+
     def preflight(
         self, profile: Profile, *, needs_internet: bool, cluster: str = "", new: Sequence[Node] | None = None
     ) -> tuple[list[Problem], list[str]]:

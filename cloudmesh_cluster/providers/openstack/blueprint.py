@@ -6,7 +6,7 @@ import base64
 
 from cloudmesh_cluster import template
 from cloudmesh_cluster.model import Node
-from cloudmesh_cluster.providers.base import Boot
+from cloudmesh_cluster.providers.base import Boot, NodeBoot
 from cloudmesh_cluster.providers.openstack.cloud import Cloud
 from cloudmesh_cluster.providers.openstack.settings import Settings
 
@@ -50,6 +50,7 @@ def stack_of(cloud: Cloud, settings: Settings, boot: Boot) -> template.Stack:
         dns=settings.dns.split(),
         availability_zone=settings.availability_zone or "",
         anti_affinity=settings.anti_affinity == "yes",
+        propagates=boot.propagates,
         signal=settings.signal == "heat" and boot.propagates,
     )
 
@@ -62,21 +63,21 @@ def _external_network(cloud: Cloud, settings: Settings) -> str:
 
 
 def parameters_of(boot: Boot) -> dict[str, str]:
-    """Return the parameters of a boot's stack: keys, and what the nodes are told at their first boot."""
-    *others, last = boot.nodes
+    """Return the parameters of a boot's stack; nothing but the hidden one holds a private key."""
     key = base64.b64encode(boot.bootstrap_private_key).decode("ascii")
-    common = ""
-    if others:
-        node = others[0].node
-        common = template.common_user_data(
-            others[0].user_data.decode("ascii"),
-            name=node.name,
-            short_name=node.short_name,
-            address=node.private_ip,
-        )
+    last = boot.nodes[-1].user_data.decode("ascii") if boot.propagates else ""
+    common = boot.nodes[:-1] if boot.propagates else boot.nodes
     return {
         "login_public_key": boot.login_public_key,
-        "bootstrap_private_key": key,
-        "user_data": common,
-        "last_user_data": last.user_data.decode("ascii").replace(key, template.BOOTSTRAP_PRIVATE_KEY),
+        "bootstrap_private_key": key if boot.propagates else "",
+        "user_data": _common_user_data(common[0]) if common else "",
+        "last_user_data": last.replace(key, template.BOOTSTRAP_PRIVATE_KEY),
     }
+
+
+def _common_user_data(first: NodeBoot) -> str:
+    """Return what all nodes but the last are told, from what one of them is told."""
+    node = first.node
+    return template.common_user_data(
+        first.user_data.decode("ascii"), name=node.name, short_name=node.short_name, address=node.private_ip
+    )

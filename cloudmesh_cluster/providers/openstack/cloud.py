@@ -115,7 +115,7 @@ class Cloud:
 
     def own_address(self) -> str:
         """Return this machine's address on the way to the cloud, as CIDR."""
-        url = urlsplit(str(self.session.auth.auth_url))
+        url = urlsplit(str(self.sdk.config.config["auth"]["auth_url"]))
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
             probe.connect((url.hostname, url.port or 443))
             return f"{probe.getsockname()[0]}/32"

@@ -16,7 +16,7 @@ from cloudmesh_cluster.hosts import parse_console_host_keys
 from cloudmesh_cluster.model import Leftover, Node, Problem, Profile
 from cloudmesh_cluster.providers.base import Boot, Placement
 from cloudmesh_cluster.providers.openstack import servers
-from cloudmesh_cluster.providers.openstack.blueprint import stack_name
+from cloudmesh_cluster.providers.openstack.blueprint import parameters_of, stack_name, stack_of
 from cloudmesh_cluster.providers.openstack.cloud import Cloud
 from cloudmesh_cluster.providers.openstack.explained import explained
 from cloudmesh_cluster.providers.openstack.networks import free_addresses
@@ -48,6 +48,12 @@ class OpenStackProvider:
         """What Heat replaces by the command that releases the wait condition."""
         return template.SIGNAL if self._settings.signal == "heat" else None
 
+    def complete(self, profile: Profile) -> Profile:
+        """Choose an image and a flavor for roles that name none, and say how large their nodes will be."""
+        from cloudmesh_cluster.providers.openstack.choices import complete
+
+        return complete(self._cloud, self._settings, profile)
+
     def preflight(
         self, profile: Profile, *, needs_internet: bool, cluster: str = "", new: Sequence[Node] | None = None
     ) -> tuple[list[Problem], list[str]]:
@@ -68,6 +74,10 @@ class OpenStackProvider:
 
     async def make_image(self, profile: Profile, packages: Sequence[str], emit: Emit) -> None:
         """Do nothing: images are the cloud's, and packages are installed by the plugins."""
+
+    def rendered(self, boot: Boot) -> tuple[str, dict[str, str]]:
+        """Return the template of a boot's stack as YAML, and its parameters, one of which holds a private key."""
+        return template.render(stack_of(self._cloud, self._settings, boot)), parameters_of(boot)
 
     async def provision(self, boot: Boot, emit: Emit) -> AsyncIterator[Node]:
         """Make the stack or let it grow, and yield each server as soon as Heat has it."""
