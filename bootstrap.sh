@@ -46,7 +46,7 @@ needed_commands() {
   [[ $level == devcloud ]] && return
   echo "sshd openssh-server"
   echo "zsh zsh"
-  echo "java openjdk-17-jre-headless"
+  echo "java default-jre-headless"
   [[ $level == test ]] && return
   echo "pdsh pdsh"
   echo "clush clustershell"

@@ -306,7 +306,7 @@ def _spark_home() -> Path:
         hint = "set SPARK_HOME to the folder of Spark, or unset it"
         raise ConnectionFailed(f"{home} has no bin/spark-class", hint=hint)
     if not os.environ.get("JAVA_HOME") and shutil.which("java") is None:
-        raise ConnectionFailed("Spark needs Java", hint="apt-get install openjdk-17-jre-headless, or set JAVA_HOME")
+        raise ConnectionFailed("Spark needs Java", hint="apt-get install default-jre-headless, or set JAVA_HOME")
     return home
 
 

@@ -183,7 +183,7 @@ def wait_for_end(pid: int) -> bool:
 def test_service_stops() -> None:
     """A handle stops its process once, as often as it is asked."""
     with service() as started:
-        assert started.running
+        assert alive(started.pid)
         assert "process" in repr(started)
     started.stop()
 
