@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import secrets
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +15,8 @@ from typing import Any
 import yaml
 
 from devcloud import clouds_yaml
+from tests.command_line import CommandLine
+from tests.conftest import delete_clusters
 from tests.devcloud_clients import Devcloud, wait_for
 
 ROLES = ("member", "heat_stack_owner")
@@ -63,11 +67,26 @@ class Project:
         found = [(kind, each.id) for kind, all_of_it in listed.items() for each in all_of_it]
         return sorted([*found, *(("stack", each.id) for each in self.member.heat.stacks.list())])
 
-    def give_entry(self, name: str, **auth: str) -> None:
+    def give_entry(self, name: str, *, auth: dict[str, str] | None = None, **more: str) -> None:
         """Write another entry into its clouds.yaml: as its own, but for what is given."""
         content = yaml.safe_load(self.clouds.read_text())
         own = content["clouds"][self.name]
-        content["clouds"][name] = {**own, "auth": {**own["auth"], **auth}}
+        content["clouds"][name] = {**own, **more, "auth": {**own["auth"], **(auth or {})}}
+        self.clouds.write_text(yaml.safe_dump(content))
+
+    def give_application_credential(self, name: str, *, unrestricted: bool) -> None:
+        """Make an application credential of the project's user, and an entry that uses it."""
+        made = self.member.connection.identity.create_application_credential(self.user, name, unrestricted=unrestricted)
+        content = yaml.safe_load(self.clouds.read_text())
+        content["clouds"][name] = {
+            "region_name": "RegionOne",
+            "auth_type": "v3applicationcredential",
+            "auth": {
+                "auth_url": content["clouds"][self.name]["auth"]["auth_url"],
+                "application_credential_id": made.id,
+                "application_credential_secret": made.secret,
+            },
+        }
         self.clouds.write_text(yaml.safe_dump(content))
 
     @contextmanager
@@ -120,3 +139,18 @@ def own_project(devcloud: Devcloud, folder: Path) -> Iterator[Project]:
             devcloud.admin.connection.network.delete_security_group(group)
         identity.delete_user(user)
         identity.delete_project(project)
+
+
+@contextmanager
+def cm_of(project: Project, cache: Path, providers: str) -> Iterator[CommandLine]:
+    """Yield `cm` with a home that has some providers of a project; its clusters go in the end."""
+    home = Path(tempfile.mkdtemp(prefix="cm-", dir="/tmp"))
+    file = home / "providers.yaml"
+    file.touch(mode=0o600)
+    file.write_text(providers, encoding="utf-8")
+    command_line = CommandLine(home, cache, environ={"OS_CLIENT_CONFIG_FILE": str(project.clouds)})
+    try:
+        yield command_line
+        delete_clusters(command_line)
+    finally:
+        shutil.rmtree(home)

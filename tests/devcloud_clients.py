@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -71,6 +72,15 @@ class Devcloud:
         from novaclient import client
 
         return client.Client("2.79", session=self.connection.session, region_name="RegionOne")
+
+    @contextmanager
+    def flavor(self, name: str, *, ram: int, disk: int) -> Iterator[None]:
+        """Have a flavor of one CPU; memory in MiB, disk in GiB."""
+        made = self.connection.compute.create_flavor(name=name, ram=ram, disk=disk, vcpus=1)
+        try:
+            yield
+        finally:
+            self.connection.compute.delete_flavor(made)
 
     def create_stack(self, name: str, template: str, **parameters: str) -> dict[str, Any]:
         """Create a stack, wait for it, and return its outputs."""

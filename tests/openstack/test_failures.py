@@ -3,29 +3,39 @@
 from __future__ import annotations
 
 import json
-import shutil
+import os
 import signal
+import subprocess
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import cycle
 from pathlib import Path
 
 import pytest
 
-from tests.cloud_project import Project, own_project
+from devcloud import processes
+from devcloud.layout import PORTS
+from tests import devcloud_clients
+from tests.cloud_project import Project, cm_of, own_project
 from tests.command_line import Answer, CommandLine
-from tests.conftest import delete_clusters
-from tests.devcloud_clients import Devcloud
+from tests.devcloud_clients import Devcloud, wait_for
+from tests.faulty_proxy import Fault, Proxy, faulty_proxy
 from tests.journal_watch import Instant, begun, signalled, started
 
+STACKS = 30
+"""How many a project of devcloud may have."""
 PROVIDERS = """\
 dc: {{type: openstack, os_cloud: {cloud}, image: debian-12, flavor: m1.small}}
 silent: {{type: openstack, os_cloud: {cloud}, image: never-boots, flavor: m1.tiny, signal: ssh}}
-deaf: {{type: openstack, os_cloud: {cloud}, image: debian-12, flavor: m1.small, floating_ip: all, signal: ssh}}
 mars: {{type: openstack, os_cloud: {cloud}, image: debian-12, flavor: m1.small, availability_zone: mars}}
+troubled: {{type: openstack, os_cloud: troubled, image: debian-12, flavor: m1.small}}
+restricted: {{type: openstack, os_cloud: restricted, image: debian-12, flavor: m1.small}}
 wrong: {{type: openstack, os_cloud: wrong, image: debian-12, flavor: m1.small}}
 down: {{type: openstack, os_cloud: down, image: debian-12, flavor: m1.small}}
 nowhere: {{type: openstack, os_cloud: nowhere, image: debian-12, flavor: m1.small}}
 """
+DEAF = "deaf: {{type: openstack, os_cloud: {cloud}, image: debian-12, flavor: m1.small, network: {network}}}\n"
 NODES_IN_STATE = "SELECT 1 FROM nodes WHERE state=:step GROUP BY cluster HAVING count(*) >= "
 LATER = (
     begun("prepare"),
@@ -43,22 +53,16 @@ LATER = (
 def project(devcloud: Devcloud) -> Iterator[Project]:
     """Return a project that only these tests use."""
     with tempfile.TemporaryDirectory(prefix="cm-") as folder, own_project(devcloud, Path(folder)) as made:
-        made.give_entry("wrong", password="wrong")
-        made.give_entry("down", auth_url=f"http://{devcloud.cloud.address}:9/v3")
+        made.give_entry("wrong", auth={"password": "wrong"})
+        made.give_entry("down", auth={"auth_url": f"http://{devcloud.cloud.address}:9/v3"})
         yield made
 
 
 @pytest.fixture(scope="module")
 def cm(project: Project, cm_cache: Path) -> Iterator[CommandLine]:
     """Return `cm` that knows the project as provider `dc`."""
-    home = Path(tempfile.mkdtemp(prefix="cm-", dir="/tmp"))
-    providers = home / "providers.yaml"
-    providers.touch(mode=0o600)
-    providers.write_text(PROVIDERS.format(cloud=project.name), encoding="utf-8")
-    command_line = CommandLine(home, cm_cache, environ={"OS_CLIENT_CONFIG_FILE": str(project.clouds)})
-    yield command_line
-    delete_clusters(command_line)
-    shutil.rmtree(home)
+    with cm_of(project, cm_cache, PROVIDERS.format(cloud=project.name)) as made:
+        yield made
 
 
 @pytest.fixture(autouse=True)
@@ -158,6 +162,195 @@ def test_a_killed_create_is_resumed(cm: CommandLine) -> None:
     cm("cluster", "verify", "t", "--full-mesh")
     assert [row["kind"] for row in history(cm, "t")][-2:] == ["create", "verify"]
     cm("cluster", "delete", "t", "-y")
+
+
+def test_a_quota_that_is_too_small(cm: CommandLine, project: Project) -> None:
+    """All quotas that do not suffice are named at once, with what is needed and left, before anything is made."""
+    with project.quota(instances=1, cores=1, floatingip=0, security_group=2):
+        answer = cm("cluster", "create", "t", "--provider", "dc", "-n", "1", "-y", expect=2)
+
+    for said in (
+        "2 instances are needed, 1 of 1 are left",
+        "2 cores are needed, 1 of 1 are left",
+        "1 floating IPs are needed, 0 of 0 are left",
+        "2 security groups are needed, ",
+    ):
+        assert said in answer.stderr, answer
+
+
+def test_what_does_not_fit(cm: CommandLine, project: Project) -> None:
+    """An image that is not there and a flavor that is too small are told together, each with its role."""
+    with project.devcloud.admin.flavor("t-tiny", ram=64, disk=1):
+        tiny = cm("cluster", "create", "t", "--provider", "dc", "--flavor", "t-tiny", "-n", "1", "-y", expect=2)
+    wrong = cm(
+        "cluster", "create", "t", "--provider", "dc", "--image", "nix", "--flavor", "m9", "-n", "1", "-y", expect=2
+    )
+
+    assert "roles.worker.flavor: flavor 't-tiny' has 64 MiB of memory, image 'debian-12' needs 256 MiB" in tiny.stderr
+    for said in ("roles.master.image: no image 'nix'", "roles.worker.flavor: no flavor 'm9'"):
+        assert said in wrong.stderr, wrong
+
+
+def test_too_many_stacks(cm: CommandLine, project: Project) -> None:
+    """Heat's limit of stacks is met before anything is made, in Heat's own words."""
+    heat, names = project.member.heat, [f"t-{number}" for number in range(STACKS)]
+    for name in names:
+        heat.stacks.create(stack_name=name, template="heat_template_version: 2018-08-31\n")
+    answer = cm("cluster", "create", "t", "--provider", "dc", "-n", "1", "-y", expect=2)
+    for name in names:
+        heat.stacks.delete(name)
+    wait_for(lambda: not list(heat.stacks.list()))
+
+    assert f"You have reached the maximum stacks per tenant, {STACKS}" in answer.stderr
+
+
+def test_a_name_that_is_taken(cm: CommandLine, project: Project) -> None:
+    """A stack of that name which `cm` did not make is left alone, in whatever state it is."""
+    failing = (
+        "{heat_template_version: 2018-08-31, resources: {x: {type: OS::Heat::TestResource, properties: {fail: true}}}}"
+    )
+    project.member.heat.stacks.create(stack_name="cm-t", template=failing, disable_rollback=False)
+    wait_for(lambda: project.member.stack_status("cm-t") == "ROLLBACK_COMPLETE")
+    answer = cm("cluster", "create", "t", "--provider", "dc", "-n", "1", "-y", expect=2)
+
+    assert "there is a stack cm-t already, ROLLBACK_COMPLETE" in answer.stderr
+    assert project.member.stack_status("cm-t") == "ROLLBACK_COMPLETE"
+    project.member.delete_stack("cm-t")
+
+
+def test_a_stack_that_somebody_deletes(cm: CommandLine, project: Project) -> None:
+    """A stack that disappears while it is made is told as that, and the cluster goes."""
+    with started(cm, "cluster", "create", "t", "--provider", "dc", "-n", "1", "-y") as running:
+        running.wait_for_words("network: create complete")
+        project.member.heat.stacks.delete("cm-t")
+        answer = running.answer()
+
+    assert answer.exit == 1, answer
+    assert "stack cm-t was deleted while it was worked on" in answer.stderr
+    assert "outcome: rolled back" in answer.stderr
+
+
+def test_a_stack_that_can_not_be_deleted(cm: CommandLine, project: Project) -> None:
+    """A delete that Heat has given up is tried again, and succeeds when what was in its way is gone."""
+    network = project.member.connection.network
+    with started(cm, "cluster", "create", "t", "--provider", "dc", "-n", "1", "-y") as running:
+        running.wait_for_words("subnet: create complete")
+        running.send(signal.SIGKILL)
+    port = network.create_port(network_id=network.find_network("cm-t").id)
+    with started(cm, "cluster", "delete", "t", "-y") as running:
+        wait_for(lambda: project.member.stack_status("cm-t") == "DELETE_FAILED")
+        network.delete_port(port)
+        answer = running.answer()
+
+    assert answer.exit == 0, answer
+
+
+def test_heat_that_dies(cm: CommandLine, project: Project) -> None:
+    """Heat dies in the middle of a create: what is left is named; when Heat is back, resume finishes the cluster."""
+    cloud = project.devcloud.cloud
+    with started(cm, "cluster", "create", "t", "--provider", "dc", "-n", "1", "-y") as running:
+        running.wait_for_words("subnet: create complete")
+        heat = processes.process_id(cloud, "heat")
+        assert heat
+        try:
+            os.kill(heat, signal.SIGKILL)
+            answer = running.answer()
+        finally:
+            devcloud_clients.up("engine")
+    assert answer.exit == 4, answer
+    assert "nothing answers at http://" in answer.stderr
+    assert "left: stack cm-t" in answer.stderr
+    assert "cm cluster resume t" in answer.stderr
+
+    cm("cluster", "resume", "t", timeout=400)
+    cm("cluster", "verify", "t")
+    cm("cluster", "delete", "t", "-y")
+
+
+def test_a_cloud_in_trouble(cm: CommandLine, project: Project) -> None:
+    """Answers 429, 500 and 503, and a token that is revoked in the middle, do not keep a cluster from being made."""
+    statuses = cycle((429, 500, 503))
+
+    def fault(number: int, method: str) -> int:
+        return next(statuses) if number % 3 == 0 and method == "GET" else 0
+
+    with (
+        heat_behind_a_proxy(project, fault) as proxy,
+        started(cm, "cluster", "create", "t", "--provider", "troubled", "-n", "1", "-y") as running,
+    ):
+        running.wait_for_words("port_0: create complete")
+        project.revoke_tokens()
+        answer = running.answer()
+        assert answer.exit == 0, answer
+        assert set(proxy.answered) == {429, 500, 503}
+        cm("cluster", "delete", "t", "-y")
+
+
+def test_a_cloud_that_stays_in_trouble(cm: CommandLine, project: Project) -> None:
+    """A service that answers nothing but 503 ends the command with what it said, after some attempts."""
+    with heat_behind_a_proxy(project, lambda number, method: 503) as proxy:
+        answer = cm("cluster", "create", "t", "--provider", "troubled", "-n", "1", "-y", expect=1)
+
+    assert "OpenStack answers 503: in trouble" in answer.stderr
+    assert "try again later" in answer.stderr
+    assert len(proxy.answered) > 2
+    assert_explained(answer)
+
+
+def test_a_node_that_can_not_reach_heat(cm: CommandLine, project: Project) -> None:
+    """A signal that never comes holds nothing up: it is given in the node's place, and told; the stack is complete."""
+    with network_cut_off_from_heat(project) as name:
+        providers = cm.home / "providers.yaml"
+        providers.write_text(providers.read_text() + DEAF.format(cloud=project.name, network=name))
+        answer = cm("cluster", "create", "t", "--provider", "deaf", "-n", "1", "-y", timeout=400)
+        assert "t-worker-1: it could not tell Heat that it is done" in answer.stdout + answer.stderr
+        assert "signal: ssh" in answer.stdout + answer.stderr
+        assert project.member.stack_status("cm-t") == "CREATE_COMPLETE"
+        cm("cluster", "delete", "t", "-y")
+
+
+def test_restricted_application_credential(cm: CommandLine, project: Project) -> None:
+    """A credential with which Heat can't work is refused at once, with the option that makes a good one."""
+    project.give_application_credential("restricted", unrestricted=False)
+    answer = cm("provider", "check", "restricted", expect=2)
+
+    assert "the application credential is restricted" in answer.stderr
+    assert "--unrestricted" in answer.stderr
+
+
+@contextmanager
+def heat_behind_a_proxy(project: Project, fault: Fault) -> Iterator[Proxy]:
+    """Have the entry `troubled` reach Heat through a proxy that answers by itself now and then."""
+    endpoint = f"/v1/{project.identity}"
+    with faulty_proxy(project.devcloud.cloud.url("heat"), fault) as proxy:
+        project.give_entry("troubled", orchestration_endpoint_override=proxy.url + endpoint)
+        yield proxy
+
+
+@contextmanager
+def network_cut_off_from_heat(project: Project) -> Iterator[str]:
+    """Make a network whose nodes reach everything but Heat's addresses for signals; yield its name."""
+    network = project.member.connection.network
+    made = network.create_network(name="deaf")
+    subnet = network.create_subnet(network_id=made.id, name="deaf", ip_version=4, cidr="10.77.0.0/24")
+    external = {"network_id": network.find_network("public").id}
+    router = network.create_router(name="deaf", external_gateway_info=external)
+    network.add_interface_to_router(router, subnet_id=subnet.id)
+    source = router.external_gateway_info["external_fixed_ips"][0]["ip_address"]
+    rule = f"ip saddr {source} tcp dport {PORTS['heat-cfn']} drop; ip saddr {source} tcp dport {PORTS['heat']} drop"
+    try:
+        nft(f"table inet deaf {{ chain input {{ type filter hook input priority -10; {rule}; }} }}")
+        yield "deaf"
+    finally:
+        nft("destroy table inet deaf")
+        network.remove_interface_from_router(router, subnet_id=subnet.id)
+        network.delete_router(router)
+        network.delete_network(made)
+
+
+def nft(rules: str) -> None:
+    """Have the kernel take rules of nftables."""
+    subprocess.run(["nft", "-f", "-"], input=rules + "\n", text=True, check=True)
 
 
 def interrupted(cm: CommandLine, words: str, number: signal.Signals) -> Answer:

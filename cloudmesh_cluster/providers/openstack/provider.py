@@ -153,7 +153,7 @@ class OpenStackProvider:
         await asyncio.to_thread(stack.update, smaller, {})
         async for event in stack.follow(since):
             if event.failed and event.of_stack:
-                raise await failure(self._cloud, event)
+                raise await failure(self._cloud, stack, event)
 
     async def destroy_all(self, cluster: str) -> None:
         """Delete the stack with everything in it."""

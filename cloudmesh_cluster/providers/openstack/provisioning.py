@@ -111,7 +111,7 @@ class Provisioning:
             if event.failed and not event.of_stack:
                 failed = failed or event
             if event.failed and event.of_stack:
-                raise await failure(self._cloud, failed or event)
+                raise await failure(self._cloud, self._stack, failed or event)
             index = template.index_of(event.resource)
             if index is None or not event.complete:
                 continue
@@ -180,7 +180,7 @@ class Provisioning:
             if event.failed:
                 failed = failed if failed and event.of_stack else event
             if event.failed and event.of_stack:
-                raise await failure(self._cloud, failed or event)
+                raise await failure(self._cloud, self._stack, failed or event)
 
     async def _signal_for(self, boot: Boot) -> None:
         """Release the wait condition in the place of the last node."""
@@ -198,8 +198,11 @@ class Provisioning:
         await asyncio.to_thread(self._stack.signal, handle)
 
 
-async def failure(cloud: Cloud, event: StackEvent) -> ProviderError:
+async def failure(cloud: Cloud, stack: Stack, event: StackEvent) -> ProviderError:
     """Return what Heat says of the first resource that failed, with the end of its console."""
+    found = await asyncio.to_thread(stack.find)
+    if found is None or found.stack_status.startswith("DELETE_"):
+        return gone(stack)
     is_server = event.resource.startswith("server_") and event.physical_id
     tail = await asyncio.to_thread(servers.tail, cloud, event.physical_id) if is_server else ""
     return ProviderError(f"{event.resource}: {event.reason}", hint=tail)

@@ -14,7 +14,8 @@ from cloudmesh_cluster.template import index_of
 
 PAUSE = 1.0
 TIMEOUT_MINUTES = 60
-DELETE_ATTEMPTS = 3
+DELETE_ATTEMPTS = 2
+"""Heat itself tries each resource several times before it says that a delete has failed."""
 
 
 class Stalled(ProviderError):
