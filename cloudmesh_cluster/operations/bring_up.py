@@ -99,6 +99,11 @@ def _make_boot(session: Session, new: Sequence[Node]) -> tuple[Boot, bool]:
     """Return what to boot, and whether the last node will propagate the hosts."""
     record, profile = session.record, session.record.profile
     specs = {"master": profile.master, "worker": profile.worker}
+    if session.machines_stay:
+        taken = tuple(NodeBoot(node, specs[node.role], b"") for node in new)
+        operation = session.journal.operation.id
+        login = _login_public_key(session)
+        return Boot(session.name, record.network, taken, operation=operation, login_public_key=login), False
     boots = [(node, _user_data(session, node, new)) for node in new]
     if any(data.propagation == "left out" for _, data in boots):
         session.journal.warn("the list of nodes outgrows user_data: names are propagated by the client alone")
@@ -173,13 +178,15 @@ async def reach(session: Session, connections: Connections, node: Node, gateway_
             user=session.user,
             node=node,
             nodes=session.cluster.nodes,
-            timeout=REACH_DEADLINE,
+            # A machine that was there before has booted long ago, and its cloud-init is none of the cluster's business.
+            timeout=0 if session.machines_stay else REACH_DEADLINE,
         )
         result = await connections.run(node, step.command, sudo=True, stdin=step.stdin, timeout=REACH_DEADLINE + 30)
         raise_failed("first boot", [result], hint=f"the console is in {session.logs}")
         greeting = parse_greeting(result.stdout)
-        judge_first_boot(node, greeting, result)
-        if greeting.cloud_init == "degraded":
+        if not session.machines_stay:
+            judge_first_boot(node, greeting, result)
+        if not session.machines_stay and greeting.cloud_init == "degraded":
             session.journal.warn(f"cloud-init: {'; '.join(greeting.cloud_init_errors)}", node=node.name)
         reached = replace(node, state="reached")
         session.state.put_reached(session.name, reached, host_keys=host_keys, public_key=greeting.public_key)

@@ -82,7 +82,7 @@ def preflight(home: Home, plan: Plan, emit: Emit) -> None:
     """
     provider = provider_of(home, plan.provider_type, plan.provider_settings)
     problems, warnings = provider.preflight(plan.profile, needs_internet=plan.needs_internet)
-    for warning in warnings:
+    for warning in (*(f"ignored: {each}" for each in plan.profile.ignored), *warnings):
         emit(Event("warning", message=warning))
     if problems:
         raise InvalidInput(problems)
