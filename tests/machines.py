@@ -36,16 +36,13 @@ class Machines:
     Args:
         nodes: the engine that they run in.
         indices: which of them run.
+        key: the user's private key.
 
     """
 
     nodes: Nodes
     indices: tuple[int, ...]
-
-    @property
-    def key(self) -> Path:
-        """The user's private key."""
-        return self.nodes.folder / "key"
+    key: Path
 
     @property
     def known_hosts(self) -> Path:
@@ -110,4 +107,4 @@ def machines(folder: Path, images: Path, layers: tuple[Path, ...], indices: Sequ
     """Yield machines that have booted; whatever happens, nothing of them is left afterwards."""
     with nodes(folder, images, layers, USER) as made:
         made.boot(list(indices))
-        yield Machines(made, tuple(indices))
+        yield Machines(made, tuple(indices), made.folder / "key")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from argparse import Namespace
 
+from cloudmesh_cluster.cli.common import OS_CLOUD
 from cloudmesh_cluster.cli.session import Session
 from cloudmesh_cluster.cli.tree import Command, argument
 from cloudmesh_cluster.errors import CmError, InvalidInput
@@ -39,7 +40,9 @@ def check(args: Namespace, session: Session) -> int:
     from cloudmesh_cluster.profile import profile_named
 
     profile = profile_named(session.home, args.profile)
-    choice, provider = chosen_provider(session.home, profile, option=args.name, environ=session.environ)
+    choice, provider = chosen_provider(
+        session.home, profile, option=args.name, environ=session.environ, openstack={"os_cloud": args.os_cloud}
+    )
     problems, warnings = provider.preflight(profile, needs_internet=False)
     rows = [
         *({"severity": "problem", "where": p.where, "what": p.what, "hint": p.hint} for p in problems),
@@ -55,11 +58,15 @@ COMMANDS = (
     Command("provider", "list", "list all providers", list_providers, columns=COLUMNS, examples=("provider list",)),
     Command(
         "provider", "check", "find what keeps a provider from working here", check, columns=CHECK_COLUMNS,
-        examples=("provider check", "provider check local", "provider check bare_metal -p demo-cluster"),
+        examples=(
+            "provider check", "provider check local", "provider check bare_metal -p demo-cluster",
+            "provider check openstack --os-cloud mycloud",
+        ),
         arguments=(
             argument("name", nargs="?", metavar="PROVIDER", completes="provider", help="the provider"),
             argument("-p", "--profile", default="default", metavar="PROFILE", completes="profile",
                      help="look at what this profile needs, such as its machines (default: 'default')"),
+            OS_CLOUD,
         ),
     ),
 )  # fmt: skip

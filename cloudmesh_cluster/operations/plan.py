@@ -30,6 +30,8 @@ class CreateRequest:
         workers: number of workers.
         image: of all roles.
         flavor: of all roles.
+        floating_ip: which nodes get one, on OpenStack: "master", "all" or "none".
+        os_cloud: the entry of `clouds.yaml`.
         settings: `KEY=VALUE`, for plugins (`hadoop.source=...`) or the profile (`roles.worker.memory=2G`).
         on_failure: "rollback" or "keep".
         timeout: seconds for the whole operation.
@@ -42,6 +44,8 @@ class CreateRequest:
     workers: int | None = None
     image: str | None = None
     flavor: str | None = None
+    floating_ip: str | None = None
+    os_cloud: str | None = None
     settings: tuple[str, ...] = ()
     on_failure: OnFailure = "rollback"
     timeout: float | None = None
@@ -108,9 +112,16 @@ def make_plan(home: Home, request: CreateRequest, environ: Mapping[str, str]) ->
         flavor=request.flavor,
         settings=request.settings,
     )
-    choice, provider = chosen_provider(home, profile, option=request.provider, environ=environ)
+    choice, provider = chosen_provider(
+        home,
+        profile,
+        option=request.provider,
+        environ=environ,
+        openstack={"floating_ip": request.floating_ip, "os_cloud": request.os_cloud},
+    )
     chosen = resolve(profile.plugins, home)
     profile = replace(profile, plugins=tuple(_from_anywhere(use, chosen) for use in profile.plugins))
+    profile = provider.complete(profile)
     indices = range(profile.worker.count + 1)
     placement = provider.place(request.name, indices, taken=())
     names = node_names(request.name, profile.worker.count)
@@ -143,7 +154,12 @@ def make_plan(home: Home, request: CreateRequest, environ: Mapping[str, str]) ->
 
 
 def chosen_provider(
-    home: Home, profile: Profile, *, option: str | None, environ: Mapping[str, str]
+    home: Home,
+    profile: Profile,
+    *,
+    option: str | None,
+    environ: Mapping[str, str],
+    openstack: Mapping[str, str | None],
 ) -> tuple[ProviderChoice, Provider]:
     """Return the provider for a profile, whose settings have the profile's machines if it lists any.
 
@@ -152,7 +168,7 @@ def chosen_provider(
 
     """
     wanted = profile.provider or ("baremetal" if profile.machines else None)
-    choice = choose_provider(home, option=option, profile=wanted, environ=environ)
+    choice = choose_provider(home, option=option, profile=wanted, environ=environ, openstack=openstack)
     if choice.type == "baremetal":
         choice = replace(choice, settings=for_profile(choice.settings, profile))
     return choice, provider_of(home, choice.type, choice.settings)

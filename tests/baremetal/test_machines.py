@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import pytest
 
+from tests.baremetal.differences import differences
 from tests.command_line import CommandLine
-from tests.machines import MAY_DIFFER, Machines
+from tests.machines import Machines
 
 
 @dataclass(frozen=True)
@@ -50,13 +50,3 @@ def test_machines_are_given_back_as_they_were(demo: Cluster) -> None:
     for index in demo.machines.indices:
         after = demo.machines.listing(index)
         assert {} == differences(demo.before[index], after)
-
-
-def differences(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, tuple[str, str]]:
-    """Return what differs between two listings but for what may."""
-    allowed = re.compile("|".join(MAY_DIFFER))
-    return {
-        path: (before.get(path, "absent"), after.get(path, "absent"))
-        for path in sorted(before.keys() | after.keys())
-        if before.get(path) != after.get(path) and not allowed.fullmatch(path)
-    }

@@ -94,7 +94,7 @@ async def _try(machine: Listening, peers: Sequence[tuple[Listening, Sequence[int
         Problem(
             machine.where,
             f"port {port} of {peer.where} is blocked from here: {answer}",
-            f"there: sudo ufw allow from {machine.login.address}, or open it in the firewall between them",
+            f"on {peer.login.address}: sudo ufw allow from {machine.login.address}; or the firewall between them",
         )
         for place, (peer, port) in places.items()
         if (answer := found.get(place, "no answer")) != "ok"

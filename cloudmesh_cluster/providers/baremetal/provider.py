@@ -14,13 +14,14 @@ from cloudmesh_cluster.errors import ProviderError, Unreachable, UsageError
 from cloudmesh_cluster.events import Emit
 from cloudmesh_cluster.first_contact import give_back, take_machine
 from cloudmesh_cluster.home import Home
-from cloudmesh_cluster.model import Leftover, Machine, Node, Problem, Profile
+from cloudmesh_cluster.model import Leftover, Machine, Node, Problem, Profile, RoleName
 from cloudmesh_cluster.providers.baremetal.routes import Route, connect, route_to
 from cloudmesh_cluster.providers.baremetal.settings import Settings
 from cloudmesh_cluster.providers.base import Boot, Placement
 from cloudmesh_cluster.state import State
 
 if TYPE_CHECKING:
+    from cloudmesh_cluster.plugins import Plugin
     from cloudmesh_cluster.providers.baremetal.inspection import Wanted
     from cloudmesh_cluster.providers.baremetal.login import Login
 
@@ -52,40 +53,29 @@ class BareMetalProvider:
         self._never_reached: set[str] = set()
         self._left: dict[str, Leftover] = {}
 
-    def preflight(self, profile: Profile, *, needs_internet: bool) -> tuple[list[Problem], list[str]]:
+    def complete(self, profile: Profile) -> Profile:
+        """Return the profile as it is: machines have the size that they have."""
+        return profile
+
+    def preflight(
+        self, profile: Profile, *, needs_internet: bool, cluster: str = "", new: Sequence[Node] | None = None
+    ) -> tuple[list[Problem], list[str]]:
         """Look at every machine at once: what keeps it from being a node, with what to type against it."""
+        from cloudmesh_cluster.plugins import resolve
+        from cloudmesh_cluster.providers.baremetal.inspection import inspect
+
         key = self._settings.private_key
         if key is not None and not key.is_file():
             return [Problem("provider baremetal", f"no private key {key}", f"ssh-keygen -f {key}")], []
         if not self._settings.machines:
             return [], ["which machines there are, says the profile (machines: head, compute)"]
-        wanted = self._wanted(profile, range(profile.worker.count + 1), self._settings.machines)
-        return self.look_at(wanted, profile)
-
-    def look_at(
-        self, wanted: Sequence[Wanted], profile: Profile, *, cluster: str = ""
-    ) -> tuple[list[Problem], list[str]]:
-        """Look at some machines."""
-        from cloudmesh_cluster.plugins import resolve
-        from cloudmesh_cluster.providers.baremetal.inspection import inspect
-
-        needs_apt = any(chosen.plugin.packages for chosen in resolve(profile.plugins, self._home))
+        machines = dict(enumerate(self._settings.machines[: profile.worker.count + 1]))
+        if new is not None:
+            machines = {node.index: self._machine(node) for node in new}
+        plugins = [chosen.plugin for chosen in resolve(profile.plugins, self._home)]
+        wanted = [_wanted(index, machine, profile, plugins) for index, machine in machines.items()]
+        needs_apt = any(plugin.packages for plugin in plugins)
         return _to_its_end(inspect(wanted, self._settings, cluster=cluster, needs_apt=needs_apt))
-
-    def _wanted(self, profile: Profile, indices: Sequence[int], machines: Sequence[Machine]) -> list[Wanted]:
-        from cloudmesh_cluster.plugins import resolve
-        from cloudmesh_cluster.providers.baremetal.inspection import Wanted
-
-        ports = [port for chosen in resolve(profile.plugins, self._home) for port in chosen.plugin.ports]
-        return [
-            Wanted(
-                machine,
-                "master" if index == 0 else f"worker-{index}",
-                profile.master if index == 0 else profile.worker,
-                tuple(port.number for port in ports if (port.role == "master") == (index == 0)),
-            )
-            for index, machine in zip(indices, machines, strict=False)
-        ]
 
     def place(self, cluster: str, indices: Sequence[int], *, taken: Sequence[str]) -> Placement:
         """Choose machines of the list that are not taken: the first for the master, the others in their order."""
@@ -267,6 +257,18 @@ class BareMetalProvider:
         if str(machine) not in self._routes:
             self._routes[str(machine)] = route_to(machine, self._settings)
         return self._routes[str(machine)]
+
+
+def _wanted(index: int, machine: Machine, profile: Profile, plugins: Sequence[Plugin]) -> Wanted:
+    from cloudmesh_cluster.providers.baremetal.inspection import Wanted
+
+    role: RoleName = "master" if index == 0 else "worker"
+    return Wanted(
+        machine,
+        "master" if index == 0 else f"worker-{index}",
+        profile.master if index == 0 else profile.worker,
+        tuple(port.number for plugin in plugins for port in plugin.ports if port.role == role),
+    )
 
 
 def _network(addresses: Sequence[str]) -> str:
