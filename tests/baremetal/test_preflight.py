@@ -38,7 +38,10 @@ EXPECTED = {
     NO_SUDO: ("admin can't use sudo without a password", "sudo tee /etc/sudoers.d/admin"),
     CLOCK: ("its clock is +3600 s off", "timedatectl set-ntp true"),
     FULL: ("disk full: /opt", "du -xh --max-depth=2 /opt"),
-    BLOCKED: (f"port 22 of machine {address(1)} (master) is blocked from here", f"on {address(1)}: sudo ufw allow from {{address}}"),
+    BLOCKED: (
+        f"port 22 of machine {address(1)} (master) is blocked from here",
+        f"on {address(1)}: sudo ufw allow from {{address}}",
+    ),
     UNKNOWN: ("its host key is not known", "ssh-keyscan {address} >> ~/.ssh/known_hosts"),
 }
 
