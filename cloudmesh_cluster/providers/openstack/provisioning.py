@@ -61,9 +61,7 @@ class Provisioning:
             async for node in self._arrivals(since, waiting, patience):
                 yield node
         except Stalled:
-            # Who worked on the stack died in the middle, as Heat's own engine may: an update takes its work over.
-            since = await self._stack.last_event()
-            await self._grow(boot, text)
+            since = await self._begin_again(boot, text, untouched=len(waiting) == len(boot.nodes))
             async for node in self._arrivals(since, waiting, None):
                 yield node
 
@@ -89,8 +87,23 @@ class Provisioning:
             await self._grow(boot, text)
         return since, None
 
+    async def _begin_again(self, boot: Boot, text: str, *, untouched: bool) -> str | None:
+        """Take over a stack whose maker died, as Heat's own engine may; return the event to follow from."""
+        if untouched and any(each.node.index == 0 for each in boot.nodes) and self._is_all(boot):
+            # Heat may have forgotten what it was just making, which is in the way of making it once more.
+            await self._stack.delete()
+            parameters = parameters_of(boot)
+            await asyncio.to_thread(self._stack.create, text, parameters, tags=template.tags(boot.cluster))
+            return None
+        since = await self._stack.last_event()
+        await self._grow(boot, text)
+        return since
+
     def _missing(self, boot: Boot) -> list[int]:
         return [each.node.index for each in boot.nodes if each.node.index not in self._servers]
+
+    def _is_all(self, boot: Boot) -> bool:
+        return self._servers.keys() <= {each.node.index for each in boot.nodes}
 
     async def _grow(self, boot: Boot, text: str) -> None:
         import yaml

@@ -236,7 +236,15 @@ class Stack:
             await asyncio.sleep(2 * PAUSE)
             if not (reason := await self._until_deleted(stack.id, began + deadline)):
                 return
+            await asyncio.to_thread(self._free_router)
         raise ProviderError(f"stack {self.name} can't be deleted: {reason}", hint=f"openstack stack delete {self.name}")
+
+    def _free_router(self) -> None:
+        """Take the interfaces off the stack's own router: an engine that dies while it adds one knows nothing of it."""
+        network = self._cloud.sdk.network
+        for router in network.routers(name=self.name, tags="cm"):
+            for port in network.ports(device_id=router.id, device_owner="network:router_interface"):
+                network.remove_interface_from_router(router, port_id=port.id)
 
     async def _until_deleted(self, identity: str, deadline: float) -> str:
         """Return why the stack is not gone; nothing when it is."""
