@@ -35,7 +35,7 @@ SlurmctldPidFile=/run/slurm/slurmctld.pid
 SlurmdPidFile=/run/slurm/slurmd.pid
 SlurmctldLogFile=/var/log/slurm/slurmctld.log
 SlurmdLogFile=/var/log/slurm/slurmd.log
-SlurmdTimeout=$dead_after
+SlurmdTimeout=$(between 3 $((dead_after * 5 / 8)) 3600)
 MessageTimeout=$(between 2 $((dead_after / 2)) 10)
 KillWait=5
 ReturnToService=2
@@ -68,7 +68,9 @@ case ${1:-} in
         ;;
     join | leave)
         configure
-        ! cm-service status slurm-slurmd >/dev/null 2>&1 || cm-service restart slurm-slurmd
+        # The controller learns of nodes at its start only; it takes up all jobs again. slurmd reads its file anew.
+        ! cm-service status slurm-slurmctld >/dev/null 2>&1 || cm-service restart slurm-slurmctld
+        ! cm-service status slurm-slurmd >/dev/null 2>&1 || pkill -HUP -x slurmd
         ;;
     start | stop | status) ;;
     uninstall)

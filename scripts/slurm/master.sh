@@ -31,9 +31,7 @@ case ${1:-} in
         stop_all slurm-munge
         ;;
     status) states "${services[@]}" ;;
-    join)
-        ! cm-service status slurm-slurmctld >/dev/null || cm-service restart slurm-slurmctld
-        ;;
+    join) ;;
     leave) leave ;;
     uninstall) forget_all slurm-slurmctld ;;
     *) die "master.sh: unknown verb '${1:-}'" ;;
