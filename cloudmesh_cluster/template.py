@@ -11,6 +11,9 @@ from cloudmesh_cluster import __version__
 from cloudmesh_cluster.model import Volume
 from cloudmesh_cluster.resources import resource
 
+DESCRIPTION = "cm_cluster"
+"""The output of the stack that says what it is."""
+
 NAME, SHORT_NAME, ADDRESS = "@cm-name@", "@cm-short-name@", "@cm-address@"
 """What stands for a node's own values in the user_data that all nodes but the last share."""
 
@@ -70,6 +73,7 @@ class Stack:
         propagates: whether the last server propagates the hosts; if not, it is told the same as the others.
         signal: whether the last node tells Heat when it is done.
         signal_timeout: seconds that Heat waits for that.
+        description: what another machine needs to know of the cluster, as JSON; holds no secret.
 
     """
 
@@ -88,6 +92,7 @@ class Stack:
     propagates: bool = True
     signal: bool = True
     signal_timeout: int = 900
+    description: str = ""
 
 
 def render(stack: Stack) -> str:
@@ -148,7 +153,12 @@ def grown(template: Mapping[str, Any], addition: Mapping[str, Any], *, indices: 
     added = {
         name: body for name, body in addition["resources"].items() if _is_signal(name) or index_of(name) in indices
     }
-    return {**template, "parameters": addition["parameters"], "resources": {**_kept(template, indices), **added}}
+    return {
+        **template,
+        "parameters": addition["parameters"],
+        "resources": {**_kept(template, indices), **added},
+        "outputs": {**template.get("outputs", {}), **addition.get("outputs", {})},
+    }
 
 
 def shrunk(template: Mapping[str, Any], *, indices: Sequence[int]) -> dict[str, Any]:

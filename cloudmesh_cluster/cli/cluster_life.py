@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import sys
 from argparse import Namespace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cloudmesh_cluster.cli.common import NAME, OS_CLOUD, show_summary, timeout_argument, whole_number, yes_argument
+from cloudmesh_cluster.cli.common import (
+    NAME,
+    NODE_COLUMNS,
+    OS_CLOUD,
+    show_summary,
+    timeout_argument,
+    whole_number,
+    yes_argument,
+)
 from cloudmesh_cluster.cli.session import Session
 from cloudmesh_cluster.cli.tree import Command, argument
 from cloudmesh_cluster.errors import UsageError
@@ -81,6 +90,22 @@ def resume(args: Namespace, session: Session) -> int:
     return show_summary(summary, session, args.format)
 
 
+def import_(args: Namespace, session: Session) -> int:
+    """Make a cluster known here that another machine has made."""
+    from cloudmesh_cluster.operations.importing import import_cluster
+
+    key = Path(args.key).expanduser() if args.key else None
+    imported = session.run(
+        [args.name],
+        lambda emit: import_cluster(
+            session.home, args.name, emit,
+            key=key, environ=session.environ, provider=args.provider, os_cloud=args.os_cloud,
+        ),
+    )  # fmt: skip
+    session.show_rows(args, [asdict(node) for node in imported.nodes], NODE_COLUMNS)
+    return 0
+
+
 def delete(args: Namespace, session: Session) -> int:
     """Remove clusters; what is gone already is no error."""
     from cloudmesh_cluster.state import State
@@ -151,6 +176,18 @@ COMMANDS = (
         "cluster", "resume", "finish an operation that was interrupted", resume,
         examples=("cluster resume hadoop",),
         arguments=(NAME, SUMMARY_FORMAT),
+    ),
+    Command(
+        "cluster", "import", "make a cluster known here that another machine has made in a cloud", import_,
+        columns=NODE_COLUMNS,
+        examples=("cluster import t --key id_ed25519", "cluster import t --key id_ed25519 --os-cloud mycloud"),
+        arguments=(
+            argument("name", metavar="NAME", help="the cluster, as cm cluster list --remote shows it"),
+            argument("--key", metavar="FILE", completes="file",
+                     help="its login key (default: the one in the cluster's folder, if that is there)"),
+            argument("--provider", metavar="PROVIDER", completes="provider", help="the cloud that has it"),
+            OS_CLOUD,
+        ),
     ),
     Command(
         "cluster", "delete", "remove clusters with everything on their nodes", delete,

@@ -22,6 +22,7 @@ from cloudmesh_cluster.keys import KeyPair, bootstrap_comment, generate, login_c
 from cloudmesh_cluster.keys import read_private as read_key
 from cloudmesh_cluster.model import CommandResult, Node
 from cloudmesh_cluster.operations.booting import PROPAGATION_DEADLINE, make_boot
+from cloudmesh_cluster.operations.description import ScriptName, describe
 from cloudmesh_cluster.operations.plugin_steps import (
     Payloads,
     fetch_payloads,
@@ -108,10 +109,25 @@ def _make_boot(session: Session, new: Sequence[Node]) -> Boot:
         bootstrap=bootstrap_key(session),
         packages=_packages(session),
         signal=session.provider.signal,
+        description=_description(session),
     )
     if not boot.propagates:
         session.journal.warn("the list of nodes outgrows user_data: names are propagated by the client alone")
     return boot
+
+
+def _description(session: Session) -> str:
+    record = session.record
+    return describe(
+        record.profile,
+        provider_settings=record.provider_settings,
+        network=record.network,
+        scripts=[
+            ScriptName(each.role, each.name, each.digest, each.expect.exit)
+            for each in session.state.scripts(session.name)
+        ],
+        bootstrap_keys=record.bootstrap_keys,
+    )
 
 
 def _login_public_key(session: Session) -> str:
@@ -132,7 +148,14 @@ def bootstrap_key(session: Session) -> KeyPair:
     return KeyPair(private, public_of(private, bootstrap_comment(operation)))
 
 
-async def reach(session: Session, connections: Connections, node: Node, gateway_is_open: asyncio.Event) -> Node:
+async def reach(
+    session: Session,
+    connections: Connections,
+    node: Node,
+    gateway_is_open: asyncio.Event,
+    *,
+    console_deadline: float = REACH_DEADLINE,
+) -> Node:
     """Wait until a node answers with a pinned host key and has ended its first boot; keep the keys it has.
 
     Args:
@@ -140,13 +163,14 @@ async def reach(session: Session, connections: Connections, node: Node, gateway_
         connections: to the nodes.
         node: the node, which has been provisioned.
         gateway_is_open: set when the master lets others through; nodes behind it wait for that.
+        console_deadline: seconds to wait for the host keys.
 
     Raises:
         CmError: it does not answer, or its first boot failed.
 
     """
     with session.journal.progress("reach", node=node.name):
-        host_keys = await session.provider.host_keys(node, deadline=REACH_DEADLINE)
+        host_keys = await session.provider.host_keys(node, deadline=console_deadline)
         connections.pin(node, host_keys)
         if session.provider.via(node):
             await gateway_is_open.wait()

@@ -33,6 +33,7 @@ class Boot:
         login_public_key: opens the login user's account.
         bootstrap_private_key: what the last node's user_data holds, for providers that must keep it out of sight.
         propagates: whether the last node's user_data holds the propagation script.
+        description: of the cluster, as JSON without secrets, for providers that keep it with the nodes.
 
     """
 
@@ -44,6 +45,7 @@ class Boot:
     login_public_key: str = ""
     bootstrap_private_key: bytes = field(default=b"", repr=False)
     propagates: bool = False
+    description: str = ""
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from cloudmesh_cluster.providers.openstack import servers
 from cloudmesh_cluster.providers.openstack.blueprint import parameters_of, stack_name, stack_of
 from cloudmesh_cluster.providers.openstack.cloud import Cloud
 from cloudmesh_cluster.providers.openstack.explained import explained
+from cloudmesh_cluster.providers.openstack.found import FoundCluster, ListedCluster, find_cluster, list_clusters
 from cloudmesh_cluster.providers.openstack.networks import free_addresses
 from cloudmesh_cluster.providers.openstack.provisioning import Provisioning, failure
 from cloudmesh_cluster.providers.openstack.remains import remains
@@ -154,6 +155,14 @@ class OpenStackProvider:
             there = self.states(cluster)
             return [Leftover("server", name, f"openstack server delete {name}") for name in nodes if name in there]
         return remains(self._cloud, cluster, self._stack(cluster))
+
+    def find(self, cluster: str) -> FoundCluster | None:
+        """Return what the cloud tells of a cluster, whoever made it; None when it has none of that name."""
+        return find_cluster(self._cloud, cluster, self._stack(cluster))
+
+    def list_clusters(self) -> list[ListedCluster]:
+        """Return all clusters of the project that bear our tags."""
+        return list_clusters(self._cloud)
 
     def _stack(self, cluster: str) -> Stack:
         return Stack(self._cloud, stack_name(cluster))
