@@ -3,34 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cloudmesh_cluster.errors import NameTaken, NotFound, UsageError
-from cloudmesh_cluster.events import Emit, Event, now
+from cloudmesh_cluster.events import Emit
 from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.keys import blob, public_of, read_private, write_private
-from cloudmesh_cluster.model import Cluster, Node, ScriptExpectation
+from cloudmesh_cluster.model import Cluster
 from cloudmesh_cluster.operations.bring_up import reach
-from cloudmesh_cluster.operations.description import Description, ScriptName, read_description
+from cloudmesh_cluster.operations.description import Description, read_description
 from cloudmesh_cluster.operations.plan import check_name
+from cloudmesh_cluster.operations.recovery import recover
 from cloudmesh_cluster.operations.session import Session, session, together
 from cloudmesh_cluster.operations.wiring import wire_all
 from cloudmesh_cluster.providers import provider_of
 from cloudmesh_cluster.providers.openstack.found import FoundCluster
 from cloudmesh_cluster.providers_file import ProviderChoice, choose_provider
-from cloudmesh_cluster.remote import Connections
-from cloudmesh_cluster.role_scripts import digest
-from cloudmesh_cluster.state import ClusterRecord, State, WrittenScript
+from cloudmesh_cluster.state import ClusterRecord, State
 
 CONSOLE_DEADLINE = 60.0
-READ_DEADLINE = 60.0
-SCRIPTS = "/var/lib/cm/scripts"
-LIST_SCRIPTS = f"if cd {SCRIPTS} 2>/dev/null; then find . -type f -exec sha256sum {{}} +; fi"
-LIST_PLUGINS = "ls /usr/local/lib/cm/plugins 2>/dev/null || true"
 
 
 @dataclass(frozen=True)
@@ -141,9 +134,8 @@ async def carry_out(current: Session, request: ImportRequest) -> Cluster:
                 reach(current, connections, node, gateway_is_open, console_deadline=CONSOLE_DEADLINE)
                 for node in found.nodes
             )
-        with current.journal.step("scripts"):
-            await _recover_scripts(current, connections, described)
-        await _compare_plugins(current, connections)
+        with current.journal.step("recover"):
+            await recover(current, connections, described)
         with current.journal.step("wire"):
             await wire_all(current, connections)
     current.set_node_states(current.cluster.nodes, "running")
@@ -169,74 +161,3 @@ def _prepare(current: Session, request: ImportRequest, described: Description) -
     home.cluster(current.name).mkdir(mode=0o700, exist_ok=True)
     if not home.login_key(current.name).exists():
         write_private(home.login_key(current.name), read_private(Path(request.key)))
-
-
-async def _recover_scripts(current: Session, connections: Connections, described: Description) -> None:
-    """Fetch the text of the cluster's scripts from the nodes that ran them, and say which are lost."""
-    known = {script.digest for script in current.state.scripts(current.name)}
-    seen: set[str] = set()
-    for script in described.scripts:
-        node = current.cluster.workers[0] if script.role == "worker" else current.cluster.master
-        files = await _files_of(connections, node)
-        seen |= set(files)
-        if script.digest in known:
-            continue
-        content = await _read(connections, node, files[script.digest]) if script.digest in files else b""
-        if digest(content) == script.digest:
-            _remember(current, script, content)
-        else:
-            hint = f"cm cluster write {current.name} {script.role} --no-run --file FILE"
-            current.journal.warn(f"script {script.name} is lost: nodes added later won't run it until {hint}")
-    others = await _unknown_scripts(current, connections, {script.digest for script in described.scripts})
-    if others:
-        current.journal.warn(
-            f"the stack knows nothing of {', '.join(others)} in {SCRIPTS}, written after the last scale: nodes added"
-            f" later won't run them until cm cluster write {current.name} ROLE --no-run --file FILE"
-        )
-
-
-def _remember(current: Session, script: ScriptName, content: bytes) -> None:
-    """Keep a script as one that has run, as is expected of it, on the nodes there are."""
-    written = WrittenScript(
-        0, script.role, script.name, script.digest, content, now(), "remembered", current.journal.operation.id,
-        ScriptExpectation(exit=script.exit),
-    )  # fmt: skip
-    identity = current.state.add_script(current.name, written)
-    nodes = [node for node in current.cluster.nodes if script.role in ("all", node.role)]
-    current.state.add_exits(identity, {node.name: script.exit for node in nodes})
-    current.journal.emit(Event("info", "scripts", message=f"script {script.name} was read from a node"))
-
-
-async def _unknown_scripts(current: Session, connections: Connections, known: set[str]) -> list[str]:
-    """Return the names of scripts that lie on the master or the first worker, but not in the stack's description."""
-    found: dict[str, None] = {}
-    for node in (current.cluster.master, current.cluster.workers[0]):
-        for each, path in (await _files_of(connections, node)).items():
-            name = Path(path).name.partition("-")[2]
-            if each not in known and not name.endswith(("-test", "-undo")):
-                found[name] = None
-    return list(found)
-
-
-async def _files_of(connections: Connections, node: Node) -> dict[str, str]:
-    """Return the files of a node's scripts by their digest."""
-    result = await connections.run(node, LIST_SCRIPTS, sudo=True, timeout=READ_DEADLINE)
-    pairs = (line.split(None, 1) for line in result.stdout.splitlines())
-    return {each: path for each, path in pairs if not path.endswith((".lock", ".new"))} if result.ok else {}
-
-
-async def _read(connections: Connections, node: Node, path: str) -> bytes:
-    line = f"base64 {shlex.quote(f'{SCRIPTS}/{path}')}"
-    result = await connections.run(node, line, sudo=True, timeout=READ_DEADLINE)
-    return base64.b64decode(result.stdout) if result.ok else b""
-
-
-async def _compare_plugins(current: Session, connections: Connections) -> None:
-    """Warn where the master has other plugins than the stack says: they came or went after the last scale."""
-    result = await connections.run(current.cluster.master, LIST_PLUGINS, timeout=READ_DEADLINE)
-    there, told = set(result.stdout.split()), {chosen.plugin.name for chosen in current.plugins}
-    if result.ok and there != told:
-        current.journal.warn(
-            f"the nodes have the plugins {', '.join(sorted(there)) or 'none'}, the stack says"
-            f" {', '.join(sorted(told)) or 'none'}: cm cluster install or uninstall sets it right"
-        )

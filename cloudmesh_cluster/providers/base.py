@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from cloudmesh_cluster.events import Emit
+from cloudmesh_cluster.events import Emit, Event
 from cloudmesh_cluster.model import Leftover, Node, Problem, Profile, RoleSpec
 
 
@@ -131,6 +131,9 @@ class Provider(Protocol):
 
     def console(self, node: Node) -> str:
         """Return what a node has printed on its console."""
+
+    def events(self, cluster: str) -> list[Event]:
+        """Return what the cloud says has happened to the cluster, oldest first; nothing where nobody keeps that."""
 
     def states(self, cluster: str) -> dict[str, str]:
         """Return the state of each node that exists: "running" or "stopped", by name. Costs no SSH."""

@@ -227,6 +227,10 @@ class LocalProvider:
         """Return the node's console log."""
         return self._engine_of(node).console(node.name)
 
+    def events(self, cluster: str) -> list[Event]:
+        """Return nothing: the engine keeps no history."""
+        return []
+
     def states(self, cluster: str) -> dict[str, str]:
         """Ask the engine which nodes run; those that only have a disk are stopped."""
         engine = self._engine(cluster)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
 from cloudmesh_cluster.model import Node, RoleName
 from cloudmesh_cluster.providers.openstack.cloud import Cloud
-from cloudmesh_cluster.providers.openstack.stack import Stack
+from cloudmesh_cluster.providers.openstack.stack import Stack, utc
 from cloudmesh_cluster.template import DESCRIPTION, index_of, tags
 
 PREFIX = "cm-"
@@ -39,12 +39,12 @@ class FoundCluster:
 
 @dataclass(frozen=True)
 class ListedCluster:
-    """A cluster in a list: with the number of its servers."""
+    """A cluster in a list: with the ids of its servers."""
 
     name: str
     stack_status: str
     created_at: str
-    nodes: int
+    servers: tuple[str, ...]
 
 
 def find_cluster(cloud: Cloud, name: str, stack: Stack) -> FoundCluster | None:
@@ -57,7 +57,7 @@ def find_cluster(cloud: Cloud, name: str, stack: Stack) -> FoundCluster | None:
     return FoundCluster(
         name=name,
         stack_status=str(found.stack_status),
-        created_at=_utc(found.creation_time),
+        created_at=utc(found.creation_time),
         description=str(output.get("value", "")),
         login_public_key=str(found.parameters.get("login_public_key", "")),
         nodes=_nodes(template, servers=stack.servers(), floating=_floating_ips(cloud, name)),
@@ -65,10 +65,12 @@ def find_cluster(cloud: Cloud, name: str, stack: Stack) -> FoundCluster | None:
 
 
 def list_clusters(cloud: Cloud) -> list[ListedCluster]:
-    """Return all clusters of a project that bear our tags, by three calls."""
-    servers = Counter(each.metadata.get("cm_cluster") for each in cloud.nova.servers.list())
+    """Return all clusters of a project whose stacks bear our tags, by two calls however many there are."""
+    servers: defaultdict[str, list[str]] = defaultdict(list)
+    for server in cloud.nova.servers.list(limit=-1):
+        servers[server.metadata.get("cm_cluster", "")].append(server.id)
     found = [
-        ListedCluster(name, str(each.stack_status), _utc(each.creation_time), servers[name])
+        ListedCluster(name, str(each.stack_status), utc(each.creation_time), tuple(servers[name]))
         for each in cloud.heat.stacks.list(filters={"tags": "cm"})
         if (name := each.stack_name.removeprefix(PREFIX)) != each.stack_name
     ]
@@ -105,8 +107,3 @@ def _floating_ips(cloud: Cloud, cluster: str) -> dict[str, str]:
         for each in cloud.sdk.network.ips()
         if each.description == mark
     }
-
-
-def _utc(time: str) -> str:
-    """Return Heat's time as ours: it leaves out the fraction and says Z."""
-    return f"{time.removesuffix('Z')}.000+00:00"

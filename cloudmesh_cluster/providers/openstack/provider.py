@@ -6,11 +6,11 @@ import asyncio
 import ipaddress
 import socket
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 
 from cloudmesh_cluster import template
 from cloudmesh_cluster.errors import Unreachable, UsageError
-from cloudmesh_cluster.events import Emit
+from cloudmesh_cluster.events import Emit, Event
 from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.hosts import parse_console_host_keys
 from cloudmesh_cluster.model import Leftover, Node, Problem, Profile
@@ -21,6 +21,7 @@ from cloudmesh_cluster.providers.openstack.cloud import Cloud
 from cloudmesh_cluster.providers.openstack.explained import explained
 from cloudmesh_cluster.providers.openstack.found import FoundCluster, ListedCluster, find_cluster, list_clusters
 from cloudmesh_cluster.providers.openstack.networks import free_addresses
+from cloudmesh_cluster.providers.openstack.orphans import Orphan, orphans, remove
 from cloudmesh_cluster.providers.openstack.provisioning import Provisioning, failure
 from cloudmesh_cluster.providers.openstack.remains import remains
 from cloudmesh_cluster.providers.openstack.settings import Settings
@@ -118,6 +119,13 @@ class OpenStackProvider:
         """Return the console log that Nova keeps."""
         return servers.console(self._cloud, node.provider_id) if node.provider_id else ""
 
+    def events(self, cluster: str) -> list[Event]:
+        """Return what Heat says has happened to the stack and its resources."""
+        return [
+            Event("cloud", each.resource, _node_name(cluster, each.resource), each.in_words, at=each.at)
+            for each in self._stack(cluster).history()
+        ]
+
     def states(self, cluster: str) -> dict[str, str]:
         """Return the state of each server, by one call."""
         return servers.states(self._cloud, cluster)
@@ -164,8 +172,22 @@ class OpenStackProvider:
         """Return all clusters of the project that bear our tags."""
         return list_clusters(self._cloud)
 
+    def orphans(self, known: Collection[str]) -> list[Orphan]:
+        """Return what bears our marks in the project and belongs to none of the known clusters."""
+        return orphans(self._cloud, known)
+
+    def remove_orphan(self, orphan: Orphan) -> None:
+        """Delete something that `orphans` has found, but for stacks: see `destroy_all`."""
+        remove(self._cloud, orphan)
+
     def _stack(self, cluster: str) -> Stack:
         return Stack(self._cloud, stack_name(cluster))
+
+
+def _node_name(cluster: str, resource: str) -> str:
+    """Return the name of the node that a resource of the stack belongs to; empty for what all share."""
+    index = template.index_of(resource)
+    return "" if index is None else f"{cluster}-master" if index == 0 else f"{cluster}-worker-{index}"
 
 
 def _index_of(cluster: str, name: str) -> int:
