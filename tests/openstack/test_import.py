@@ -139,7 +139,9 @@ def test_scale_from_there(second: CommandLine, devcloud: Devcloud) -> None:
     before = {server.name: server.id for server in devcloud.nova.servers.list(search_opts={"name": f"^{NAME}-"})}
     second("cluster", "scale", NAME, "+1", timeout=600)
     after = {server.name: server.id for server in devcloud.nova.servers.list(search_opts={"name": f"^{NAME}-"})}
-    marks = rows(second, "cluster", "cmd", NAME, "-t", "worker", "sudo -n cat /root/mark")
+    marks = json.loads(
+        second("cluster", "cmd", NAME, "-t", "worker", "-f", "json", "sudo -n cat /root/mark").stdout
+    )
 
     assert [row["stdout"].strip() for row in marks] == [f"{NAME}-worker-1", f"{NAME}-worker-2"]
     assert {name: after[name] for name in before} == before
