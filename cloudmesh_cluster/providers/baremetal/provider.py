@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from cloudmesh_cluster.errors import ProviderError, Unreachable, UsageError
-from cloudmesh_cluster.events import Emit
+from cloudmesh_cluster.events import Emit, Event
 from cloudmesh_cluster.first_contact import give_back, take_machine
 from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.model import Leftover, Machine, Node, Problem, Profile, RoleName
@@ -165,6 +165,10 @@ class BareMetalProvider:
     def console(self, node: Node) -> str:
         """Return nothing: nobody sees the console of a machine from here."""
         return ""
+
+    def events(self, cluster: str) -> list[Event]:
+        """Return nothing: machines keep no history of clusters."""
+        return []
 
     def states(self, cluster: str) -> dict[str, str]:
         """Ask each machine for the first words of its SSH server, without a login."""
