@@ -24,6 +24,8 @@ from cloudmesh_cluster.errors import UsageError
 if TYPE_CHECKING:
     from cloudmesh_cluster.operations.plan import CreateRequest
 
+PREVIEW_COLUMNS = ("action", "name", "role", "private_ip", "provider_id")
+
 
 def create(args: Namespace, session: Session) -> int:
     """Make a cluster, or show what would be made."""
@@ -67,11 +69,25 @@ def _show_plan(args: Namespace, session: Session, request: CreateRequest) -> int
 
 
 def scale(args: Namespace, session: Session) -> int:
-    """Add or remove workers."""
+    """Add or remove workers, or show which."""
+    if args.dry_run:
+        return _show_preview(args, session)
     from cloudmesh_cluster.operations.scale import scale as change
 
     summary = session.run([args.name], lambda emit: change(session.home, args.name, args.count, emit))
     return show_summary(summary, session, args.format)
+
+
+def _show_preview(args: Namespace, session: Session) -> int:
+    from cloudmesh_cluster.cli.output import rows_as, terminal_width
+    from cloudmesh_cluster.operations.scale import preview
+
+    session.result = [
+        {"action": action, **{name: getattr(node, name) for name in PREVIEW_COLUMNS[1:]}}
+        for action, node in preview(session.home, args.name, args.count)
+    ]
+    sys.stdout.write(rows_as(args.format, session.result, PREVIEW_COLUMNS, width=terminal_width()))
+    return 0
 
 
 def replace(args: Namespace, session: Session) -> int:
@@ -160,10 +176,14 @@ COMMANDS = (
     ),
     Command(
         "cluster", "scale", "add or remove workers", scale,
-        examples=("cluster scale hadoop 5", "cluster scale hadoop +2", "cluster scale hadoop -1"),
+        examples=(
+            "cluster scale hadoop 5", "cluster scale hadoop +2", "cluster scale hadoop -1",
+            "cluster scale hadoop 5 --dry-run",
+        ),
         arguments=(
             NAME,
             argument("count", metavar="N|+N|-N", help="the number of workers, or how many more or fewer"),
+            argument("--dry-run", action="store_true", help="say which nodes would come, go and stay, and do nothing"),
             SUMMARY_FORMAT,
         ),
     ),

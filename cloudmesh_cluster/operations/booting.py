@@ -73,4 +73,5 @@ def make_boot(
         bootstrap_private_key=bootstrap.private,
         propagates=told[-1].propagation == "included",
         description=description,
+        additions=profile.template,
     )

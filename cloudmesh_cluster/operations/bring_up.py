@@ -57,7 +57,12 @@ def _packages(session: Session) -> tuple[str, ...]:
 
 
 async def bring_up(
-    session: Session, new: Sequence[Node], payloads: Payloads, *, undo: dict[str, Any] | None
+    session: Session,
+    new: Sequence[Node],
+    payloads: Payloads,
+    *,
+    undo: dict[str, Any] | None,
+    again: bool = False,
 ) -> None:
     """Boot nodes that the journal knows already, and make them full members of the cluster.
 
@@ -66,12 +71,15 @@ async def bring_up(
         new: the nodes to boot, in order; those that run already are taken as they are.
         payloads: what `make_ready` has returned.
         undo: how to take the boot back; None when it is not to be taken back.
+        again: whether the nodes are there, and are to get a fresh disk.
 
     Raises:
         CmError: what failed first.
 
     """
-    boot = _make_boot(session, new)
+    # Only the stack's own changes wait for a signal.
+    boot = _make_boot(session, new, signal=None if again else session.provider.signal)
+    provision = session.provider.rebuild if again else session.provider.provision
     async with session.connections() as connections:
         async with task_group() as group:
             reached: list[asyncio.Task[Node]] = []
@@ -79,7 +87,7 @@ async def bring_up(
             if all(node.role != "master" for node in new):
                 gateway_is_open.set()
             with session.journal.step("provision", undo=undo):
-                async for node in session.provider.provision(boot, session.journal.emit):
+                async for node in provision(boot, session.journal.emit):
                     session.state.put_nodes(session.name, [node])
                     reaching = group.create_task(reach(session, connections, node, gateway_is_open))
                     reached.append(reaching)
@@ -95,7 +103,7 @@ async def bring_up(
     session.set_node_states([node for node in session.cluster.nodes if node.name in names], "running")
 
 
-def _make_boot(session: Session, new: Sequence[Node]) -> Boot:
+def _make_boot(session: Session, new: Sequence[Node], *, signal: str | None) -> Boot:
     """Return what to boot, with the keys of this cluster and of this operation."""
     record = session.record
     if session.machines_stay:
@@ -112,7 +120,7 @@ def _make_boot(session: Session, new: Sequence[Node]) -> Boot:
         login_public_key=_login_public_key(session),
         bootstrap=bootstrap_key(session),
         packages=_packages(session),
-        signal=session.provider.signal,
+        signal=signal,
         description=_description(session),
     )
     if not boot.propagates:

@@ -110,6 +110,16 @@ class BareMetalProvider:
                 task.cancel()
             await asyncio.gather(*taking, return_exceptions=True)
 
+    async def rebuild(self, boot: Boot, emit: Emit) -> AsyncIterator[Node]:
+        """Release the machines and take them again; their disks are nobody's to make anew."""
+        await self.destroy(boot.cluster, [each.node.name for each in boot.nodes])
+        async for node in self.provision(boot, emit):
+            yield node
+
+    def obstacles(self, cluster: str, nodes: Sequence[str]) -> list[Problem]:
+        """Return nothing: no machine has to do with another one."""
+        return []
+
     async def _take(self, node: Node, login_public_key: str) -> Node:
         from cloudmesh_cluster.providers.baremetal.login import run, text
 

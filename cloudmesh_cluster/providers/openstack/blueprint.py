@@ -53,6 +53,7 @@ def stack_of(cloud: Cloud, settings: Settings, boot: Boot) -> template.Stack:
         propagates=boot.propagates,
         signal=settings.signal == "heat" and boot.propagates,
         description=boot.description,
+        additions=boot.additions,
     )
 
 

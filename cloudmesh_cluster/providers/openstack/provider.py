@@ -44,6 +44,7 @@ class OpenStackProvider:
     def __init__(self, home: Home, settings: Mapping[str, object]) -> None:
         self._settings = Settings.of(settings)
         self._cloud = Cloud(self._settings.os_cloud)
+        self._former_keys: dict[str, list[str]] = {}
 
     @property
     def signal(self) -> str | None:
@@ -87,10 +88,24 @@ class OpenStackProvider:
         async for node in provisioning.nodes(boot):
             yield node
 
+    async def rebuild(self, boot: Boot, emit: Emit) -> AsyncIterator[Node]:
+        """Give servers a fresh disk by Nova; a console that still shows the keys of the old one is not believed."""
+        for each in boot.nodes:
+            printed = await asyncio.to_thread(self.console, each.node)
+            self._former_keys[each.node.name] = parse_console_host_keys(printed)
+        async for node in servers.rebuild(self._cloud, boot.nodes):
+            yield node
+
+    def obstacles(self, cluster: str, nodes: Sequence[str]) -> list[Problem]:
+        """Return what else a change of the stack would make anew, and what would refer to nothing."""
+        from cloudmesh_cluster.providers.openstack.changes import obstacles
+
+        return obstacles(self._cloud, self._stack(cluster), [_index_of(cluster, name) for name in nodes])
+
     async def host_keys(self, node: Node, *, deadline: float) -> list[str]:
         """Return the host keys that cloud-init printed on the server's console, as Nova keeps it."""
-        began = time.monotonic()
-        while not (keys := parse_console_host_keys(await asyncio.to_thread(self.console, node))):
+        began, former = time.monotonic(), self._former_keys.get(node.name)
+        while (keys := parse_console_host_keys(await asyncio.to_thread(self.console, node))) in ([], former):
             if time.monotonic() - began > deadline:
                 raise Unreachable(node.name, f"no host key on its console within {deadline:g} s")
             await asyncio.sleep(PAUSE)
