@@ -57,6 +57,11 @@ def rows(cm: CommandLine, *words: str) -> list[dict[str, Any]]:
     return found
 
 
+def servers_of(devcloud: Devcloud) -> dict[str, str]:
+    """Return the id of each server that Nova has of the cluster, by name."""
+    return {server.name: server.id for server in devcloud.nova.servers.list(search_opts={"name": f"^{NAME}-"})}
+
+
 def clusters(cm: CommandLine) -> list[str]:
     """Return the names of the clusters that are known there."""
     return [row["name"] for row in rows(cm, "cluster", "list")]
@@ -136,15 +141,60 @@ def test_verify_passes(second: CommandLine) -> None:
 
 def test_scale_from_there(second: CommandLine, devcloud: Devcloud) -> None:
     """A worker that the other machine adds runs the cluster's script; the servers that were there stay."""
-    before = {server.name: server.id for server in devcloud.nova.servers.list(search_opts={"name": f"^{NAME}-"})}
+    before = servers_of(devcloud)
     second("cluster", "scale", NAME, "+1", timeout=600)
-    after = {server.name: server.id for server in devcloud.nova.servers.list(search_opts={"name": f"^{NAME}-"})}
+    after = servers_of(devcloud)
     marks = json.loads(
         second("cluster", "cmd", NAME, "-t", "worker", "-f", "json", "sudo -n cat /root/mark").stdout
     )
 
     assert [row["stdout"].strip() for row in marks] == [f"{NAME}-worker-1", f"{NAME}-worker-2"]
     assert {name: after[name] for name in before} == before
+
+
+def test_scale_preview(second: CommandLine, devcloud: Devcloud) -> None:
+    """A preview says what would come, go and stay, and does nothing."""
+    shown = json.loads(second("cluster", "scale", NAME, "1", "--dry-run", "-f", "json").stdout)
+
+    assert [(row["name"], row["action"]) for row in shown] == [
+        (f"{NAME}-master", "keep"), (f"{NAME}-worker-1", "keep"), (f"{NAME}-worker-2", "remove"),
+    ]  # fmt: skip
+    assert f"{NAME}-worker-2" in servers_of(devcloud)
+
+
+def test_no_healthy_node_is_made_anew(second: CommandLine, devcloud: Devcloud) -> None:
+    """While Heat would make another node anew, scale and replace refuse to begin, and say which and how to go on."""
+    before = servers_of(devcloud)
+    devcloud.heat.resources.mark_unhealthy(STACK, "server_1", mark_unhealthy=True, resource_status_reason="a test")
+    for words in (("scale", NAME, "+1"), ("scale", NAME, "+1", "--dry-run"), ("replace", NAME, "worker-2")):
+        answer = second("cluster", *words, expect=2)
+        assert "server_1 is CHECK_FAILED (a test)" in answer.stderr
+        assert f"openstack stack resource mark unhealthy --reset {STACK} server_1" in answer.stderr
+    assert servers_of(devcloud) == before
+
+    devcloud.heat.resources.mark_unhealthy(STACK, "server_1", mark_unhealthy=False, resource_status_reason="a test")
+    second("cluster", "scale", NAME, "+1", "--dry-run")
+
+
+def test_rebuild_by_nova(second: CommandLine, devcloud: Devcloud) -> None:
+    """A script that fails and wants it so has the workers made anew by Nova: same servers, new host keys, old scripts."""
+    before = servers_of(devcloud)
+    known_hosts = second.home / "clusters" / NAME / "known_hosts"
+    pinned = known_hosts.read_text().splitlines()
+    answer = second(
+        *("cluster", "write", NAME, "worker", "--on-failure", "rebuild", "touch /root/half; false"),
+        expect=1, timeout=600,
+    )  # fmt: skip
+    left = json.loads(
+        second("cluster", "cmd", NAME, "-t", "worker", "-f", "json", "sudo -n ls /root").stdout
+    )
+
+    assert "rebuilt" in answer.stderr
+    assert servers_of(devcloud) == before
+    assert [row["stdout"].split() for row in left] == [["mark"], ["mark"]]
+    assert known_hosts.read_text().splitlines()[0] == pinned[0]
+    assert not set(known_hosts.read_text().splitlines()[1:]) & set(pinned)
+    second("cluster", "verify", NAME)
 
 
 def test_one_timeline(second: CommandLine) -> None:
