@@ -177,7 +177,7 @@ def test_no_healthy_node_is_made_anew(second: CommandLine, devcloud: Devcloud) -
 
 
 def test_rebuild_by_nova(second: CommandLine, devcloud: Devcloud) -> None:
-    """A script that fails and wants it so has the workers made anew by Nova: same servers, new host keys, old scripts."""
+    """A failed script that wants it has the workers made anew by Nova: same servers, new host keys, old scripts."""
     before = servers_of(devcloud)
     known_hosts = second.home / "clusters" / NAME / "known_hosts"
     pinned = known_hosts.read_text().splitlines()
