@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 
 from cloudmesh_cluster import template
-from cloudmesh_cluster.errors import ProviderError
+from cloudmesh_cluster.errors import ProviderError, UsageError
 from cloudmesh_cluster.events import Emit, Event
 from cloudmesh_cluster.model import Node
 from cloudmesh_cluster.providers.base import Boot
@@ -108,11 +108,16 @@ class Provisioning:
     async def _grow(self, boot: Boot, text: str) -> None:
         import yaml
 
+        found, parameters = await asyncio.to_thread(self._stack.find), parameters_of(boot)
+        if found is not None and found.parameters.get("login_public_key") != parameters["login_public_key"]:
+            # A new key pair would make Heat replace every server.
+            hint = "put the key back that the cluster was made with"
+            raise UsageError("the login key is not the one that the stack was made with", hint=hint)
         # What is there stays as its own template says, so that Heat has no reason to make any of it anew. Its preview
         # of an update can't prove that: it calls everything replaced that refers to something else.
         now = await asyncio.to_thread(self._stack.template)
         grown = template.grown(now, yaml.safe_load(text), indices=self._missing(boot))
-        await asyncio.to_thread(self._stack.update, grown, parameters_of(boot))
+        await asyncio.to_thread(self._stack.update, grown, parameters)
 
     async def _arrivals(
         self, since: str | None, waiting: dict[int, Node], patience: float | None
