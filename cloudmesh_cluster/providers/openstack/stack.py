@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -233,6 +234,8 @@ class Stack:
             stack = await asyncio.to_thread(self.find)
             if stack is None:
                 return
+            if not stack.stack_status.endswith("_COMPLETE"):
+                await asyncio.to_thread(self._free_router)
             try:
                 await asyncio.to_thread(self._cloud.heat.stacks.delete, stack.id)
             except HTTPNotFound:
@@ -241,15 +244,18 @@ class Stack:
             await asyncio.sleep(2 * PAUSE)
             if not (reason := await self._until_deleted(stack.id, began + deadline)):
                 return
-            await asyncio.to_thread(self._free_router)
         raise ProviderError(f"stack {self.name} can't be deleted: {reason}", hint=f"openstack stack delete {self.name}")
 
     def _free_router(self) -> None:
         """Take the interfaces off the stack's own router: an engine that dies while it adds one knows nothing of it."""
+        from openstack.exceptions import ConflictException, NotFoundException
+
         network = self._cloud.sdk.network
         for router in network.routers(name=self.name, tags="cm"):
             for port in network.ports(device_id=router.id, device_owner="network:router_interface"):
-                network.remove_interface_from_router(router, port_id=port.id)
+                # One that floating IPs need is known to Heat: it stays until they are gone.
+                with suppress(ConflictException, NotFoundException):
+                    network.remove_interface_from_router(router, port_id=port.id)
 
     async def _until_deleted(self, identity: str, deadline: float) -> str:
         """Return why the stack is not gone; nothing when it is."""
