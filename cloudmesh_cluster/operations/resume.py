@@ -10,7 +10,7 @@ from cloudmesh_cluster.codec import decode
 from cloudmesh_cluster.errors import UsageError
 from cloudmesh_cluster.events import Emit
 from cloudmesh_cluster.home import Home
-from cloudmesh_cluster.operations import create, delete, scale, services, write
+from cloudmesh_cluster.operations import create, delete, environments, scale, services, write
 from cloudmesh_cluster.operations.plan import Plan
 from cloudmesh_cluster.operations.session import OnFailure, Session, session
 from cloudmesh_cluster.state import RESUMABLE, Operation, State
@@ -32,6 +32,7 @@ KINDS: dict[str, Kind] = {
     "start": (services.PluginsRequest, services.carry_out_start),
     "stop": (services.PluginsRequest, services.carry_out_stop),
     "delete": (delete.DeleteRequest, _delete),
+    **dict.fromkeys(environments.KINDS, (environments.EnvironmentRequest, environments.carry_out)),
 }
 
 NEEDING_NO_START = ("create", "stop", "delete")

@@ -149,11 +149,18 @@ def forget_cluster(session: Session, *, force: bool = False) -> None:
     session.state.remove_cluster(session.name)
 
 
+async def _restore_environment(session: Session, undo: dict[str, Any]) -> None:
+    from cloudmesh_cluster.operations.environments import undo_environment
+
+    await undo_environment(session, undo)
+
+
 UNDO: dict[str, Undo] = {
     "cluster": _remove_cluster,
     "all nodes": _destroy_all,
     "nodes": _destroy_nodes,
     "membership": _forget_nodes,
     "plugins": _remove_plugins,
+    "environment": _restore_environment,
     "script": _take_back_script,
 }
