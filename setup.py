@@ -53,6 +53,10 @@ def version() -> str:
     return match[1]
 
 
+# Every node of a cluster needs the same versions, so they are exact.
+DASK = ["dask[distributed]==2026.8.0", "bokeh==3.9.2", "joblib>=1.5"]
+SPARK = ["pyspark==4.3.0"]
+
 setup(
     name="cloudmesh-cluster",
     version=version(),
@@ -79,7 +83,11 @@ setup(
     ],
     extras_require={
         "conda": ["conda-pack>=0.9", "py-rattler>=0.28", "setuptools>=77"],
+        "dask": DASK,
+        "spark": SPARK,
         "test": [
+            *DASK,
+            *SPARK,
             "ansible-core>=2.17",
             "conda-pack>=0.9",
             "conda-package-handling>=2.4",

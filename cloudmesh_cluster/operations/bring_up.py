@@ -18,9 +18,10 @@ from cloudmesh_cluster.first_contact import (
     parse_propagation,
     propagation_result,
 )
-from cloudmesh_cluster.keys import KeyPair, bootstrap_comment, generate, public_of, write_private
+from cloudmesh_cluster.keys import KeyPair, bootstrap_comment, generate, login_comment, public_of, write_private
 from cloudmesh_cluster.keys import read_private as read_key
 from cloudmesh_cluster.model import CommandResult, Node
+from cloudmesh_cluster.operations.booting import PROPAGATION_DEADLINE, make_boot
 from cloudmesh_cluster.operations.environment_nodes import bring_environments, check_wanted
 from cloudmesh_cluster.operations.plugin_steps import (
     Payloads,
@@ -34,10 +35,8 @@ from cloudmesh_cluster.operations.session import Session, task_group
 from cloudmesh_cluster.operations.wiring import raise_failed, wire_all
 from cloudmesh_cluster.providers.base import Boot, NodeBoot
 from cloudmesh_cluster.remote import Connections
-from cloudmesh_cluster.userdata import UserData, user_data
 
 REACH_DEADLINE = 600
-PROPAGATION_DEADLINE = 300
 
 
 async def make_ready(session: Session) -> Payloads:
@@ -73,7 +72,7 @@ async def bring_up(
         CmError: what failed first.
 
     """
-    boot, propagates = _make_boot(session, new)
+    boot = _make_boot(session, new)
     async with session.connections() as connections:
         async with task_group() as group:
             reached: list[asyncio.Task[Node]] = []
@@ -89,7 +88,7 @@ async def bring_up(
             with session.journal.step("reach"):
                 await asyncio.gather(*reached)
             with session.journal.step("wire"):
-                if propagates:
+                if boot.propagates:
                     await _read_propagation(session, connections, new[-1])
                 await wire_all(session, connections)
         await _run_role_scripts(session, connections, new)
@@ -97,44 +96,32 @@ async def bring_up(
     session.set_node_states([node for node in session.cluster.nodes if node.name in names], "running")
 
 
-def _make_boot(session: Session, new: Sequence[Node]) -> tuple[Boot, bool]:
-    """Return what to boot, and whether the last node will propagate the hosts."""
-    record, profile = session.record, session.record.profile
-    specs = {"master": profile.master, "worker": profile.worker}
-    boots = [(node, _user_data(session, node, new)) for node in new]
-    if any(data.propagation == "left out" for _, data in boots):
-        session.journal.warn("the list of nodes outgrows user_data: names are propagated by the client alone")
-    propagates = any(data.propagation == "included" for _, data in boots)
-    return Boot(
-        session.name,
-        record.network,
-        tuple(NodeBoot(node, specs[node.role], data.content) for node, data in boots),
-        _packages(session),
+def _make_boot(session: Session, new: Sequence[Node]) -> Boot:
+    """Return what to boot, with the keys of this cluster and of this operation."""
+    record = session.record
+    if session.machines_stay:
+        specs = {"master": record.profile.master, "worker": record.profile.worker}
+        machines = tuple(NodeBoot(node, specs[node.role], b"") for node in new)
+        return Boot(session.name, record.network, machines, login_public_key=_login_public_key(session))
+    boot = make_boot(
+        cluster=session.name,
         operation=session.journal.operation.id,
+        profile=record.profile,
+        network=record.network,
+        nodes=session.cluster.nodes,
+        booted=new,
         login_public_key=_login_public_key(session),
-        bootstrap_private_key=bootstrap_key(session).private,
-        propagates=propagates,
-    ), propagates
+        bootstrap=bootstrap_key(session),
+        packages=_packages(session),
+        signal=session.provider.signal,
+    )
+    if not boot.propagates:
+        session.journal.warn("the list of nodes outgrows user_data: names are propagated by the client alone")
+    return boot
 
 
 def _login_public_key(session: Session) -> str:
-    return public_of(read_key(session.home.login_key(session.name)), f"cm-login {session.name}")
-
-
-def _user_data(session: Session, node: Node, new: Sequence[Node]) -> UserData:
-    return user_data(
-        cluster=session.name,
-        operation=session.journal.operation.id,
-        node=node,
-        nodes=session.cluster.nodes,
-        booted=new,
-        user=session.user,
-        login_public_key=_login_public_key(session),
-        bootstrap=bootstrap_key(session),
-        cidr=session.record.network,
-        deadline=PROPAGATION_DEADLINE,
-        signal=session.provider.signal,
-    )
+    return public_of(read_key(session.home.login_key(session.name)), login_comment(session.name))
 
 
 def bootstrap_key(session: Session) -> KeyPair:
@@ -175,13 +162,15 @@ async def reach(session: Session, connections: Connections, node: Node, gateway_
             user=session.user,
             node=node,
             nodes=session.cluster.nodes,
-            timeout=REACH_DEADLINE,
+            # A machine that was there before has booted long ago, and its cloud-init is none of the cluster's business.
+            timeout=0 if session.machines_stay else REACH_DEADLINE,
         )
         result = await connections.run(node, step.command, sudo=True, stdin=step.stdin, timeout=REACH_DEADLINE + 30)
         raise_failed("first boot", [result], hint=f"the console is in {session.logs}")
         greeting = parse_greeting(result.stdout)
-        judge_first_boot(node, greeting, result)
-        if greeting.cloud_init == "degraded":
+        if not session.machines_stay:
+            judge_first_boot(node, greeting, result)
+        if not session.machines_stay and greeting.cloud_init == "degraded":
             session.journal.warn(f"cloud-init: {'; '.join(greeting.cloud_init_errors)}", node=node.name)
         reached = replace(node, state="reached")
         session.state.put_reached(session.name, reached, host_keys=host_keys, public_key=greeting.public_key)
