@@ -44,7 +44,8 @@ def check(args: Namespace, session: Session) -> int:
         session.home, option=args.name, profile=None, environ=session.environ, openstack={"os_cloud": args.os_cloud}
     )
     provider = provider_of(session.home, choice.type, choice.settings)
-    problems, warnings = provider.preflight(profile_named(session.home, "default"), needs_internet=False)
+    profile = provider.complete(profile_named(session.home, "default"))
+    problems, warnings = provider.preflight(profile, needs_internet=False)
     rows = [
         *({"severity": "problem", "where": p.where, "what": p.what, "hint": p.hint} for p in problems),
         *({"severity": "warning", "where": "", "what": text, "hint": ""} for text in warnings),
