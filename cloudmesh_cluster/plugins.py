@@ -17,6 +17,7 @@ from cloudmesh_cluster.resources import resource
 from cloudmesh_cluster.yaml_nodes import Written
 from cloudmesh_cluster.yaml_source import Source, Value
 
+PayloadKind = Literal["maven", "pip"]
 SettingType = Literal["text", "integer", "number", "boolean", "size", "duration"]
 SETTING_TYPES: tuple[SettingType, ...] = ("text", "integer", "number", "boolean", "size", "duration")
 DEFAULT_MEMORY = 2048
@@ -73,23 +74,27 @@ class Keep:
 
 @dataclass(frozen=True)
 class Payload:
-    """What a plugin installs that Debian has not: files from Maven, by `pom` and `lock` in the plugin's folder.
+    """What a plugin installs that Debian has not, by files in the plugin's folder that name and pin it.
 
     Args:
-        kind: "maven".
-        pom: the file that names the artifacts; `generate-resources` puts them into the folder `payload`.
-        lock: the file with the SHA-256 of each file, as `sha256sum` writes it.
+        kind: "maven" or "pip".
+        lock: for Maven the file with the SHA-256 of each file, as `sha256sum` writes it; for pip the requirements, each
+            with its version and its digests.
         source: the setting that names another source: a path or an address.
         digest: the setting that holds the digest of that other source.
-        keep: which files of another source are kept, and where; the first rule that fits counts.
+        pom: for Maven, the file that names the artifacts; `generate-resources` puts them into the folder `payload`.
+        python: for pip, the Python of the nodes ("3.11").
+        keep: which files of another source, and of what pip brings as sources, are kept, and where; the first rule that
+            fits counts.
 
     """
 
-    kind: Literal["maven"]
-    pom: str
+    kind: PayloadKind
     lock: str
     source: str
     digest: str
+    pom: str = ""
+    python: str = ""
     keep: tuple[Keep, ...] = (Keep("(.+)", r"\1"),)
 
 
@@ -105,6 +110,7 @@ class Plugin:
     requires: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
     payload: Payload | None = None
+    secrets: tuple[str, ...] = ()
     ports: tuple[Port, ...] = ()
     order: tuple[RoleName, ...] = ("master", "worker")
     needs_internet: bool = False
@@ -149,6 +155,9 @@ def load_plugin(folder: Path) -> Plugin:
             for item in source["packages"].items()
         ),
         payload=_read_payload(source["payload"], folder),
+        secrets=tuple(
+            item.text("", pattern=r"[a-z][a-z0-9.-]*", form="a file's name") for item in source["secrets"].items()
+        ),
         ports=tuple(_read_port(name, value) for name, value in source["ports"].entries()),
         order=cast(
             "tuple[RoleName, ...]",
@@ -172,14 +181,17 @@ def _read_setting(name: Written, value: Value) -> Setting:
 def _read_payload(value: Value, folder: Path) -> Payload | None:
     if value.missing:
         return None
-    value["kind"].required().text("maven", choices=("maven",))
+    kind = cast("PayloadKind", value["kind"].required().text("maven", choices=("maven", "pip")))
     keep = tuple(Keep(rule["from"].required().regex(""), rule["to"].text("")) for rule in value["keep"].items())
     payload = Payload(
-        kind="maven",
-        pom=_file_of(folder, value["pom"]),
+        kind=kind,
         lock=_file_of(folder, value["lock"]),
         source=value["source"].text("source"),
         digest=value["digest"].text("source_digest"),
+        pom=_file_of(folder, value["pom"]) if kind == "maven" else "",
+        python=value["python"].required().text("", pattern=r"3\.\d+", form='a Python, such as "3.11"')
+        if kind == "pip"
+        else "",
     )
     return replace(payload, keep=keep) if keep else payload
 

@@ -13,6 +13,7 @@ from cloudmesh_cluster.operations.scripts import output_listener
 from cloudmesh_cluster.operations.session import Session, together
 from cloudmesh_cluster.operations.wiring import raise_failed
 from cloudmesh_cluster.payloads import fetch
+from cloudmesh_cluster.plugin_secrets import secret_files
 from cloudmesh_cluster.plugins import ChosenPlugin, settings_sh
 from cloudmesh_cluster.remote import Connections, command_line, tarball
 from cloudmesh_cluster.resources import resource
@@ -60,7 +61,9 @@ async def prepare_node(
         for path in sorted(chosen.plugin.folder.rglob("*"))
         if path.is_file()
     }
-    archive = tarball({**files, "settings.sh": (settings, 0o644)})
+    shared = resource("scripts", "boot", "plugin.sh").read_bytes()
+    secrets = secret_files(session.home, session.name, chosen.plugin)
+    archive = tarball({**files, **secrets, "settings.sh": (settings, 0o644), "plugin.sh": (shared, 0o644)})
     with session.journal.progress(f"push {name}", node=node.name):
         await _bring_cm_service(connections, node)
         folder = f"/usr/local/lib/cm/plugins/{name}"
@@ -169,14 +172,16 @@ async def stop(session: Session, connections: Connections, nodes: Sequence[Node]
         await call(session, connections, [node for node in nodes if node.role == role], chosen, role, "stop")
 
 
-async def uninstall(session: Session, connections: Connections, chosen: ChosenPlugin) -> None:
-    """Take back what a plugin installed, also where its installation was cut off in the middle."""
-    cluster, name = session.cluster, chosen.plugin.name
+async def uninstall(
+    session: Session, connections: Connections, chosen: ChosenPlugin, *, nodes: Sequence[Node]
+) -> None:
+    """Take back what a plugin installed on nodes, also where its installation was cut off in the middle."""
+    name = chosen.plugin.name
     folders = [f"/usr/local/lib/cm/plugins/{name}", f"/var/cache/cm/payloads/{name}"]
-    there = await connections.run_all(cluster.nodes, command_line(["test", "-e", folders[0]]), timeout=TIMEOUT)
+    there = await connections.run_all(nodes, command_line(["test", "-e", folders[0]]), timeout=TIMEOUT)
     # A node that does not answer may well have the plugin.
     raise_failed(f"look for {name}", [result for result in there if result.exit == -1])
-    nodes = [node for node, result in zip(cluster.nodes, there, strict=True) if result.ok]
+    nodes = [node for node, result in zip(nodes, there, strict=True) if result.ok]
     for role in (*reversed(chosen.plugin.order), "all"):
         of_role = [node for node in nodes if role in ("all", node.role)]
         await call(session, connections, of_role, chosen, role, "uninstall")
