@@ -12,6 +12,7 @@ from cloudmesh_cluster.cli import (
     plugins,
     profiles,
     providers,
+    schedulers,
 )
 from cloudmesh_cluster.cli.tree import Tree
 
@@ -21,6 +22,8 @@ TREE = Tree(
         "profile": "what clusters can be made of",
         "plugin": "what clusters can run",
         "provider": "where nodes can come from",
+        "dask": "run a Dask scheduler or worker here, see those of one",
+        "spark": "run a Spark scheduler or worker here, see those of one",
         "info": "show what this installation is and where it keeps things",
         "completion": "print what makes bash or zsh complete cm",
         "run_script": "run the lines of a file, up to the first that fails",
@@ -33,6 +36,7 @@ TREE = Tree(
         *profiles.COMMANDS,
         *plugins.COMMANDS,
         *providers.COMMANDS,
+        *schedulers.COMMANDS,
         *about.COMMANDS,
         *completion.COMMANDS,
     ),

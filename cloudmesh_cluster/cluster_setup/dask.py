@@ -270,6 +270,7 @@ def _client(
 ) -> Client:
     security = _security(address, tls)
     refuse_unless_answering(address, what="Dask scheduler", timeout=timeout)
+    _refuse_unless_dask(address, security, timeout=timeout)
     from distributed import Client
 
     try:
@@ -278,6 +279,29 @@ def _client(
         raise
     except (OSError, ValueError, RuntimeError) as error:
         raise no_answer(address, "Dask scheduler", str(error)) from error
+
+
+def _refuse_unless_dask(address: Address, security: Security, *, timeout: float) -> None:
+    """Find out that something else answers than a scheduler; Dask's client would wait for ever."""
+    import asyncio
+    from concurrent.futures import ThreadPoolExecutor
+
+    from distributed.core import rpc
+
+    async def identity() -> dict[str, Any]:
+        async with rpc(str(address), connection_args=security.get_connection_args("client")) as scheduler:
+            found: dict[str, Any] = await scheduler.identity(n_workers=0)
+            return found
+
+    with ThreadPoolExecutor(1) as elsewhere:  # a notebook has an event loop of its own here
+        try:
+            found = elsewhere.submit(asyncio.run, asyncio.wait_for(identity(), timeout)).result()
+        except TimeoutError as error:
+            raise no_answer(address, "Dask scheduler", f"it did not greet within {timeout:g} s") from error
+        except (OSError, ValueError, RuntimeError) as error:
+            raise no_answer(address, "Dask scheduler", str(error) or type(error).__name__) from error
+    if found.get("type") != "Scheduler":
+        raise no_answer(address, "Dask scheduler", f"a {str(found.get('type')).lower()} does")
 
 
 def _security(address: Address, tls: Certificates | None) -> Security:

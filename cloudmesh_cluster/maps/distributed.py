@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from concurrent.futures import CancelledError
 from functools import partial
 from typing import Any
 
 from cloudmesh_cluster import cluster_setup
+from cloudmesh_cluster.errors import ConnectionFailed
 from cloudmesh_cluster.maps import calls
 from cloudmesh_cluster.maps.batches import batches_of, flat, raise_failure
 
@@ -23,7 +25,7 @@ def dask(function: Callable[..., Any], argument_list: Iterable[Any], *, star: bo
 
     Raises:
         CallFailed: the function failed; it says for which argument.
-        ConnectionError: there is no connection; it says what to do.
+        ConnectionError: there is no connection, or it was lost; it says what to do.
 
     """
     client = cluster_setup.dask.connection()
@@ -35,6 +37,11 @@ def dask(function: Callable[..., Any], argument_list: Iterable[Any], *, star: bo
     jobs = client.map(partial(calls.call_batch, function, star), batches, pure=False, key="cm-map")
     try:
         return flat(client.gather(jobs))
+    except CancelledError as error:
+        raise ConnectionFailed(
+            "the connection to the Dask scheduler was lost before all calls had ended",
+            hint=cluster_setup.dask.THREE_STEPS,
+        ) from error
     except RuntimeError as error:
         client.cancel(jobs)
         raise_failure(error.args, arguments, error)
