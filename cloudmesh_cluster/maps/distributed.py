@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable, Iterable
 from concurrent.futures import CancelledError
 from functools import partial
@@ -13,6 +14,20 @@ from cloudmesh_cluster.maps import calls
 from cloudmesh_cluster.maps.batches import batches_of, flat, raise_failure
 
 TASKS_PER_CORE = 4  # Spark's own advice: a task costs it some milliseconds
+
+
+class _Work:
+    """A batch whose calls are made where its pickle is read.
+
+    So all that the scheduler sees are bytes, and a function of the standard library. What it has to unpickle for itself
+    must be importable there, and on a worker that lacks a library it would never end.
+    """
+
+    def __init__(self, function: Callable[..., Any], star: bool, batch: calls.Batch) -> None:
+        self.parts = (function, star, batch)
+
+    def __reduce__(self) -> tuple[Callable[..., list[Any]], tuple[Any, ...]]:
+        return calls.call_batch, self.parts
 
 
 def dask(function: Callable[..., Any], argument_list: Iterable[Any], *, star: bool) -> list[Any]:
@@ -34,7 +49,8 @@ def dask(function: Callable[..., Any], argument_list: Iterable[Any], *, star: bo
 
     cloudpickle.register_pickle_by_value(calls)
     batches = batches_of(arguments, cores=sum(client.nthreads().values()))
-    jobs = client.map(partial(calls.call_batch, function, star), batches, pure=False, key="cm-map")
+    work = [cloudpickle.dumps(_Work(function, star, batch)) for batch in batches]
+    jobs = client.map(pickle.loads, work, pure=False, key="cm-map")
     try:
         return flat(client.gather(jobs))
     except CancelledError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
@@ -40,11 +41,6 @@ def own_processes(request: pytest.FixtureRequest) -> Iterator[None]:
 def square(x: int) -> int:
     """Return a square."""
     return x * x
-
-
-def inverse(x: int) -> float:
-    """Fail for 0."""
-    return 1 / x
 
 
 def test_four_steps_in_four_processes_five_times() -> None:
@@ -195,18 +191,22 @@ def test_a_node_that_differs_is_named(
         assert "other has lz4 0.0.1" in str(dask.report_status())
 
 
-def test_maps(scheduler: Service) -> None:
-    """Order is kept, failures name the argument, and nothing in an argument means anything to Dask."""
+def test_maps(scheduler: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Order is kept, failures name the argument, nothing in an argument means anything to Dask, and nothing hangs."""
     client = dask.connect_to_scheduler(scheduler.address)
     odd: list[tuple[Any, Any]] = [("cm-map-0", {"x": 1}), ((len, "abc"), [1, [2]]), (client.id, None)]
     with dask.start_worker(scheduler.address, num_cores=2, background=True):
         client.run(_forget_this_package)
-        assert univariate.distributed.dask(square, iter(range(1000))) == [x * x for x in range(1000)]
+        assert univariate.distributed.dask(lambda x: x * x, iter(range(1000))) == [x * x for x in range(1000)]
         assert multivariate.distributed.dask(lambda x, y: (x, y), odd) == odd
         assert univariate.distributed.dask(square, []) == []
         with pytest.raises(CallFailed, match=r"argument 700 \(0\): ZeroDivisionError") as raised:
-            univariate.distributed.dask(inverse, [*range(1, 701), 0])
+            univariate.distributed.dask(lambda x: 1 / x, [*range(1, 701), 0])
         assert isinstance(raised.value.__cause__, ZeroDivisionError)
+        (tmp_path / "only_here.py").write_text("def same(x): return x\n")
+        monkeypatch.syspath_prepend(tmp_path)
+        with pytest.raises(ImportError, match="only_here"):
+            univariate.distributed.dask(importlib.import_module("only_here").same, [1])
 
 
 def _forget_this_package() -> None:
