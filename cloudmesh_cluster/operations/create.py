@@ -84,7 +84,7 @@ def preflight(home: Home, plan: Plan, emit: Emit) -> None:
     problems, warnings = provider.preflight(
         plan.profile, needs_internet=plan.needs_internet, cluster=plan.cluster, new=plan.nodes
     )
-    for warning in warnings:
+    for warning in (*(f"ignored: {each}" for each in plan.profile.ignored), *warnings):
         emit(Event("warning", message=warning))
     if problems:
         raise InvalidInput(problems)
@@ -147,7 +147,7 @@ async def finish(current: Session, began: float, *, touching: tuple[Node, ...] |
             for chosen in current.plugins
             for port in chosen.plugin.ports
             for node in current.cluster.nodes
-            if port.ui and port.role == node.role and node.index < 2
+            if port.ui and port.role == node.role and node.index < 2 and (not port.when or chosen.settings[port.when])
         ),
         warnings=tuple(current.journal.warnings),
     )
