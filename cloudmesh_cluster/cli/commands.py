@@ -9,6 +9,7 @@ from cloudmesh_cluster.cli import (
     cluster_reach,
     cluster_services,
     completion,
+    conda,
     garbage,
     plugins,
     profiles,
@@ -20,6 +21,7 @@ from cloudmesh_cluster.cli.tree import Tree
 TREE = Tree(
     objects={
         "cluster": "make, use and remove clusters",
+        "conda": "environments, the same on every node",
         "profile": "what clusters can be made of",
         "plugin": "what clusters can run",
         "provider": "where nodes can come from",
@@ -36,6 +38,7 @@ TREE = Tree(
         *cluster_look.COMMANDS,
         *cluster_reach.COMMANDS,
         *cluster_services.COMMANDS,
+        *conda.COMMANDS,
         *profiles.COMMANDS,
         *plugins.COMMANDS,
         *providers.COMMANDS,
