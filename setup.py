@@ -63,7 +63,7 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.11",
     packages=find_packages(include=["cloudmesh_cluster", "cloudmesh_cluster.*"]),
-    package_data={"": ["py.typed", "*.yaml", "*.sh"], "cloudmesh_cluster": ["profiles/*.yaml"]},
+    package_data={"": ["py.typed", "*.yaml", "*.sh"], "cloudmesh_cluster": ["profiles/*.yaml", "templates/*.j2"]},
     include_package_data=False,
     install_requires=[
         "asyncssh>=2.22",
@@ -80,7 +80,11 @@ setup(
     extras_require={
         "test": [
             "ansible-core>=2.17",
+            "ipykernel>=6.29",
+            "ipython>=8.30",
             "mypy>=1.18",
+            "nbclient>=0.10",
+            "nbformat>=5.10",
             "pytest>=8.4",
             "ruff>=0.14",
             "setuptools>=77",

@@ -28,6 +28,8 @@ class CmError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+        if hint:
+            self.add_note(hint)  # Python shows it below a traceback
 
 
 class UsageError(CmError):

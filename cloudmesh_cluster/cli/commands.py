@@ -12,6 +12,7 @@ from cloudmesh_cluster.cli import (
     plugins,
     profiles,
     providers,
+    report,
 )
 from cloudmesh_cluster.cli.tree import Tree
 
@@ -30,6 +31,7 @@ TREE = Tree(
         *cluster_look.COMMANDS,
         *cluster_reach.COMMANDS,
         *cluster_services.COMMANDS,
+        *report.COMMANDS,
         *profiles.COMMANDS,
         *plugins.COMMANDS,
         *providers.COMMANDS,
