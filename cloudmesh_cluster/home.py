@@ -83,6 +83,10 @@ class Home:
         """Return the file of the key that an operation boots nodes with; it is gone when the operation has ended."""
         return self.cluster(name) / f"bootstrap-{operation}"
 
+    def secrets(self, name: str, plugin: str) -> Path:
+        """Return the folder of what only the nodes of a cluster know, for one of its plugins."""
+        return self.cluster(name) / "secrets" / plugin
+
     def known_hosts(self, name: str) -> Path:
         """Return the file of the pinned host keys, for the system's ssh."""
         return self.cluster(name) / "known_hosts"

@@ -53,6 +53,11 @@ def public_of(private: bytes, comment: str = "") -> str:
     return f"{line} {comment}".rstrip()
 
 
+def login_comment(cluster: str) -> str:
+    """Return the comment by which the login key of a cluster is known, on its nodes and in the cloud."""
+    return f"cm-login {cluster}"
+
+
 def bootstrap_comment(operation: str) -> str:
     """Return the comment by which the bootstrap key of an operation is known on the nodes."""
     return f"cm-bootstrap {operation}"

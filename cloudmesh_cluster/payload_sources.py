@@ -40,40 +40,55 @@ def unpack_maven(plugin: Plugin, payload: Payload, content: Path, *, progress: P
             hint=f"apt-get install maven, or name an archive: {setting}",
         )
     words = [mvn, "--batch-mode", "--file", str(plugin.folder / payload.pom), "generate-resources"]
-    # Where the system can, Maven ends with this process, however that ends.
+    files = 0
+
+    def count(line: str) -> str:
+        nonlocal files
+        files += ".jar (" in line and "Downloaded" in line
+        return f"Maven: {files} jars downloaded" if files else ""
+
+    status, last = run_fetcher([*words, f"-Dpayload={content}"], count, progress, complains="[ERROR]")
+    shutil.rmtree(content / ".markers", ignore_errors=True)
+    if status != 0:
+        raise UsageError(f"Maven can't fetch {plugin.name}: {last}", hint=f"name an archive instead: {setting}")
+
+
+def run_fetcher(
+    words: list[str], told_by: Callable[[str], str], progress: Progress, *, complains: str
+) -> tuple[int, str]:
+    """Run a program that fetches something; return its status and its first complaint, or its last words.
+
+    Args:
+        words: the program and its arguments.
+        told_by: takes each line that it prints, and returns what the user may be told about it by now.
+        progress: is called with that now and then.
+        complains: what a complaint begins with.
+
+    """
+    # Where the system can, the program ends with this process, however that ends.
     setpriv = shutil.which("setpriv")
     process = subprocess.Popen(
-        [*([setpriv, "--pdeathsig", "TERM"] if setpriv else []), *words, f"-Dpayload={content}"],
+        [*([setpriv, "--pdeathsig", "TERM"] if setpriv else []), *words],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
     )
+    told, complaint = time.monotonic(), ""
+    tail: deque[str] = deque(maxlen=3)
     try:
-        last = _follow(process, progress)
-        status = process.wait()
+        for line in process.stdout or ():
+            tail.append(line.strip())
+            if line.startswith(complains) and not complaint:
+                complaint = line.removeprefix(complains).strip()
+            if (news := told_by(line)) and time.monotonic() - told > _PAUSE:
+                told = time.monotonic()
+                progress(news)
+        return process.wait(), complaint or " ".join(tail)
     finally:
         process.kill()
         process.wait()
-    shutil.rmtree(content / ".markers", ignore_errors=True)
-    if status != 0:
-        raise UsageError(f"Maven can't fetch {plugin.name}: {last}", hint=f"name an archive instead: {setting}")
-
-
-def _follow(process: subprocess.Popen[str], progress: Progress) -> str:
-    """Tell now and then how many files have come; return Maven's first complaint."""
-    told, files, complaint = time.monotonic(), 0, ""
-    tail: deque[str] = deque(maxlen=3)
-    for line in process.stdout or ():
-        tail.append(line.strip())
-        files += ".jar (" in line and "Downloaded" in line
-        if line.startswith("[ERROR]") and not complaint:
-            complaint = line.removeprefix("[ERROR]").strip()
-        if files and time.monotonic() - told > _PAUSE:
-            told = time.monotonic()
-            progress(f"Maven: {files} jars downloaded")
-    return complaint or " ".join(tail)
 
 
 def unpack_source(
@@ -98,7 +113,7 @@ def unpack_source(
         _check_digest(path, digest, plugin, source)
     progress(f"{plugin}: from {source}")
     try:
-        found = sum(_keep(name, file, content, payload) for name, file in _members(path))
+        found = keep_members(path, content, payload)
     except (tarfile.TarError, EOFError, zlib.error) as error:
         raise UsageError(f"{plugin}: {source} is no archive, or damaged: {error}") from error
     if not found:
@@ -168,6 +183,11 @@ def _check_digest(path: Path, expected: str, plugin: str, source: str) -> None:
         actual = hashlib.file_digest(file, kind).hexdigest()
     if actual != expected:
         raise UsageError(f"{plugin}: {source}: expected {kind} {expected}, got {actual}")
+
+
+def keep_members(path: Path, content: Path, payload: Payload) -> int:
+    """Place the files of a folder or an archive as the plugin's rules say, and return how many were kept."""
+    return sum(_keep(name, file, content, payload) for name, file in _members(path))
 
 
 def _members(path: Path) -> Iterator[tuple[str, IO[bytes]]]:

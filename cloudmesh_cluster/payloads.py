@@ -6,6 +6,7 @@ import fcntl
 import hashlib
 import json
 import os
+import platform
 import shutil
 import tarfile
 import tempfile
@@ -16,6 +17,7 @@ from pathlib import Path
 from cloudmesh_cluster.errors import InvalidInput, UsageError
 from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.model import Problem
+from cloudmesh_cluster.payload_pip import unpack_pip
 from cloudmesh_cluster.payload_sources import identity, unpack_maven, unpack_source
 from cloudmesh_cluster.plugins import ChosenPlugin, Payload
 
@@ -63,10 +65,12 @@ def _archive_name(chosen: ChosenPlugin, payload: Payload, source: str) -> str:
     parts = {
         "source": identity(source, plugin=chosen.plugin.name) if source else "",
         "digest": digest,
-        "keep": [[rule.pattern, rule.place] for rule in payload.keep] if source else [],
-        "pom": "" if source else (folder / payload.pom).read_text(),
+        "keep": [[rule.pattern, rule.place] for rule in payload.keep] if source or payload.kind == "pip" else [],
+        "pom": (folder / payload.pom).read_text() if payload.pom and not source else "",
         "lock": "" if source else (folder / payload.lock).read_text(),
     }
+    if payload.kind == "pip":
+        parts |= {"python": payload.python, "machine": platform.machine()}
     shown = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:_SHOWN]
     version = "" if source else f"-{chosen.plugin.version}"
     return f"{chosen.plugin.name}{version}-{shown}"
@@ -83,6 +87,9 @@ def _make(chosen: ChosenPlugin, payload: Payload, source: str, target: Path, pro
         if source:
             digest = str(chosen.settings.get(payload.digest) or "")
             unpack_source(source, content, payload, chosen.plugin.name, digest=digest, progress=progress)
+        elif payload.kind == "pip":
+            progress(f"{chosen.plugin.name} {chosen.plugin.version}: from PyPI, once for all clusters")
+            unpack_pip(chosen.plugin, payload, content, progress=progress)
         else:
             progress(f"{chosen.plugin.name} {chosen.plugin.version}: from Maven, once for all clusters")
             unpack_maven(chosen.plugin, payload, content, progress=progress)

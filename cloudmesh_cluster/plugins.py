@@ -17,6 +17,7 @@ from cloudmesh_cluster.resources import resource
 from cloudmesh_cluster.yaml_nodes import Written
 from cloudmesh_cluster.yaml_source import Source, Value
 
+PayloadKind = Literal["maven", "pip"]
 SettingType = Literal["text", "integer", "number", "boolean", "size", "duration"]
 SETTING_TYPES: tuple[SettingType, ...] = ("text", "integer", "number", "boolean", "size", "duration")
 DEFAULT_MEMORY = 2048
@@ -38,12 +39,26 @@ class Setting:
 
 @dataclass(frozen=True)
 class Port:
-    """A port that a plugin serves on nodes of a role; `ui` says that a browser can look at it."""
+    """A port that a plugin serves on nodes of a role.
+
+    Args:
+        name: what it serves.
+        number: the TCP port.
+        role: whose nodes serve it.
+        ui: whether a browser can look at it.
+        path: the page to open.
+        token: the file on the node that holds what the page asks for, readable for root; empty for none.
+        when: the setting that must be true for it to be served; empty for always.
+
+    """
 
     name: str
     number: int
     role: RoleName
     ui: bool
+    path: str = "/"
+    token: str = ""
+    when: str = ""
 
 
 @dataclass(frozen=True)
@@ -59,23 +74,27 @@ class Keep:
 
 @dataclass(frozen=True)
 class Payload:
-    """What a plugin installs that Debian has not: files from Maven, by `pom` and `lock` in the plugin's folder.
+    """What a plugin installs that Debian has not, by files in the plugin's folder that name and pin it.
 
     Args:
-        kind: "maven".
-        pom: the file that names the artifacts; `generate-resources` puts them into the folder `payload`.
-        lock: the file with the SHA-256 of each file, as `sha256sum` writes it.
+        kind: "maven" or "pip".
+        lock: for Maven the file with the SHA-256 of each file, as `sha256sum` writes it; for pip the requirements, each
+            with its version and its digests.
         source: the setting that names another source: a path or an address.
         digest: the setting that holds the digest of that other source.
-        keep: which files of another source are kept, and where; the first rule that fits counts.
+        pom: for Maven, the file that names the artifacts; `generate-resources` puts them into the folder `payload`.
+        python: for pip, the Python of the nodes ("3.11").
+        keep: which files of another source, and of what pip brings as sources, are kept, and where; the first rule that
+            fits counts.
 
     """
 
-    kind: Literal["maven"]
-    pom: str
+    kind: PayloadKind
     lock: str
     source: str
     digest: str
+    pom: str = ""
+    python: str = ""
     keep: tuple[Keep, ...] = (Keep("(.+)", r"\1"),)
 
 
@@ -91,6 +110,7 @@ class Plugin:
     requires: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
     payload: Payload | None = None
+    secrets: tuple[str, ...] = ()
     ports: tuple[Port, ...] = ()
     order: tuple[RoleName, ...] = ("master", "worker")
     needs_internet: bool = False
@@ -135,6 +155,9 @@ def load_plugin(folder: Path) -> Plugin:
             for item in source["packages"].items()
         ),
         payload=_read_payload(source["payload"], folder),
+        secrets=tuple(
+            item.text("", pattern=r"[a-z][a-z0-9.-]*", form="a file's name") for item in source["secrets"].items()
+        ),
         ports=tuple(_read_port(name, value) for name, value in source["ports"].entries()),
         order=cast(
             "tuple[RoleName, ...]",
@@ -158,14 +181,17 @@ def _read_setting(name: Written, value: Value) -> Setting:
 def _read_payload(value: Value, folder: Path) -> Payload | None:
     if value.missing:
         return None
-    value["kind"].required().text("maven", choices=("maven",))
+    kind = cast("PayloadKind", value["kind"].required().text("maven", choices=("maven", "pip")))
     keep = tuple(Keep(rule["from"].required().regex(""), rule["to"].text("")) for rule in value["keep"].items())
     payload = Payload(
-        kind="maven",
-        pom=_file_of(folder, value["pom"]),
+        kind=kind,
         lock=_file_of(folder, value["lock"]),
         source=value["source"].text("source"),
         digest=value["digest"].text("source_digest"),
+        pom=_file_of(folder, value["pom"]) if kind == "maven" else "",
+        python=value["python"].required().text("", pattern=r"3\.\d+", form='a Python, such as "3.11"')
+        if kind == "pip"
+        else "",
     )
     return replace(payload, keep=keep) if keep else payload
 
@@ -183,6 +209,9 @@ def _read_port(name: Written, value: Value) -> Port:
         value["number"].required().integer(1, least=1, most=65535),
         cast("RoleName", value["role"].text("master", choices=("master", "worker"))),
         value["ui"].boolean(False),
+        value["path"].text("/", pattern="/.*", form="a path that begins with /"),
+        value["token"].text("", pattern="/.+", form="the path of a file on the node"),
+        value["when"].text(""),
     )
 
 

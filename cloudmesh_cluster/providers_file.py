@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, cast, get_args
@@ -21,6 +21,8 @@ BUILT: tuple[ProviderType, ...] = ("local", "openstack")
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _SMALLEST_NETWORK = 28
+_VARIABLES = ("OS_CLOUD", "OS_AUTH_URL")
+_NOTHING: Mapping[str, str | None] = {}
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,12 @@ def load_providers(home: Home) -> Providers:
 
 
 def choose_provider(
-    home: Home, *, option: str | None, profile: str | None, environ: Mapping[str, str]
+    home: Home,
+    *,
+    option: str | None,
+    profile: str | None,
+    environ: Mapping[str, str],
+    openstack: Mapping[str, str | None] = _NOTHING,
 ) -> ProviderChoice:
     """Return the provider to use: the option's, else the profile's, else `default:`, else what is at hand.
 
@@ -77,15 +84,18 @@ def choose_provider(
         option: `--provider`.
         profile: the provider that the profile names.
         environ: the environment; `OS_CLOUD` or `OS_AUTH_URL` stand for OpenStack.
+        openstack: settings that options say instead, None where they say nothing; they stand for OpenStack, too.
 
     Raises:
         NotFound: the word is neither a name in `providers.yaml` nor a type.
-        UsageError: the type is not built in this version.
+        UsageError: the type is not built in this version, or it has no such settings.
         InvalidInput: `providers.yaml` has problems.
 
     """
     providers = load_providers(home)
-    word, why = _word(option, profile, providers.default, environ)
+    given = {name: value for name, value in openstack.items() if value is not None}
+    options = {_option(name): value for name, value in given.items()}
+    word, why = _word(option, profile, providers.default, {**options, **environ}, (*options, *_VARIABLES))
     entry = providers.entries.get(word)
     if entry is None:
         if word not in TYPES:
@@ -94,19 +104,28 @@ def choose_provider(
     if entry.type not in BUILT:
         hint = "cm cluster create NAME --provider local"
         raise UsageError(f"provider {word!r} ({why}): {entry.type} is not built yet in this version", hint=hint)
-    return ProviderChoice(word, entry.type, entry.settings, why)
+    if options and entry.type != "openstack":
+        hint = "--provider openstack, or leave it out"
+        raise UsageError(f"{', '.join(options)}: provider {word!r} ({why}) is {entry.type}, no OpenStack", hint=hint)
+    return ProviderChoice(word, entry.type, {**entry.settings, **given}, why)
 
 
-def _word(option: str | None, profile: str | None, default: str | None, environ: Mapping[str, str]) -> tuple[str, str]:
+def _option(setting: str) -> str:
+    return "--" + setting.replace("_", "-")
+
+
+def _word(
+    option: str | None, profile: str | None, default: str | None, given: Mapping[str, str], signs: Sequence[str]
+) -> tuple[str, str]:
     if option:
         return option, "--provider"
     if profile:
         return profile, "the profile says so"
     if default:
         return default, "default in providers.yaml"
-    for variable in ("OS_CLOUD", "OS_AUTH_URL"):
-        if environ.get(variable):
-            return "openstack", f"{variable} is set"
+    for sign in signs:
+        if given.get(sign):
+            return "openstack", f"{sign} is {'given' if sign.startswith('--') else 'set'}"
     return "local", "no other is configured"
 
 

@@ -256,6 +256,25 @@ class Connections:
             await asyncio.to_thread(partial.unlink, missing_ok=True)
         return result
 
+    async def forward(self, node: Node, port: int) -> asyncssh.SSHListener:
+        """Carry connections from a free port of this machine's loopback to a port of a node's private address.
+
+        Raises:
+            Unreachable: the node, or nothing at that port.
+
+        """
+        await self.connect(node, within=_RECONNECT)
+        try:
+            _, writer = await self._open[node.name].open_connection(node.private_ip, port)
+            writer.close()
+            return await self._open[node.name].forward_local_port("127.0.0.1", 0, node.private_ip, port)
+        except asyncssh.ChannelOpenError as error:
+            raise Unreachable(node.name, f"nothing answers at port {port} ({error.reason})") from error
+
+    async def lost(self, node: Node) -> None:
+        """Wait until the connection to a node is closed, by whomever."""
+        await self._open[node.name].wait_closed()
+
     async def _connected(self, node: Node, within: float, login_grace: float) -> asyncssh.SSHClientConnection:
         deadline = time.monotonic() + within
         denied_since: float | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -66,6 +67,7 @@ class Stack:
         ssh_from: from where SSH is let in, as CIDR.
         availability_zone: of all servers; may be empty.
         anti_affinity: whether servers should lie on different hosts.
+        propagates: whether the last server propagates the hosts; if not, it is told the same as the others.
         signal: whether the last node tells Heat when it is done.
         signal_timeout: seconds that Heat waits for that.
 
@@ -83,6 +85,7 @@ class Stack:
     dns: Sequence[str] = ()
     availability_zone: str = ""
     anti_affinity: bool = False
+    propagates: bool = True
     signal: bool = True
     signal_timeout: int = 900
 
@@ -112,10 +115,14 @@ def render(stack: Stack) -> str:
 
 
 def _to_json(value: object) -> str:
-    """Return JSON as it is: Jinja's own filter escapes for HTML, and YAML would keep the escapes."""
+    """Return JSON that YAML reads as the same text.
+
+    Jinja's own filter escapes for HTML, and what JSON writes as a pair of surrogates is two characters for YAML.
+    """
     import json
 
-    return json.dumps(value)
+    text = json.dumps(value, ensure_ascii=False)
+    return re.sub(r"[^ -~]", lambda found: f"\\U{ord(found[0]):08x}", text)
 
 
 def tags(cluster: str) -> list[str]:

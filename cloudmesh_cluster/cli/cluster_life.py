@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 from argparse import Namespace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cloudmesh_cluster.cli.common import NAME, show_summary, timeout_argument, whole_number, yes_argument
+from cloudmesh_cluster.cli.common import NAME, OS_CLOUD, show_summary, timeout_argument, whole_number, yes_argument
 from cloudmesh_cluster.cli.session import Session
 from cloudmesh_cluster.cli.tree import Command, argument
+from cloudmesh_cluster.errors import UsageError
 
 if TYPE_CHECKING:
     from cloudmesh_cluster.operations.plan import CreateRequest
@@ -25,10 +27,14 @@ def create(args: Namespace, session: Session) -> int:
         workers=args.workers,
         image=args.image,
         flavor=args.flavor,
+        floating_ip=args.floating_ip,
+        os_cloud=args.os_cloud,
         settings=tuple(args.set or ()),
         on_failure=args.on_failure,
         timeout=args.timeout,
     )
+    if args.output and not args.dry_run:
+        raise UsageError("--output goes with --dry-run: files are written instead of making the cluster")
     if args.dry_run:
         return _show_plan(args, session, request)
     from cloudmesh_cluster.operations.create import create as make
@@ -41,7 +47,13 @@ def _show_plan(args: Namespace, session: Session, request: CreateRequest) -> int
     from cloudmesh_cluster.cli.summary import plan_as
     from cloudmesh_cluster.operations.plan import make_plan
 
-    sys.stdout.write(plan_as(args.format, make_plan(session.home, request, session.environ)))
+    plan = make_plan(session.home, request, session.environ)
+    if args.output:
+        from cloudmesh_cluster.operations.template_files import write_template_files
+
+        files = write_template_files(session.home, plan, Path(args.output).expanduser())
+        sys.stderr.write(f"written to {files.folder}; to make the stack there: {files.command}\n")
+    sys.stdout.write(plan_as(args.format, plan))
     return 0
 
 
@@ -50,21 +62,23 @@ def scale(args: Namespace, session: Session) -> int:
     from cloudmesh_cluster.operations.scale import scale as change
 
     summary = session.run([args.name], lambda emit: change(session.home, args.name, args.count, emit))
-    return show_summary(summary, session)
+    return show_summary(summary, session, args.format)
 
 
 def replace(args: Namespace, session: Session) -> int:
     """Make a node anew."""
     from cloudmesh_cluster.operations.scale import replace as renew
 
-    return show_summary(session.run([args.name], lambda emit: renew(session.home, args.name, args.node, emit)), session)
+    summary = session.run([args.name], lambda emit: renew(session.home, args.name, args.node, emit))
+    return show_summary(summary, session, args.format)
 
 
 def resume(args: Namespace, session: Session) -> int:
     """Finish what was interrupted."""
     from cloudmesh_cluster.operations.resume import resume as finish
 
-    return show_summary(session.run([args.name], lambda emit: finish(session.home, args.name, emit)), session)
+    summary = session.run([args.name], lambda emit: finish(session.home, args.name, emit))
+    return show_summary(summary, session, args.format)
 
 
 def delete(args: Namespace, session: Session) -> int:
@@ -81,6 +95,10 @@ def delete(args: Namespace, session: Session) -> int:
     return 0
 
 
+SUMMARY_FORMAT = argument(
+    "-f", "--format", choices=("table", "json", "yaml"), default="table", help="how to print the summary, or the plan"
+)
+
 COMMANDS = (
     Command(
         "cluster", "create", "make a cluster and prove that it works", create,
@@ -89,6 +107,8 @@ COMMANDS = (
             "cluster create t --provider local -n 3",
             "cluster create h2 -p hadoop --set hadoop.replication=2 --on-failure keep",
             "cluster create h3 -p ./my-profile.yaml --dry-run",
+            "cluster create t --provider openstack --os-cloud mycloud --floating-ip all",
+            "cluster create t --provider openstack --image debian-12 --flavor m1.small --dry-run --output files",
         ),
         arguments=(
             argument("name", metavar="NAME", help="its name: a letter, then letters, digits and -; 30 at most"),
@@ -98,31 +118,39 @@ COMMANDS = (
             argument("-n", "--workers", type=whole_number, metavar="WORKERS", help="how many workers"),
             argument("--image", metavar="IMAGE", help="the image of all nodes"),
             argument("--flavor", metavar="FLAVOR", help="the size of all nodes"),
+            argument("--floating-ip", choices=("master", "all", "none"),
+                     help="which nodes get one, on OpenStack (default: providers.yaml, else master)"),
+            OS_CLOUD,
             argument("--set", action="append", metavar="KEY=VALUE",
                      help="change a setting of the profile or of a plugin; may be repeated"),
             argument("--on-failure", choices=("rollback", "keep"), default="rollback",
                      help="what to do with what was made when something fails (default: rollback)"),
             argument("--dry-run", action="store_true", help="print what would be done, and do nothing"),
+            argument("--output", metavar="DIR", completes="file",
+                     help="with --dry-run, on OpenStack: write template and parameters of the stack, and a key"),
             timeout_argument("give up after this time"),
-            argument("-f", "--format", choices=("table", "json", "yaml"), default="table",
-                     help="how to print the summary, or the plan"),
+            SUMMARY_FORMAT,
             yes_argument(),
         ),
     ),
     Command(
         "cluster", "scale", "add or remove workers", scale,
         examples=("cluster scale hadoop 5", "cluster scale hadoop +2", "cluster scale hadoop -1"),
-        arguments=(NAME, argument("count", metavar="N|+N|-N", help="the number of workers, or how many more or fewer")),
+        arguments=(
+            NAME,
+            argument("count", metavar="N|+N|-N", help="the number of workers, or how many more or fewer"),
+            SUMMARY_FORMAT,
+        ),
     ),
     Command(
         "cluster", "replace", "make a node anew: same name, same role, fresh disk", replace,
         examples=("cluster replace hadoop worker-2",),
-        arguments=(NAME, argument("node", metavar="NODE", completes="node", help="the node")),
+        arguments=(NAME, argument("node", metavar="NODE", completes="node", help="the node"), SUMMARY_FORMAT),
     ),
     Command(
         "cluster", "resume", "finish an operation that was interrupted", resume,
         examples=("cluster resume hadoop",),
-        arguments=(NAME,),
+        arguments=(NAME, SUMMARY_FORMAT),
     ),
     Command(
         "cluster", "delete", "remove clusters with everything on their nodes", delete,

@@ -56,7 +56,7 @@ def status(args: Namespace, session: Session) -> int:
 
     rows = session.run([args.name], lambda emit: status_of(session.home, args.name, args.plugin, emit))
     session.show_rows(args, rows, STATUS_COLUMNS)
-    return 0
+    return 0 if all(row["ok"] for row in rows) else ChecksFailed.exit_code
 
 
 def history(args: Namespace, session: Session) -> int:

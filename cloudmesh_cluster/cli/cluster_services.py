@@ -1,16 +1,24 @@
-"""`cm cluster install`, `uninstall`, `start`, `stop`, `restart`: what runs on a cluster."""
+"""`cm cluster install`, `uninstall`, `start`, `stop`, `restart`, `open`: what runs on a cluster."""
 
 from __future__ import annotations
 
+import sys
 from argparse import Namespace
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from cloudmesh_cluster.cli.common import NAME, show_summary
 from cloudmesh_cluster.cli.session import Session
 from cloudmesh_cluster.cli.tree import Command, argument
+from cloudmesh_cluster.errors import Interrupted
 from cloudmesh_cluster.events import Emit
 from cloudmesh_cluster.home import Home
 
+if TYPE_CHECKING:
+    from cloudmesh_cluster.operations.tunnels import Page
+
+PAGE_COLUMNS = ("name", "node", "address")
 Work = Callable[[Home, str, Sequence[str], Emit], Awaitable[object]]
 
 
@@ -54,6 +62,30 @@ def restart(args: Namespace, session: Session) -> int:
     return _run(args, session, services.restart)
 
 
+def open_plugin(args: Namespace, session: Session) -> int:
+    """Look at a plugin's pages through SSH tunnels, which close with the command."""
+    from cloudmesh_cluster.operations.tunnels import open_pages
+
+    def show(pages: Sequence[Page]) -> None:
+        session.show_rows(args, [asdict(page) for page in pages], PAGE_COLUMNS)
+        sys.stdout.flush()
+        if not args.no_browser and not _browse(pages):
+            sys.stderr.write("cm: there is no browser here: open the addresses yourself\n")
+        sys.stderr.write("cm: the tunnels are open until Ctrl-C\n")
+
+    try:
+        session.run([args.name], lambda _: open_pages(session.home, args.name, args.plugin, show), stopping="closed")
+    except Interrupted:  # the way to end it, as with `kubectl port-forward`
+        return 0
+    return 0
+
+
+def _browse(pages: Sequence[Page]) -> bool:
+    import webbrowser
+
+    return all(webbrowser.open_new_tab(page.address) for page in pages)
+
+
 _SOME = argument("plugins", nargs="+", metavar="PLUGIN", completes="plugin", help="the plugins")
 _ANY = argument("plugins", nargs="*", metavar="PLUGIN", completes="plugin", help="the plugins (default: the nodes too)")
 
@@ -73,6 +105,15 @@ COMMANDS = (
     Command(
         "cluster", "stop", "stop a cluster's plugins and nodes, or some plugins; disks stay", stop,
         examples=("cluster stop t", "cluster stop t hadoop"), arguments=(NAME, _ANY),
+    ),
+    Command(
+        "cluster", "open", "look at what a plugin shows, through SSH, until Ctrl-C", open_plugin, columns=PAGE_COLUMNS,
+        examples=("cluster open hadoop hadoop", "cluster open hadoop hadoop --no-browser -f value -c address"),
+        arguments=(
+            NAME,
+            argument("plugin", metavar="PLUGIN", completes="plugin", help="whose pages"),
+            argument("--no-browser", action="store_true", help="only print the addresses"),
+        ),
     ),
     Command(
         "cluster", "restart", "restart a cluster's nodes and plugins, or some plugins", restart,

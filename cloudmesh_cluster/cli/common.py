@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from cloudmesh_cluster.model import Cluster
 
 NAME = argument("name", metavar="NAME", completes="cluster", help="the cluster")
+OS_CLOUD = argument("--os-cloud", metavar="CLOUD", help="the entry of clouds.yaml (default: providers.yaml, OS_CLOUD)")
 TARGET_HELP = "all, a role, head, compute, a node, an index (0 = master), a range 2-5, worker-[1-3,7]; comma joins"
 NODE_COLUMNS = ("name", "role", "index", "state", "private_ip", "public_ip", "provider_id")
 CLUSTER_COLUMNS = ("name", "state", "provider", "profile", "nodes", "created_at")

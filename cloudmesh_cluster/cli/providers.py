@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from argparse import Namespace
 
+from cloudmesh_cluster.cli.common import OS_CLOUD
 from cloudmesh_cluster.cli.session import Session
 from cloudmesh_cluster.cli.tree import Command, argument
 from cloudmesh_cluster.errors import CmError, InvalidInput
@@ -39,7 +40,9 @@ def check(args: Namespace, session: Session) -> int:
     from cloudmesh_cluster.providers import provider_of
     from cloudmesh_cluster.providers_file import choose_provider
 
-    choice = choose_provider(session.home, option=args.name, profile=None, environ=session.environ)
+    choice = choose_provider(
+        session.home, option=args.name, profile=None, environ=session.environ, openstack={"os_cloud": args.os_cloud}
+    )
     provider = provider_of(session.home, choice.type, choice.settings)
     problems, warnings = provider.preflight(profile_named(session.home, "default"), needs_internet=False)
     rows = [
@@ -56,7 +59,10 @@ COMMANDS = (
     Command("provider", "list", "list all providers", list_providers, columns=COLUMNS, examples=("provider list",)),
     Command(
         "provider", "check", "find what keeps a provider from working here", check, columns=CHECK_COLUMNS,
-        examples=("provider check", "provider check local"),
-        arguments=(argument("name", nargs="?", metavar="PROVIDER", completes="provider", help="the provider"),),
+        examples=("provider check", "provider check local", "provider check openstack --os-cloud mycloud"),
+        arguments=(
+            argument("name", nargs="?", metavar="PROVIDER", completes="provider", help="the provider"),
+            OS_CLOUD,
+        ),
     ),
 )  # fmt: skip

@@ -84,10 +84,21 @@ class Session:
         if sys.stdin.readline().strip().lower() not in ("y", "yes"):
             raise UsageError("nothing was done")
 
-    def run(self, clusters: Sequence[str], work: Callable[[Emit], Awaitable[T]]) -> T:
+    def run(
+        self,
+        clusters: Sequence[str],
+        work: Callable[[Emit], Awaitable[T]],
+        *,
+        stopping: str = "stopping and cleaning up; Ctrl-C again stops at once",
+    ) -> T:
         """Run an operation to its end, showing its progress on standard error.
 
         Ctrl-C makes it stop and clean up after itself; a second one ends this process at once.
+
+        Args:
+            clusters: whose names are told when it is stopped at once.
+            work: the operation.
+            stopping: what is said at the first Ctrl-C.
 
         Raises:
             Interrupted: the user stopped it.
@@ -96,10 +107,10 @@ class Session:
         from cloudmesh_cluster.cli.progress import progress_on
 
         with progress_on(sys.stderr) as emit:
-            return _run_to_end(work(emit), lambda: _stop_at_once(self.home, clusters))
+            return _run_to_end(work(emit), lambda: _stop_at_once(self.home, clusters), stopping)
 
 
-def _run_to_end(work: Awaitable[T], stop_at_once: Callable[[], NoReturn]) -> T:
+def _run_to_end(work: Awaitable[T], stop_at_once: Callable[[], NoReturn], stopping: str) -> T:
     import asyncio
 
     async def awaited() -> T:
@@ -108,7 +119,7 @@ def _run_to_end(work: Awaitable[T], stop_at_once: Callable[[], NoReturn]) -> T:
     with asyncio.Runner() as runner:
         loop = runner.get_loop()
         task = loop.create_task(awaited())
-        with _interrupts(loop, task, stop_at_once):
+        with _interrupts(loop, task, stop_at_once, stopping):
             try:
                 return loop.run_until_complete(task)
             except asyncio.CancelledError:
@@ -120,7 +131,7 @@ def _run_to_end(work: Awaitable[T], stop_at_once: Callable[[], NoReturn]) -> T:
 
 @contextmanager
 def _interrupts(
-    loop: asyncio.AbstractEventLoop, task: asyncio.Task[Any], stop_at_once: Callable[[], NoReturn]
+    loop: asyncio.AbstractEventLoop, task: asyncio.Task[Any], stop_at_once: Callable[[], NoReturn], stopping: str
 ) -> Iterator[None]:
     """Let the first signal cancel the task, and the second one end the process.
 
@@ -132,7 +143,7 @@ def _interrupts(
         nonlocal pressed
         if not pressed:
             pressed = True
-            _say("\ncm: stopping and cleaning up; Ctrl-C again stops at once\n")
+            _say(f"\ncm: {stopping}\n")
             loop.call_soon_threadsafe(task.cancel)
         elif number != signal.SIGHUP:
             stop_at_once()

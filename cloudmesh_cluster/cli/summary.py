@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from cloudmesh_cluster.cli.common import CHECK_COLUMNS, NODE_COLUMNS, cluster_row
 from cloudmesh_cluster.cli.output import Row, printable, record_as, rows_as, terminal_width
 from cloudmesh_cluster.codec import encode
-from cloudmesh_cluster.model import CheckResult, Cluster, CommandResult
+from cloudmesh_cluster.model import CheckResult, Cluster, CommandResult, Profile
 
 if TYPE_CHECKING:
     from cloudmesh_cluster.operations.create import Summary
@@ -28,12 +28,22 @@ def plan_as(style: str, plan: Plan) -> str:
     lines = [
         plan.headline,
         *(f"network: {plan.network}" for _ in range(bool(plan.network))),
+        *_machines(plan.profile),
         *(f"plugins: {', '.join(plan.plugins)}" for _ in range(bool(plan.plugins))),
         *(f"script on {script.role}: {script.name}" for script in plan.profile.scripts),
         f"checks: {', '.join(plan.checks)}",
         *(f"note: {note}" for note in plan.notes),
     ]
     return printable("\n".join(lines)) + "\n\n" + nodes
+
+
+def _machines(profile: Profile) -> list[str]:
+    """Return what each role is made of, where nodes are a cloud's."""
+    return [
+        f"{role}: image {spec.image}, flavor {spec.flavor} ({spec.cpus or 0:g} CPUs, {spec.memory} MiB)"
+        for role, spec in (("master", profile.master), ("worker", profile.worker))
+        if spec.flavor
+    ]
 
 
 def summary_as(style: str, summary: Summary) -> tuple[str, dict[str, Any]]:

@@ -20,9 +20,10 @@ from cloudmesh_cluster.first_contact import (
     parse_propagation,
     propagation_result,
 )
-from cloudmesh_cluster.keys import KeyPair, bootstrap_comment, generate, public_of, write_private
+from cloudmesh_cluster.keys import KeyPair, bootstrap_comment, generate, login_comment, public_of, write_private
 from cloudmesh_cluster.keys import read_private as read_key
 from cloudmesh_cluster.model import CommandResult, Node
+from cloudmesh_cluster.operations.booting import PROPAGATION_DEADLINE, make_boot
 from cloudmesh_cluster.operations.plugin_steps import (
     Payloads,
     fetch_payloads,
@@ -33,12 +34,10 @@ from cloudmesh_cluster.operations.plugin_steps import (
 from cloudmesh_cluster.operations.scripts import replay
 from cloudmesh_cluster.operations.session import Session, task_group
 from cloudmesh_cluster.operations.wiring import raise_failed, wire_all
-from cloudmesh_cluster.providers.base import Boot, NodeBoot
+from cloudmesh_cluster.providers.base import Boot
 from cloudmesh_cluster.remote import Connections
-from cloudmesh_cluster.userdata import UserData, user_data
 
 REACH_DEADLINE = 600
-PROPAGATION_DEADLINE = 300
 
 
 async def make_ready(session: Session) -> Payloads:
@@ -75,7 +74,7 @@ async def bring_up(
         CmError: what failed first.
 
     """
-    boot, propagates = _make_boot(session, new)
+    boot = _make_boot(session, new)
     async with session.connections() as connections:
         async with task_group() as group:
             reached: list[asyncio.Task[Node]] = []
@@ -93,7 +92,7 @@ async def bring_up(
             with session.journal.step("reach"):
                 await asyncio.gather(*reached)
             with session.journal.step("wire"):
-                if propagates:
+                if boot.propagates:
                     await _read_propagation(session, connections, new[-1])
                 await wire_all(session, connections)
         await _run_role_scripts(session, connections, new)
@@ -101,44 +100,28 @@ async def bring_up(
     session.set_node_states([node for node in session.cluster.nodes if node.name in names], "running")
 
 
-def _make_boot(session: Session, new: Sequence[Node]) -> tuple[Boot, bool]:
-    """Return what to boot, and whether the last node will propagate the hosts."""
-    record, profile = session.record, session.record.profile
-    specs = {"master": profile.master, "worker": profile.worker}
-    boots = [(node, _user_data(session, node, new)) for node in new]
-    if any(data.propagation == "left out" for _, data in boots):
-        session.journal.warn("the list of nodes outgrows user_data: names are propagated by the client alone")
-    propagates = any(data.propagation == "included" for _, data in boots)
-    return Boot(
-        session.name,
-        record.network,
-        tuple(NodeBoot(node, specs[node.role], data.content) for node, data in boots),
-        _packages(session),
+def _make_boot(session: Session, new: Sequence[Node]) -> Boot:
+    """Return what to boot, with the keys of this cluster and of this operation."""
+    record = session.record
+    boot = make_boot(
+        cluster=session.name,
         operation=session.journal.operation.id,
+        profile=record.profile,
+        network=record.network,
+        nodes=session.cluster.nodes,
+        booted=new,
         login_public_key=_login_public_key(session),
-        bootstrap_private_key=bootstrap_key(session).private,
-        propagates=propagates,
-    ), propagates
+        bootstrap=bootstrap_key(session),
+        packages=_packages(session),
+        signal=session.provider.signal,
+    )
+    if not boot.propagates:
+        session.journal.warn("the list of nodes outgrows user_data: names are propagated by the client alone")
+    return boot
 
 
 def _login_public_key(session: Session) -> str:
-    return public_of(read_key(session.home.login_key(session.name)), f"cm-login {session.name}")
-
-
-def _user_data(session: Session, node: Node, new: Sequence[Node]) -> UserData:
-    return user_data(
-        cluster=session.name,
-        operation=session.journal.operation.id,
-        node=node,
-        nodes=session.cluster.nodes,
-        booted=new,
-        user=session.user,
-        login_public_key=_login_public_key(session),
-        bootstrap=bootstrap_key(session),
-        cidr=session.record.network,
-        deadline=PROPAGATION_DEADLINE,
-        signal=session.provider.signal,
-    )
+    return public_of(read_key(session.home.login_key(session.name)), login_comment(session.name))
 
 
 def bootstrap_key(session: Session) -> KeyPair:

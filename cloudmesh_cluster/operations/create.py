@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from cloudmesh_cluster.errors import InvalidInput, NameTaken
 from cloudmesh_cluster.events import Emit, Event, now
 from cloudmesh_cluster.home import Home
-from cloudmesh_cluster.keys import generate, write_private
+from cloudmesh_cluster.keys import generate, login_comment, write_private
 from cloudmesh_cluster.model import CheckResult, Cluster, Node, RoleScript
 from cloudmesh_cluster.operations.bring_up import bring_up, make_ready
 from cloudmesh_cluster.operations.journal import StepTime
@@ -81,7 +81,9 @@ def preflight(home: Home, plan: Plan, emit: Emit) -> None:
 
     """
     provider = provider_of(home, plan.provider_type, plan.provider_settings)
-    problems, warnings = provider.preflight(plan.profile, needs_internet=plan.needs_internet)
+    problems, warnings = provider.preflight(
+        plan.profile, needs_internet=plan.needs_internet, cluster=plan.cluster, new=plan.nodes
+    )
     for warning in warnings:
         emit(Event("warning", message=warning))
     if problems:
@@ -109,7 +111,7 @@ def _prepare(current: Session, plan: Plan) -> None:
         state.add_cluster(cluster, record, scripts)
     home.cluster(plan.cluster).mkdir(mode=0o700, exist_ok=True)
     if not home.login_key(plan.cluster).exists():
-        write_private(home.login_key(plan.cluster), generate(f"cm-login {plan.cluster}").private)
+        write_private(home.login_key(plan.cluster), generate(login_comment(plan.cluster)).private)
 
 
 def _remembered(script: RoleScript, operation: str) -> WrittenScript:

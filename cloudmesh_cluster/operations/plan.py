@@ -28,6 +28,8 @@ class CreateRequest:
         workers: number of workers.
         image: of all roles.
         flavor: of all roles.
+        floating_ip: which nodes get one, on OpenStack: "master", "all" or "none".
+        os_cloud: the entry of `clouds.yaml`.
         settings: `KEY=VALUE`, for plugins (`hadoop.source=...`) or the profile (`roles.worker.memory=2G`).
         on_failure: "rollback" or "keep".
         timeout: seconds for the whole operation.
@@ -40,6 +42,8 @@ class CreateRequest:
     workers: int | None = None
     image: str | None = None
     flavor: str | None = None
+    floating_ip: str | None = None
+    os_cloud: str | None = None
     settings: tuple[str, ...] = ()
     on_failure: OnFailure = "rollback"
     timeout: float | None = None
@@ -106,10 +110,17 @@ def make_plan(home: Home, request: CreateRequest, environ: Mapping[str, str]) ->
         flavor=request.flavor,
         settings=request.settings,
     )
-    choice = choose_provider(home, option=request.provider, profile=profile.provider, environ=environ)
+    choice = choose_provider(
+        home,
+        option=request.provider,
+        profile=profile.provider,
+        environ=environ,
+        openstack={"floating_ip": request.floating_ip, "os_cloud": request.os_cloud},
+    )
     provider = provider_of(home, choice.type, choice.settings)
     chosen = resolve(profile.plugins, home)
     profile = replace(profile, plugins=tuple(_from_anywhere(use, chosen) for use in profile.plugins))
+    profile = provider.complete(profile)
     indices = range(profile.worker.count + 1)
     placement = provider.place(request.name, indices, taken=())
     names = node_names(request.name, profile.worker.count)

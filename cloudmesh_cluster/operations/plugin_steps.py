@@ -13,6 +13,7 @@ from cloudmesh_cluster.operations.scripts import output_listener
 from cloudmesh_cluster.operations.session import Session, together
 from cloudmesh_cluster.operations.wiring import raise_failed
 from cloudmesh_cluster.payloads import fetch
+from cloudmesh_cluster.plugin_secrets import secret_files
 from cloudmesh_cluster.plugins import ChosenPlugin, settings_sh
 from cloudmesh_cluster.remote import Connections, command_line, tarball
 from cloudmesh_cluster.resources import resource
@@ -60,7 +61,9 @@ async def prepare_node(
         for path in sorted(chosen.plugin.folder.rglob("*"))
         if path.is_file()
     }
-    archive = tarball({**files, "settings.sh": (settings, 0o644)})
+    shared = resource("scripts", "boot", "plugin.sh").read_bytes()
+    secrets = secret_files(session.home, session.name, chosen.plugin)
+    archive = tarball({**files, **secrets, "settings.sh": (settings, 0o644), "plugin.sh": (shared, 0o644)})
     with session.journal.progress(f"push {name}", node=node.name):
         await _bring_cm_service(connections, node)
         folder = f"/usr/local/lib/cm/plugins/{name}"

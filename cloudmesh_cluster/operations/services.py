@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
@@ -10,7 +11,7 @@ from typing import Any, TypeVar
 from cloudmesh_cluster.errors import NotFound, UsageError
 from cloudmesh_cluster.events import Emit
 from cloudmesh_cluster.home import Home
-from cloudmesh_cluster.model import PluginUse
+from cloudmesh_cluster.model import Node, PluginUse
 from cloudmesh_cluster.operations import plugin_steps
 from cloudmesh_cluster.operations.create import Summary, finish
 from cloudmesh_cluster.operations.existing import refuse_dead, refuse_stopped, require_cluster
@@ -231,18 +232,25 @@ async def status(home: Home, name: str, plugin: str | None, emit: Emit) -> list[
         _require_plugins(state, name, [plugin] if plugin else [])
         refuse_stopped(home, state, name, state.cluster(name).nodes)
 
-    rows: list[dict[str, Any]] = []
     request = PluginsRequest((plugin,) if plugin else ())
     async with session(home, name, "status", request, emit=emit, refuse=refuse) as current:
+        running = current.running(current.cluster.nodes)
         async with current.connections() as connections:
-            for chosen in _chosen(current, request.plugins):
-                for node in current.cluster.nodes:
-                    for result in await plugin_steps.call(current, connections, [node], chosen, node.role, "status"):
-                        words = (result.stdout.strip() or result.stderr.strip()).replace("\n", "; ")
-                        rows.append(
-                            {"node": node.name, "plugin": chosen.plugin.name, "ok": result.ok, "status": words}
-                        )
-    return rows
+
+            async def ask(chosen: ChosenPlugin, node: Node) -> dict[str, Any] | None:
+                """Return the row of a node, none where the plugin has nothing; who is not there is not waited for."""
+                row = {"node": node.name, "plugin": chosen.plugin.name}
+                if node not in running:
+                    return row | {"ok": False, "status": "the node is not running"}
+                for result in await plugin_steps.call(current, connections, [node], chosen, node.role, "status"):
+                    words = (result.stdout.strip() or result.stderr.strip()).replace("\n", "; ")
+                    return row | {"ok": result.ok, "status": words}
+                return None
+
+            rows = await asyncio.gather(
+                *(ask(chosen, node) for chosen in _chosen(current, request.plugins) for node in current.cluster.nodes)
+            )
+    return [row for row in rows if row is not None]
 
 
 def _require_plugins(state: State, name: str, plugins: Sequence[str]) -> None:

@@ -65,8 +65,22 @@ class Provider(Protocol):
     def signal(self) -> str | None:
         """What becomes the command that tells the cloud that the last node is done."""
 
-    def preflight(self, profile: Profile, *, needs_internet: bool) -> tuple[list[Problem], list[str]]:
-        """Return what forbids to boot such a cluster, all problems at once, and warnings."""
+    def complete(self, profile: Profile) -> Profile:
+        """Return the profile with what it leaves to the provider, such as image and size of its nodes."""
+
+    def preflight(
+        self, profile: Profile, *, needs_internet: bool, cluster: str = "", new: Sequence[Node] | None = None
+    ) -> tuple[list[Problem], list[str]]:
+        """Return what forbids to boot such a cluster, all problems at once, and warnings.
+
+        Args:
+            profile: of the cluster.
+            needs_internet: whether nodes must have a way out.
+            cluster: its name; empty when none is meant, as for `cm provider check`.
+            new: the nodes that are to be made; None for those of the profile. Without the master among them, the
+                cluster is there already.
+
+        """
 
     def place(self, cluster: str, indices: Sequence[int], *, taken: Sequence[str]) -> Placement:
         """Choose addresses for nodes before they boot, none of `taken`."""

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import tarfile
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -116,7 +117,8 @@ def test_a_full_disk_is_named(small_disk: Path) -> None:
 
 
 def test_a_killed_build_takes_its_children_with_it(tmp_path: Path) -> None:
-    """Nothing runs on when the builder is killed, and the next build removes its junk."""
+    """Nothing runs on when the builder is killed, /tmp stays clean, and the next build removes the junk."""
+    before = set(Path(tempfile.gettempdir()).glob("mmdebstrap.*"))
     ids = ids_of_this_user()
     builder = multiprocessing.get_context("spawn").Process(
         target=images.ensure_base, args=(tmp_path,), kwargs={"ids": ids}
@@ -133,6 +135,7 @@ def test_a_killed_build_takes_its_children_with_it(tmp_path: Path) -> None:
     while any(Path(f"/proc/{pid}").exists() for pid in running) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert [] == list(marked_processes(tmp_path / "images"))
+    assert set() == set(Path(tempfile.gettempdir()).glob("mmdebstrap.*")) - before
     assert [] != layers_in(tmp_path)
     with pytest.raises(EngineError, match="tar"):
         (tmp_path / "junk").write_bytes(b"junk" * 5000)

@@ -163,3 +163,23 @@ def test_every_problem(own: Home) -> None:
         "7:3: f: expected a mapping with a type and settings (NAME: {type: local})",
         "8:1: a: is given twice (first in line 2)",
     ]
+
+
+def test_options_of_openstack_win(own: Home) -> None:
+    """What an option says wins over the file, and stands for OpenStack where nothing names a provider."""
+    write(own, "site: {type: openstack, os_cloud: site, floating_ip: none, image: debian-12}\n")
+    options = {"os_cloud": "other", "floating_ip": None}
+    choice = choose_provider(own, option="site", profile=None, environ={}, openstack=options)
+    unnamed = choose_provider(own, option=None, profile=None, environ={}, openstack=options)
+
+    assert choice.settings == {"os_cloud": "other", "floating_ip": "none", "image": "debian-12"}
+    assert unnamed == ProviderChoice("openstack", "openstack", {"os_cloud": "other"}, "--os-cloud is given")
+
+
+def test_options_of_openstack_need_it(own: Home) -> None:
+    """Options that only OpenStack has are refused where the provider is another one, saying why it is that one."""
+    write(own, "default: local\n")
+    with pytest.raises(UsageError) as caught:
+        choose_provider(own, option=None, profile=None, environ={}, openstack={"os_cloud": "other"})
+
+    assert caught.value.message == "--os-cloud: provider 'local' (default in providers.yaml) is local, no OpenStack"

@@ -15,11 +15,10 @@ import pytest
 import yaml
 
 from cloudmesh_cluster import __version__, template
-from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.keys import KeyPair
 from cloudmesh_cluster.model import Node, RoleSpec, Volume
 from cloudmesh_cluster.providers.base import Boot, NodeBoot
-from cloudmesh_cluster.providers.openstack.provider import OpenStackProvider
+from cloudmesh_cluster.providers.openstack.blueprint import parameters_of
 from cloudmesh_cluster.resources import resource
 from cloudmesh_cluster.template import Server, Stack, common_user_data, grown, index_of, render, shrunk
 from cloudmesh_cluster.userdata import user_data
@@ -28,6 +27,7 @@ GOLDEN = Path(__file__).parent.parent / "data" / "heat" / "cluster.yaml"
 BOOTSTRAP = KeyPair(b"the private half\n", "ssh-ed25519 AAAAbootstrap cm-bootstrap op-1")
 LOGIN = "ssh-ed25519 AAAAlogin cm-login t"
 NASTY = ['say "hi"', "it's", "a: b", "#no", "x\n  evil: {type: OS::Heat::None}", "{a: b}", "@x", "*x", "no", "\\n", "ü"]
+NASTY += ["🐘 & <b>", "\U0001f1e9\U0001f1ea", "\u2028\x85\x7f\ufeff", "\\ud83d\\ude00", "\t'\"\\"]
 
 
 def server(index: int, **changed: Any) -> Server:
@@ -146,6 +146,25 @@ def test_only_the_last_server_gets_the_key() -> None:
     }
 
 
+def test_without_propagation_all_are_told_the_same() -> None:
+    """Where nobody propagates, the last server's text has all that its str_replace_strict replaces, and no more."""
+    nodes = nodes_of(1)
+    boots = tuple(NodeBoot(node, RoleSpec(1), told([*nodes, *nodes_of(2)[2:]], node).encode()) for node in nodes)
+    for booted in (boots, boots[1:]):
+        boot = Boot("t", "10.88.0.0/24", booted, login_public_key=LOGIN, bootstrap_private_key=BOOTSTRAP.private)
+        given = parameters_of(boot)
+        body = loaded(stack((0, 1), propagates=False, signal=False))["resources"]["server_1"]
+        replaced = body["properties"]["user_data"]["str_replace_strict"]
+
+        text = given[replaced["template"]["get_param"]]
+        assert replaced["params"] and all(mark in text for mark in replaced["params"])
+        assert template.BOOTSTRAP_PRIVATE_KEY not in text
+        for mark, value in replaced["params"].items():
+            text = text.replace(mark, value)
+        assert text == booted[-1].user_data.decode()
+        assert given["bootstrap_private_key"] == given["last_user_data"] == ""
+
+
 def test_existing_network() -> None:
     """In an existing network nothing is made but ports, and the servers wait for no router."""
     found = loaded(stack(cidr="", network="lan", subnet="lan-4"))
@@ -248,10 +267,9 @@ def test_shared_text_is_the_same_from_each_node(first: int) -> None:
     assert master == other
 
 
-def test_private_key_is_in_hidden_parameters_only(tmp_path: Path) -> None:
+def test_private_key_is_in_hidden_parameters_only() -> None:
     """No text that Heat shows has the private key; the one parameter that has it is hidden."""
     nodes = nodes_of(2)
-    provider = OpenStackProvider(Home(tmp_path, tmp_path), {})
     boot = Boot(
         cluster="t",
         network="10.88.0.0/24",
@@ -260,7 +278,7 @@ def test_private_key_is_in_hidden_parameters_only(tmp_path: Path) -> None:
         bootstrap_private_key=BOOTSTRAP.private,
         propagates=True,
     )
-    given = provider._parameters(boot)
+    given = parameters_of(boot)
     declared = loaded(stack())["parameters"]
     secret = base64.b64encode(BOOTSTRAP.private).decode("ascii")
 

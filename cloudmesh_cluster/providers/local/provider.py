@@ -56,7 +56,13 @@ class LocalProvider:
         except ValueError as error:
             raise UsageError(f"provider local: network: {error}", hint=f"network: {DEFAULT_NETWORK}") from error
 
-    def preflight(self, profile: Profile, *, needs_internet: bool) -> tuple[list[Problem], list[str]]:
+    def complete(self, profile: Profile) -> Profile:
+        """Return the profile as it is: nodes without a declared size share what this machine has."""
+        return profile
+
+    def preflight(
+        self, profile: Profile, *, needs_internet: bool, cluster: str = "", new: Sequence[Node] | None = None
+    ) -> tuple[list[Problem], list[str]]:
         """Return what this machine lacks, and what will be missed."""
         from cloudmesh_cluster.providers.local.engine.requirements import requirements
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
 
 from cloudmesh_cluster.errors import ProviderError, UsageError
+from cloudmesh_cluster.providers.openstack.explained import said
 
 COMPUTE_VERSION = "2.79"
 """Tags, user_data at rebuild (2.57) and more; every cloud since Train has it."""
-
-RETRIED = [429, 500, 502, 503, 504]
 
 
 class Cloud:
@@ -34,11 +34,18 @@ class Cloud:
             UsageError: there is no such entry, or no credentials at all.
 
         """
-        import openstack
+        from openstack.config import OpenStackConfig
+        from openstack.connection import Connection
         from openstack.exceptions import ConfigException
 
+        from cloudmesh_cluster.providers.openstack.patience import PatientSession
+
         try:
-            return openstack.connect(cloud=self.name, app_name="cm", status_code_retries=4, connect_retries=3)
+            # Every retry would be told on standard error.
+            logging.getLogger("keystoneauth").setLevel(logging.ERROR)
+            # Read as openstack.connect() does, but for the session.
+            config = OpenStackConfig(app_name="cm", session_constructor=PatientSession)
+            return Connection(config=config.get_one(cloud=self.name))
         except ConfigException as error:
             raise UsageError(
                 f"no credentials for OpenStack: {error}", hint="OS_CLOUD, or os_cloud in providers.yaml"
@@ -50,43 +57,39 @@ class Cloud:
 
         Raises:
             UsageError: the cloud does not accept the credentials.
+            ProviderError: it does not answer.
 
         """
         from keystoneauth1 import exceptions
 
+        hint = f"openstack {self._option}token issue"
         try:
             self.sdk.session.get_token()
-        except (exceptions.HttpError, exceptions.MissingRequiredOptions, exceptions.NoMatchingPlugin) as error:
-            raise UsageError(
-                f"the cloud refuses the credentials: {error}", hint=f"openstack {self._option} token issue"
-            ) from error
-        except exceptions.ConnectFailure as error:
-            raise ProviderError(f"the cloud can't be reached: {error}") from error
+        except (exceptions.Unauthorized, exceptions.Forbidden, exceptions.NotFound, exceptions.BadRequest) as error:
+            raise UsageError(f"the cloud refuses the credentials: {said(error)}", hint=hint) from error
+        except (exceptions.MissingRequiredOptions, exceptions.NoMatchingPlugin) as error:
+            raise UsageError(f"the credentials are not complete: {error}", hint=hint) from error
+        except (exceptions.ConnectFailure, exceptions.DiscoveryFailure) as error:
+            raise ProviderError(f"the cloud can't be reached: {said(error)}", hint=hint) from error
         return self.sdk.session
 
     @property
     def _option(self) -> str:
-        return f"--os-cloud {self.name}" if self.name else ""
+        return f"--os-cloud {self.name} " if self.name else ""
 
     @cached_property
     def heat(self) -> Any:
         """The client for stacks."""
         from heatclient.client import Client
 
-        return Client(
-            "1", session=self.session, region_name=self.sdk.config.get_region_name(), connect_retries=3,
-            status_code_retries=4, retriable_status_codes=RETRIED,
-        )  # fmt: skip
+        return Client("1", session=self.session, region_name=self.sdk.config.get_region_name())
 
     @cached_property
     def nova(self) -> Any:
         """The client for consoles, start and stop."""
         from novaclient.client import Client
 
-        return Client(
-            COMPUTE_VERSION, session=self.session, region_name=self.sdk.config.get_region_name(), connect_retries=3,
-            status_code_retries=4,
-        )  # fmt: skip
+        return Client(COMPUTE_VERSION, session=self.session, region_name=self.sdk.config.get_region_name())
 
     def servers(self, cluster: str) -> list[Any]:
         """Return the servers of a cluster, by one call."""
@@ -95,7 +98,7 @@ class Cloud:
 
     def own_address(self) -> str:
         """Return this machine's address on the way to the cloud, as CIDR."""
-        url = urlsplit(str(self.session.auth.auth_url))
+        url = urlsplit(str(self.sdk.config.config["auth"]["auth_url"]))
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
             probe.connect((url.hostname, url.port or 443))
             return f"{probe.getsockname()[0]}/32"

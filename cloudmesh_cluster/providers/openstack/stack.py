@@ -10,6 +10,7 @@ from typing import Any
 
 from cloudmesh_cluster.errors import ProviderError
 from cloudmesh_cluster.providers.openstack.cloud import Cloud
+from cloudmesh_cluster.template import index_of
 
 PAUSE = 1.0
 TIMEOUT_MINUTES = 60
@@ -36,6 +37,12 @@ class StackEvent:
     def failed(self) -> bool:
         """Whether the resource has failed."""
         return self.status.endswith("_FAILED")
+
+    @property
+    def in_words(self) -> str:
+        """The status as people write it, with the reason of a failure."""
+        words = self.status.lower().replace("_", " ")
+        return f"{words}: {self.reason}" if self.failed else words
 
 
 class Stack:
@@ -64,6 +71,16 @@ class Stack:
     def template(self) -> dict[str, Any]:
         """Return the template that the stack was made of."""
         return dict(self._cloud.heat.stacks.template(self.name))
+
+    def servers(self) -> dict[int, str]:
+        """Return the ids of the stack's complete servers by index."""
+        return {
+            index: each.physical_resource_id
+            for each in self._cloud.heat.resources.list(self.name)
+            if each.resource_type == "OS::Nova::Server"
+            and each.resource_status in ("CREATE_COMPLETE", "UPDATE_COMPLETE")
+            and (index := index_of(each.resource_name)) is not None
+        }
 
     def create(self, template: str, parameters: Mapping[str, str], *, tags: list[str]) -> None:
         """Ask Heat to make the stack; it returns before anything of it exists."""

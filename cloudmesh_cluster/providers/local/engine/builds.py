@@ -37,7 +37,9 @@ def bootstrap(*, name: str, mirror: str | None) -> None:
     words = ["mmdebstrap", "--mode=root", "--variant=minbase", f"--include={','.join(PACKAGES)}"]
     words += ["--skip=chroot/mount/sys", "--dpkgopt=force-unsafe-io", '--aptopt=APT::Install-Recommends "false"']
     words += [f"--dpkgopt=path-exclude={pattern}" for pattern in _LEFT_OUT]
-    subprocess.run([*words, SUITE, target, *([mirror] if mirror else [])], check=True)
+    # A killed mmdebstrap leaves its temporary folders behind; in the unfinished layer they go with it.
+    temporary = {**os.environ, "TMPDIR": f"{ANCHOR}/images/{name}/work"}
+    subprocess.run([*words, SUITE, target, *([mirror] if mirror else [])], check=True, env=temporary)
     _forget_identity(target)
 
 

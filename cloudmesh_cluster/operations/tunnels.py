@@ -1,0 +1,140 @@
+"""Ways from this machine to what a cluster serves on its private network, through SSH: no port is open to the world."""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode
+
+from cloudmesh_cluster.errors import NotFound, Unreachable, UsageError
+from cloudmesh_cluster.home import Home
+from cloudmesh_cluster.model import Node
+from cloudmesh_cluster.operations.existing import refuse_stopped
+from cloudmesh_cluster.operations.session import connections_of
+from cloudmesh_cluster.plugins import ChosenPlugin, Port, resolve
+from cloudmesh_cluster.providers import provider_of
+from cloudmesh_cluster.state import State
+from cloudmesh_cluster.targets import select
+
+if TYPE_CHECKING:
+    from cloudmesh_cluster.remote import Connections
+
+_READ_TOKEN = 30.0  # seconds
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page of a plugin that can be looked at from this machine: its name, its node, its address here."""
+
+    name: str
+    node: str
+    address: str
+
+
+@asynccontextmanager
+async def tunnel(home: Home, name: str, port: int, *, node: str = "master") -> AsyncIterator[int]:
+    """Yield the port on this machine's loopback that leads to a port of a node until the block ends.
+
+    Args:
+        home: whose cluster.
+        name: the cluster's.
+        port: a TCP port that the node serves on its private address.
+        node: which node.
+
+    Raises:
+        NotFound: there is no such cluster or node.
+        UsageError: the node does not run.
+        Unreachable: nothing answers there.
+
+    """
+    with State(home) as state:
+        (chosen, *_) = nodes = select(state.cluster(name).nodes, node)
+        refuse_stopped(home, state, name, nodes)
+        async with _connections(home, state, name) as connections:
+            listener = await connections.forward(chosen, port)
+            try:
+                yield listener.get_port()
+            finally:
+                listener.close()
+
+
+async def open_pages(home: Home, name: str, plugin: str, show: Callable[[Sequence[Page]], None]) -> None:
+    """Hold tunnels to all pages of a plugin until this is cancelled.
+
+    Args:
+        home: whose cluster.
+        name: the cluster's.
+        plugin: whose pages.
+        show: is called once, when all can be looked at.
+
+    Raises:
+        NotFound: there is no such cluster, or the plugin isn't on it.
+        UsageError: the plugin has no pages, or its nodes don't run.
+        Unreachable: a page doesn't answer, or the connection to a node was lost.
+
+    """
+    with State(home) as state:
+        uis = pages_of(_plugin_of(home, state, name, plugin))
+        cluster = state.cluster(name)
+        nodes = {node.name: node for ui in uis for node in select(cluster.nodes, ui.role)}
+        refuse_stopped(home, state, name, tuple(nodes.values()))
+        async with _connections(home, state, name) as connections:
+            try:
+                pages = [await _page(connections, node, ui) for ui in uis for node in select(cluster.nodes, ui.role)]
+            except Unreachable as error:
+                error.hint = f"cm cluster status {name} {plugin}, or cm cluster start {name} {plugin}"
+                raise
+            show(pages)
+            await _until_lost(connections, list(nodes.values()))
+
+
+def pages_of(chosen: ChosenPlugin) -> list[Port]:
+    """Return the ports of a plugin that a browser can look at, with the settings as they are.
+
+    Raises:
+        UsageError: there are none.
+
+    """
+    uis = [port for port in chosen.plugin.ports if port.ui and (not port.when or chosen.settings[port.when])]
+    if not uis:
+        raise UsageError(f"{chosen.plugin.name} has no page to look at", hint=f"cm plugin show {chosen.plugin.name}")
+    return uis
+
+
+def _plugin_of(home: Home, state: State, name: str, plugin: str) -> ChosenPlugin:
+    present = {chosen.plugin.name: chosen for chosen in resolve(state.record(name).profile.plugins, home)}
+    if plugin not in present:
+        hint = "" if present else f"cm cluster install {name} {plugin}"
+        raise NotFound("plugin on the cluster", plugin, sorted(present), hint=hint)
+    return present[plugin]
+
+
+def _connections(home: Home, state: State, name: str) -> Connections:
+    record = state.record(name)
+    return connections_of(home, state, name, provider_of(home, record.provider_type, record.provider_settings))
+
+
+async def _page(connections: Connections, node: Node, ui: Port) -> Page:
+    listener = await connections.forward(node, ui.number)
+    query = ""
+    if ui.token:
+        line = f"cat -- {shlex.quote(ui.token)}"
+        answer = await connections.run(node, line, sudo=True, timeout=_READ_TOKEN)
+        if not answer.ok:
+            raise Unreachable(node.name, f"the token of {ui.name} can't be read: {answer.stderr.strip()}")
+        query = "?" + urlencode({"token": answer.stdout.strip()})
+    return Page(ui.name, node.name, f"http://127.0.0.1:{listener.get_port()}{ui.path}{query}")
+
+
+async def _until_lost(connections: Connections, nodes: Sequence[Node]) -> None:
+    waiting = {asyncio.ensure_future(connections.lost(node)): node for node in nodes}
+    try:
+        done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for each in waiting:
+            each.cancel()
+    raise Unreachable(waiting[done.pop()].name, "the connection was lost")

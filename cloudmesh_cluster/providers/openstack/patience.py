@@ -1,0 +1,40 @@
+"""A session that waits for a cloud that is busy, or whose services are just being restarted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from keystoneauth1.session import Session
+
+CONNECT_RETRIES = 4
+"""With the pauses between them (0.5, 1, 2, 4 s) a service may be away for 7 s."""
+STATUS_RETRIES = 4
+TIMEOUT = 120.0
+"""Seconds that a service may take for one answer."""
+
+NOT_DONE = [429, 503]
+"""Answers that mean that nothing was done: every request may be sent again."""
+HARMLESS_AGAIN = [*NOT_DONE, 500, 502, 504]
+"""After these, only a request that changes nothing by being sent twice."""
+IDEMPOTENT = ("GET", "HEAD", "DELETE")
+
+
+class PatientSession(Session):
+    """A session of keystoneauth that tries again by itself, whichever client asks through it.
+
+    A cloud that has never answered gets less patience: its address may just be wrong.
+    """
+
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        self.timeout = self.timeout or TIMEOUT
+        self._answered = False
+
+    def request(self, url: str, method: str, **keywords: Any) -> Any:  # type: ignore[override]  # (passed on as they are)
+        """Send a request, as often as it makes sense."""
+        keywords["connect_retries"] = CONNECT_RETRIES if self._answered else 1
+        keywords["status_code_retries"] = STATUS_RETRIES
+        keywords["retriable_status_codes"] = HARMLESS_AGAIN if method.upper() in IDEMPOTENT else NOT_DONE
+        answer = super().request(url, method, **keywords)
+        self._answered = True
+        return answer

@@ -1,0 +1,163 @@
+# shellcheck shell=bash
+# What role scripts and checks of plugins share: cm puts it, with settings.sh, into the folder of each plugin on the nodes.
+# shellcheck disable=SC2034  # what is not used here is used there
+set -euo pipefail
+
+plugin=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=/dev/null
+source "$plugin/settings.sh"
+start_timeout=${CM_SETTING_START_TIMEOUT:-120} start_timeout=${start_timeout%.*}  # bash knows whole seconds only
+leave_timeout=${CM_SETTING_LEAVE_TIMEOUT:-300} leave_timeout=${leave_timeout%.*}
+dead_after=${CM_SETTING_DEAD_AFTER:-8} dead_after=${dead_after%.*}
+user=${CM_USER:-cm} # the login user
+
+say() { printf '%s\n' "$*"; }
+die() {
+    printf '%s: %s\n' "${plugin##*/}" "$*" >&2
+    exit 1
+}
+
+# between LOW VALUE HIGH
+between() { echo $(($2 < $1 ? $1 : $2 > $3 ? $3 : $2)); }
+
+# address_of NODE: its private address, which the hosts block names on every node.
+address_of() { getent ahostsv4 "$1" | head -n 1 | cut -d ' ' -f 1; }
+
+# write_file PATH MODE [OWNER]: content on stdin; whole or not at all
+write_file() {
+    mkdir -p "${1%/*}"
+    (umask 077 && cat >"$1.new")
+    [[ -z ${3:-} ]] || chown "$3" "$1.new"
+    chmod "$2" "$1.new"
+    mv -f "$1.new" "$1"
+}
+
+# make_user NAME HOME: a user of the system who owns its home and nothing else
+make_user() {
+    id -u "$1" >/dev/null 2>&1 ||
+        useradd --system --user-group --home-dir "$2" --no-create-home --shell /usr/sbin/nologin "$1"
+    install -d -m 750 -o "$1" -g "$1" "$2"
+}
+
+forget_user() {
+    userdel "$1" 2>/dev/null || true
+    groupdel "$1" 2>/dev/null || true
+}
+
+# as USER COMMAND...
+as() {
+    local name=$1
+    shift
+    setpriv --reuid="$name" --regid="$(id -g "$name")" --init-groups env HOME=/tmp USER="$name" "$@"
+}
+
+# unpack_payload FOLDER: makes FOLDER what the payload holds, if it isn't yet; the archive goes, its files are there twice
+unpack_payload() {
+    local archives=/var/cache/cm/payloads/${plugin##*/} payload
+    mkdir -p "$archives"
+    payload=$(find "$archives" -name '*.tar' -printf '%T@ %p\n' | sort -n | tail -n 1 | cut -d ' ' -f 2-)
+    if [[ -z $payload ]]; then
+        [[ -e $1/.payload ]] || die "there is no archive in $archives"
+        return
+    fi
+    if [[ ! -e $1/.payload || $(<"$1/.payload") != "${payload##*/}" ]]; then
+        rm -rf "$1.new"
+        mkdir -p "$1.new"
+        tar -xf "$payload" -C "$1.new" --no-same-owner
+        echo "${payload##*/}" >"$1.new/.payload"
+        rm -rf "$1"
+        mv "$1.new" "$1"
+    fi
+    rm -f "$archives"/*.tar
+}
+
+# --- waiting -----------------------------------------------------------------------------------------------------
+
+# wait_until SECONDS WORDS COMMAND...: tries COMMAND until it succeeds; fails with "WORDS" at the deadline.
+wait_until() {
+    local deadline=$((SECONDS + $1)) words=$2
+    shift 2
+    until "$@" >/dev/null 2>&1; do
+        if ((SECONDS >= deadline)); then
+            say "${plugin##*/}: $words: not within the time given" >&2
+            return 1
+        fi
+        sleep 0.2
+    done
+}
+
+listens() { (exec 3<>"/dev/tcp/$1/$2") 2>/dev/null; }
+
+# --- services ----------------------------------------------------------------------------------------------------
+
+log_of() { # the end of what a service said
+    if [[ -d /run/systemd/system ]]; then journalctl -qu "cm-$1" -n 30 --no-pager; else tail -n 30 "/var/log/cm/$1.log"; fi
+}
+
+# serve SERVICE PORT: waits until a service of this node accepts connections, and gives up at once when it has ended.
+serve() {
+    local deadline=$((SECONDS + start_timeout))
+    until listens "$CM_NODE" "$2"; do
+        if ! cm-service status "$1" >/dev/null || ((SECONDS >= deadline)); then
+            say "${plugin##*/}: $1 on $CM_NODE does not serve port $2; the end of its log:" >&2
+            log_of "$1" >&2 || true
+            return 1
+        fi
+        sleep 0.2
+    done
+    say "$1 serves on $CM_NODE:$2"
+}
+
+# start_all SERVICE PORT [SERVICE PORT]...: starts side by side, then waits for each.
+start_all() {
+    local words=("$@")
+    while (($#)); do
+        cm-service start "$1"
+        shift 2
+    done
+    set -- "${words[@]}"
+    while (($#)); do
+        serve "$1" "$2"
+        shift 2
+    done
+}
+
+stop_all() { # side by side too
+    local service stopping=()
+    for service in "$@"; do
+        cm-service status "$service" >/dev/null 2>&1 || continue
+        cm-service stop "$service" &
+        stopping+=($!)
+    done
+    for service in "${stopping[@]}"; do wait "$service"; done
+}
+
+# states SERVICE...: a line each; fails when one is down.
+states() {
+    local service down=0
+    for service in "$@"; do
+        cm-service status "$service" || down=1
+    done
+    return "$down"
+}
+
+forget_all() {
+    local service
+    for service in "$@"; do cm-service remove "$service"; done
+}
+
+# --- HTTP with bash alone ----------------------------------------------------------------------------------------
+
+# http METHOD HOST PORT PATH: prints the body; fails unless the answer is 2xx.
+http() {
+    local status line
+    {
+        exec 3<>"/dev/tcp/$2/$3"
+    } 2>/dev/null || return 1
+    printf '%s %s HTTP/1.0\r\nHost: %s:%s\r\nContent-Length: 0\r\nConnection: close\r\n\r\n' "$1" "$4" "$2" "$3" >&3
+    IFS= read -r -t 20 status <&3 || return 1
+    while IFS= read -r -t 20 line <&3 && [[ $line != $'\r' ]]; do :; done
+    timeout 20 cat <&3
+    exec 3<&- 3>&-
+    [[ $status == HTTP/1.?\ 2* ]]
+}

@@ -1,0 +1,45 @@
+#!/bin/bash
+# What every node has: the user, a virtual environment with Dask, the commands, the configuration.
+# shellcheck source-path=SCRIPTDIR/../boot source=plugin.sh
+source "$(dirname "$0")/plugin.sh"
+
+home=/opt/dask
+
+install_dask() {
+    make_user dask /var/lib/dask
+    unpack_payload "$home"
+    local python
+    python=$(command -v python3.11) || die "$CM_NODE has no Python 3.11, for which Dask is made here"
+    "$python" -m venv --without-pip --system-site-packages "$home"
+    echo "$home/site-packages" >"$home/lib/python3.11/site-packages/dask.pth"
+    printf '#!/bin/sh\nexec %s/bin/python -m dask "$@"\n' "$home" | write_file /usr/local/bin/dask 755
+}
+
+# A scheduler looks every worker-ttl whether it has heard of each worker for as long, so it takes up to twice that.
+configure() {
+    write_file /etc/dask/dask.yaml 644 <<END
+# Written by the plugin dask of cm, and written anew by it: use the settings of the plugin.
+scheduler-address: tcp://$CM_MASTER_IP:8786
+distributed:
+  scheduler:
+    worker-ttl: $((dead_after / 2))s
+    allowed-failures: 10
+  comm:
+    timeouts: {connect: 10s, tcp: 12s}
+  dashboard:
+    link: "{scheme}://{host}:{port}/status"
+END
+}
+
+case ${1:-} in
+    install)
+        install_dask
+        configure
+        ;;
+    join | leave | start | stop | status) ;;
+    uninstall)
+        rm -rf "$home" /etc/dask /var/lib/dask /usr/local/bin/dask
+        forget_user dask
+        ;;
+    *) die "all.sh: unknown verb '${1:-}'" ;;
+esac
