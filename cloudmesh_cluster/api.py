@@ -18,7 +18,7 @@ from cloudmesh_cluster.tables import Table
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from cloudmesh_cluster.operations.plan import CreateRequest, Plan
+    from cloudmesh_cluster.operations.plan import Plan
     from cloudmesh_cluster.operations.session import OnFailure
     from cloudmesh_cluster.operations.write import Recovery
 
@@ -48,6 +48,8 @@ class Cluster(ClusterView):
         workers: int | None = None,
         image: str | None = None,
         flavor: str | None = None,
+        floating_ip: str | None = None,
+        os_cloud: str | None = None,
         settings: Mapping[str, object] | None = None,
         on_failure: OnFailure = "rollback",
         timeout: float | None = None,
@@ -63,6 +65,8 @@ class Cluster(ClusterView):
             workers: how many workers.
             image: of all nodes.
             flavor: the size of all nodes.
+            floating_ip: which nodes get one, on OpenStack: "master", "all" or "none".
+            os_cloud: the entry of `clouds.yaml`.
             settings: of plugins and the profile: `{"hadoop.replication": 2}`.
             on_failure: "rollback" removes what was made, "keep" keeps it.
             timeout: seconds for all of it.
@@ -75,31 +79,24 @@ class Cluster(ClusterView):
 
         """
         from cloudmesh_cluster.operations.create import create
+        from cloudmesh_cluster.operations.plan import CreateRequest
 
+        request = CreateRequest(
+            name, profile, provider, workers, image, flavor, floating_ip=floating_ip, os_cloud=os_cloud,
+            settings=_words(settings or {}), on_failure=on_failure, timeout=timeout,
+        )  # fmt: skip
         cluster = cls(name, home=home, progress=progress)
-        request = _request(name, profile, provider, workers, image, flavor, settings, on_failure, timeout)
         cluster._run("create", lambda emit: create(cluster._home, request, os.environ, emit))
         cluster._goes_at_the_end = True
         return cluster
 
     @classmethod
-    def plan(
-        cls,
-        name: str,
-        *,
-        profile: str | None = None,
-        provider: str | None = None,
-        workers: int | None = None,
-        image: str | None = None,
-        flavor: str | None = None,
-        settings: Mapping[str, object] | None = None,
-        home: Home | None = None,
-    ) -> Plan:
+    def plan(cls, name: str, *, settings: Mapping[str, object] | None = None, **options: Any) -> Plan:
         """Return what `create` with the same arguments would do; nothing is touched."""
-        from cloudmesh_cluster.operations.plan import make_plan
+        from cloudmesh_cluster.operations.plan import CreateRequest, make_plan
 
-        request = _request(name, profile, provider, workers, image, flavor, settings, "rollback", None)
-        return make_plan(home or Home.from_environment(os.environ), request, os.environ)
+        home = options.pop("home", None) or Home.from_environment(os.environ)
+        return make_plan(home, CreateRequest(name, settings=_words(settings or {}), **options), os.environ)
 
     @classmethod
     def open(cls, name: str, *, home: Home | None = None, progress: Progress = None) -> Cluster:
@@ -313,21 +310,8 @@ class Cluster(ClusterView):
         return Table(results, RESULT_COLUMNS, text=folded_answers(self.name, results))
 
 
-def _request(
-    name: str,
-    profile: str | None,
-    provider: str | None,
-    workers: int | None,
-    image: str | None,
-    flavor: str | None,
-    settings: Mapping[str, object] | None,
-    on_failure: OnFailure,
-    timeout: float | None,
-) -> CreateRequest:
-    from cloudmesh_cluster.operations.plan import CreateRequest
-
-    words = tuple(f"{key}={_setting(value)}" for key, value in (settings or {}).items())
-    return CreateRequest(name, profile, provider, workers, image, flavor, words, on_failure, timeout)
+def _words(settings: Mapping[str, object]) -> tuple[str, ...]:
+    return tuple(f"{key}={_setting(value)}" for key, value in settings.items())
 
 
 def _setting(value: object) -> str:

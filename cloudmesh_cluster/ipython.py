@@ -51,7 +51,7 @@ class MagicSession(Session):
 
     title: str = ""
 
-    def run(self, clusters: Sequence[str], work: Callable[[Emit], Awaitable[T]]) -> T:
+    def run(self, clusters: Sequence[str], work: Callable[[Emit], Awaitable[T]], *, stopping: str = "") -> T:
         """Run an operation to its end, showing its progress below the cell or on the terminal."""
 
         async def awaited(emit: Emit) -> T:

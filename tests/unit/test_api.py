@@ -128,7 +128,8 @@ def test_tables_show_themselves() -> None:
 
     table = Table(NODES, ("name", "state"))
 
-    assert table == NODES
+    assert tuple(table) == NODES
+    assert isinstance(table, tuple)
     assert table[1].state == "<b>"
     assert repr(table) == "name        state\nt-master    running\nt-worker-1  <b>"
     assert table.rows[0]["private_ip"] == "10.0.0.10"
