@@ -47,6 +47,7 @@ needed_commands() {
   echo "sshd openssh-server"
   echo "zsh zsh"
   echo "chromium chromium"
+  echo "java default-jre-headless"
   [[ $level == test ]] && return
   echo "pdsh pdsh"
   echo "clush clustershell"

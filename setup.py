@@ -53,6 +53,10 @@ def version() -> str:
     return match[1]
 
 
+# Every node of a cluster needs the same versions, so they are exact.
+DASK = ["dask[distributed]==2026.8.0", "bokeh==3.9.2", "joblib>=1.5"]
+SPARK = ["pyspark==4.3.0"]
+
 setup(
     name="cloudmesh-cluster",
     version=version(),
@@ -78,7 +82,11 @@ setup(
         "rich>=14",
     ],
     extras_require={
+        "dask": DASK,
+        "spark": SPARK,
         "test": [
+            *DASK,
+            *SPARK,
             "ansible-core>=2.17",
             "ipykernel>=6.29",
             "ipython>=8.30",

@@ -13,7 +13,7 @@ from cloudmesh_cluster.errors import NotFound
 from cloudmesh_cluster.events import Emit
 from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.model import CheckResult, Cluster, Node
-from cloudmesh_cluster.tables import Table
+from cloudmesh_cluster.tables import Picture, Table
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -87,6 +87,17 @@ class ClusterView:
         from cloudmesh_cluster.operations.inspect import events
 
         return Table(events(self._home, self.name), EVENT_COLUMNS)
+
+    @property
+    def timeline(self) -> Picture:
+        """Where the time of the last operation went: what ran when on which node, what waited for what."""
+        from cloudmesh_cluster.pages import timeline_svg, title_of
+
+        found = self.report()
+        chain = [f"{bar.step} ({bar.node or 'client'}) {bar.seconds:.1f} s" for bar in found.timeline.decisive]
+        title = title_of(found)
+        picture = timeline_svg(found.timeline, title=title, back="#fff")
+        return Picture(picture, text=f"{title}: " + " → ".join(chain))
 
     def status(self, plugin: str | None = None) -> Table[dict[str, Any]]:
         """Return what each plugin, or one of them, says of itself on each node."""

@@ -137,6 +137,57 @@ class ChecksFailed(CmError):
         self.results = tuple(results)
 
 
+class InvalidAddress(UsageError, ValueError):
+    """What should be the address of a scheduler is none."""
+
+
+class InvalidOption(UsageError, ValueError):
+    """An option of a scheduler, a worker or a map has a value that it can't have."""
+
+
+class LibraryMissing(UsageError, ImportError):
+    """A library that is not part of every installation is needed, and is not there."""
+
+    def __init__(self, library: str, extra: str) -> None:
+        super().__init__(f"{library} is not installed here", hint=f"pip install 'cloudmesh-cluster[{extra}]'")
+        self.library = library
+        self.extra = extra
+
+
+class ConnectionFailed(CmError, ConnectionError):
+    """A scheduler or worker could not be started, reached or kept; the hint is part of what Python shows."""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        if hint:
+            self.add_note(hint)
+
+
+class CallFailed(CmError):
+    """A function failed for one of the arguments of a map; what it raised is the cause.
+
+    Args:
+        index: where the argument stands in the list, from 0.
+        argument: the argument itself.
+        error: what the function raised.
+        trace: the traceback, as text, of the process that called the function.
+
+    """
+
+    def __init__(self, index: int, argument: object, error: BaseException, trace: str = "") -> None:
+        super().__init__(f"argument {index} ({_short(argument)}): {type(error).__name__}: {error}")
+        self.index = index
+        self.argument = argument
+        self.error = error
+        self.trace = trace
+
+
+def _short(value: object) -> str:
+    import reprlib
+
+    return reprlib.repr(value)
+
+
 class OperationFailed(CmError):
     """An operation failed and was undone as asked; the cause is chained.
 

@@ -59,16 +59,16 @@ def _cell(value: object) -> str:
     return escape(human(value))
 
 
-def timeline_svg(line: Timeline, *, title: str) -> str:
-    """Return a timeline as SVG that follows the text colour of the page around it."""
+def timeline_svg(line: Timeline, *, title: str, back: str = "") -> str:
+    """Return a timeline as SVG: on a background of its own, else in the text colour of the page around it."""
     from cloudmesh_cluster.pictures import picture
 
-    return _templates().get_template("timeline.svg.j2").render(p=picture(line, title=title))
+    return _templates().get_template("timeline.svg.j2").render(p=picture(line, title=title), back=back)
 
 
 def cluster_html(cluster: Cluster, checks: Sequence[CheckResult], last: Report | None) -> str:
     """Return a cluster for a notebook: what it is, its nodes, its checks, and where the time of its making went."""
-    picture = "" if last is None else timeline_svg(last.timeline, title=_title(last))
+    picture = "" if last is None else timeline_svg(last.timeline, title=title_of(last))
     return _templates().get_template("cluster.html.j2").render(
         cluster=cluster,
         checks=checks,
@@ -89,9 +89,9 @@ def report_html(report: Report, *, version: str) -> str:
         report=report,
         operation=report.operation,
         version=version,
-        title=_title(report),
+        title=title_of(report),
         legend=legend(report.timeline.bars),
-        picture=timeline_svg(report.timeline, title=_title(report)),
+        picture=timeline_svg(report.timeline, title=title_of(report)),
         chain=_chain(report.timeline),
         checks=checks,
         good=sum(check.ok for check in report.checks),
@@ -99,7 +99,8 @@ def report_html(report: Report, *, version: str) -> str:
     )
 
 
-def _title(report: Report) -> str:
+def title_of(report: Report) -> str:
+    """Return what an operation was and how it ended, in a line."""
     operation = report.operation
     return f"{operation.kind} {operation.cluster}: {operation.state} after {report.timeline.seconds:.1f} s"
 

@@ -87,6 +87,19 @@ class Record(dict[str, Any]):
         return self._text.rstrip("\n")
 
 
+class Picture:
+    """A picture for notebooks; at a prompt, the words that stand for it."""
+
+    def __init__(self, svg: str, *, text: str) -> None:
+        self.svg, self._text = svg, text
+
+    def __repr__(self) -> str:
+        return self._text
+
+    def _repr_svg_(self) -> str:
+        return self.svg
+
+
 def _plain(record: object) -> Row:
     if is_dataclass(record) and not isinstance(record, type):
         return asdict(record)

@@ -1,0 +1,1 @@
+"""What the modules `univariate` and `multivariate` have in common: one map, many back ends."""

@@ -1,0 +1,68 @@
+"""Calls on the workers of a Dask or Spark scheduler, through the connection that `cluster_setup` holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
+
+from cloudmesh_cluster import cluster_setup
+from cloudmesh_cluster.maps import calls
+from cloudmesh_cluster.maps.batches import batches_of, flat, raise_failure
+
+TASKS_PER_CORE = 4  # Spark's own advice: a task costs it some milliseconds
+
+
+def dask(function: Callable[..., Any], argument_list: Iterable[Any], *, star: bool) -> list[Any]:
+    """Call a function for each argument on the workers of Dask, and return the results in order.
+
+    Args:
+        function: what to call.
+        argument_list: consumed once.
+        star: whether each argument is a tuple of arguments.
+
+    Raises:
+        CallFailed: the function failed; it says for which argument.
+        ConnectionError: there is no connection; it says what to do.
+
+    """
+    client = cluster_setup.dask.connection()
+    arguments = list(argument_list)
+    import cloudpickle
+
+    cloudpickle.register_pickle_by_value(calls)
+    batches = batches_of(arguments, cores=sum(client.nthreads().values()))
+    jobs = client.map(partial(calls.call_batch, function, star), batches, pure=False, key="cm-map")
+    try:
+        return flat(client.gather(jobs))
+    except RuntimeError as error:
+        client.cancel(jobs)
+        raise_failure(error.args, arguments, error)
+
+
+def spark(function: Callable[..., Any], argument_list: Iterable[Any], *, star: bool) -> list[Any]:
+    """Call a function for each argument on the workers of Spark, and return the results in order.
+
+    Args:
+        function: what to call.
+        argument_list: consumed once.
+        star: whether each argument is a tuple of arguments.
+
+    Raises:
+        CallFailed: the function failed; it says for which argument.
+        ConnectionError: there is no connection; it says what to do.
+
+    """
+    context = cluster_setup.spark.connection()
+    arguments = list(argument_list)
+    batches = batches_of(arguments, cores=context.defaultParallelism, per_core=TASKS_PER_CORE)
+    if not batches:
+        return []
+    from pyspark import cloudpickle
+
+    cloudpickle.register_pickle_by_value(calls)
+    answers = context.parallelize(batches, len(batches)).map(partial(calls.answer_batch, function, star)).collect()
+    for _, failure in answers:
+        if failure:
+            raise_failure(failure, arguments)
+    return flat(results for results, _ in answers)

@@ -1,0 +1,159 @@
+"""Maps on this machine: one signature, order kept, errors that name the argument."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from cloudmesh_cluster import multivariate, univariate
+from cloudmesh_cluster.errors import CallFailed
+from cloudmesh_cluster.maps.batches import batches_of, flat
+from tests.conftest import refuse
+
+SERIAL = ("for_loop", "generator_expression", "generator_function", "list_comprehension", "map", "starmap")
+PARALLEL = ("dask", "futures", "joblib", "multiprocessing")
+DISTRIBUTED = ("dask", "spark")
+LOCAL = [("serial", name) for name in SERIAL] + [("parallel", name) for name in PARALLEL]
+Map = Callable[..., list[Any]]
+
+
+def square(x: int) -> int:
+    """Return a square."""
+    return x * x
+
+
+def add(x: int, y: int, z: int) -> int:
+    """Return a sum."""
+    return x + y + z
+
+
+def inverse(x: int) -> float:
+    """Fail for 0."""
+    return 1 / x
+
+
+def ratio(x: int, y: int) -> float:
+    """Fail for a second 0."""
+    return x / y
+
+
+class Stubborn(Exception):
+    """Can't be pickled and read back."""
+
+    def __init__(self, text: str, more: int) -> None:
+        super().__init__(text)
+
+
+def stubborn(x: int) -> int:
+    """Fail in a way that does not travel."""
+    raise Stubborn("no", x)
+
+
+def whose(x: int) -> int:
+    """Return the process that this runs in."""
+    return os.getpid()
+
+
+def the_map(module: ModuleType, where: str, name: str) -> Map:
+    """Return one of the maps, if the library that it needs is here."""
+    if name in ("dask", "joblib") and find_spec(name) is None:
+        refuse(f"{name} is not installed: pip install '.[dask]'")
+    found: Map = getattr(getattr(module, where), name)
+    return found
+
+
+@pytest.mark.parametrize(("where", "name"), LOCAL)
+def test_univariate(where: str, name: str) -> None:
+    """A function of one argument: results in order, from any iterable, from an empty one too."""
+    mapped = the_map(univariate, where, name)
+
+    assert mapped(square, range(500)) == [x * x for x in range(500)]
+    assert mapped(square, iter([3, 1, 2])) == [9, 1, 4]
+    assert mapped(square, []) == []
+
+
+@pytest.mark.parametrize(("where", "name"), LOCAL)
+def test_multivariate(where: str, name: str) -> None:
+    """A function of several arguments: the list holds tuples."""
+    assert the_map(multivariate, where, name)(add, [(1, 2, 3), (10, 20, 30)]) == [6, 60]
+
+
+@pytest.mark.parametrize(("where", "name"), LOCAL)
+def test_failure_names_the_argument(where: str, name: str) -> None:
+    """An error says which argument it was, by index and value, and what the function raised is its cause."""
+    with pytest.raises(CallFailed, match=r"argument 250 \(0\): ZeroDivisionError") as one:
+        the_map(univariate, where, name)(inverse, [*range(1, 251), *range(100)])
+    with pytest.raises(CallFailed, match=r"argument 1 \(\(1, 0\)\)") as several:
+        the_map(multivariate, where, name)(ratio, [(1, 2), (1, 0)])
+
+    assert (one.value.index, one.value.argument, several.value.argument) == (250, 0, (1, 0))
+    assert isinstance(one.value.__cause__, ZeroDivisionError)
+    assert isinstance(several.value.__cause__, ZeroDivisionError)
+
+
+@pytest.mark.parametrize("name", PARALLEL)
+def test_any_exception_comes_back(name: str) -> None:
+    """An exception that does not survive the way between processes still tells what it said."""
+    with pytest.raises(CallFailed, match="no") as raised:
+        the_map(univariate, "parallel", name)(stubborn, [1])
+
+    assert "in stubborn" in raised.value.trace
+
+
+@pytest.mark.parametrize("name", PARALLEL)
+def test_num_cores(name: str) -> None:
+    """`num_cores` is how many processes work at most, and none of them is this one."""
+    processes = set(the_map(univariate, "parallel", name)(whose, range(100), num_cores=2))
+
+    assert 1 <= len(processes) <= 2
+    assert os.getpid() not in processes
+    with pytest.raises(ValueError, match="num_cores=0"):
+        the_map(univariate, "parallel", name)(whose, [1], num_cores=0)
+
+
+@pytest.mark.parametrize(("where", "name"), [*LOCAL, *(("distributed", name) for name in DISTRIBUTED)])
+@pytest.mark.parametrize("module", [univariate, multivariate])
+def test_one_signature(module: ModuleType, where: str, name: str) -> None:
+    """All maps take (function, argument_list), and the parallel ones num_cores=None."""
+    parameters = inspect.signature(getattr(getattr(module, where), name)).parameters
+
+    assert list(parameters) == ["function", "argument_list", *(["num_cores"] if where == "parallel" else [])]
+    assert where != "parallel" or parameters["num_cores"].default is None
+
+
+@pytest.mark.parametrize(("name", "scheduler"), [("dask", "Dask"), ("spark", "Spark")])
+def test_no_connection(name: str, scheduler: str) -> None:
+    """Without a connection it is a ConnectionError with the three steps."""
+    with pytest.raises(ConnectionError, match=f"no connection to a {scheduler} scheduler") as raised:
+        getattr(univariate.distributed, name)(square, [1])
+
+    steps = "".join(raised.value.__notes__)
+    assert steps.index("start_scheduler") < steps.index("start_worker") < steps.index("connect_to_scheduler")
+
+
+def test_batches() -> None:
+    """Batches hold everything once, in order; few arguments are spread, many are not cut too small."""
+    for count in (0, 1, 7, 64, 65, 10_000):
+        cut = batches_of(range(count), cores=2)
+        assert flat(arguments for _, arguments in cut) == list(range(count))
+        assert [start for start, _ in cut] == [arguments[0] for _, arguments in cut]
+        assert len(cut) == count if count <= 64 else len(cut) <= 64
+
+
+def test_serial_maps_call_once_and_in_order() -> None:
+    """An iterator is consumed once, and each argument is called once."""
+    seen: list[int] = []
+
+    def arguments() -> Iterator[int]:
+        yield from (1, 2, 3)
+
+    for name in SERIAL:
+        getattr(univariate.serial, name)(seen.append, arguments())
+
+    assert seen == [1, 2, 3] * len(SERIAL)
