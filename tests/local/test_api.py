@@ -41,7 +41,7 @@ def test_it_is_what_the_command_line_sees(cluster: Cluster, shared_cm: CommandLi
     assert [(node.name, node.state) for node in cluster.nodes] == [("t-master", "running"), ("t-worker-1", "running")]
     assert cluster.checks
     assert all(check.ok for check in cluster.checks)
-    assert [row["kind"] for row in cluster.history][0] == "create"
+    assert cluster.history[0]["kind"] == "create"
     html = cluster._repr_html_()
     assert html.count("<svg") == 1
     assert "t-worker-1: reach" in html
@@ -69,7 +69,8 @@ def test_written_scripts_come_to_later_nodes(cluster: Cluster, tmp_path: Path) -
     """A good script is remembered and runs on a node added later; a bad one raises, is undone and forgotten."""
     script = tmp_path / "mark.sh"
     script.write_text("echo marked >/etc/mark; echo done")
-    assert [answer.exit for answer in cluster.write("worker", script, expect="done", test="grep marked /etc/mark")] == [0]
+    [answer] = cluster.write("worker", script, expect="done", test="grep marked /etc/mark")
+    assert answer.ok
     with pytest.raises(OperationFailed) as failed:
         cluster.write("master", "touch /etc/half\nfalse", undo="rm /etc/half")
     assert failed.value.outcome == "undone"

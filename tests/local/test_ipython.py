@@ -17,7 +17,8 @@ from tests.notebooks import kernel_environment
 def environ(cm_cache: Any) -> Iterator[dict[str, str]]:
     """Return the environment of an IPython with a home of its own, and a cluster `t` of one worker in it."""
     with kernel_environment(cm_cache) as made:
-        said = ipython(made, "%load_ext cloudmesh_cluster", "%cm cluster create t --provider local -n 1", "print(_.state)")
+        create = "%cm cluster create t --provider local -n 1"
+        said = ipython(made, "%load_ext cloudmesh_cluster", create, "print(_.state)")
         assert said[-1].endswith("ready")
         yield made
 
@@ -95,7 +96,7 @@ CELLS = (
 
 
 def test_notebook_cells(environ: dict[str, str]) -> None:
-    """In a kernel the cell is the script, progress folds into a line, a cluster is a picture, a failure stops the run."""
+    """In a kernel a cell is a script, progress folds into a line, a cluster is a picture, a failure stops the run."""
     import nbformat
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError

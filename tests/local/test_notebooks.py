@@ -27,7 +27,7 @@ def outputs_of(notebook: Any) -> list[list[str]]:
 
 @pytest.mark.parametrize("path", HERE, ids=lambda path: str(path.stem))
 def test_notebook_runs(path: Path, cm_cache: Path) -> None:
-    """Every cell that is not meant to fail succeeds, answers what it answered when it was committed, and leaves nothing."""
+    """Every cell that is not meant to fail succeeds and answers as when it was committed; nothing is left."""
     with kernel_environment(cm_cache) as environ:
         notebook = executed(path, environ)
         with State(Home(Path(environ["CM_HOME"]), cm_cache)) as state:
