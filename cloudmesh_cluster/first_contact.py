@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from cloudmesh_cluster.errors import ProviderError
-from cloudmesh_cluster.hosts import hosts_block
+from cloudmesh_cluster.hosts import hosts_block, marked_block
 from cloudmesh_cluster.model import Node
 from cloudmesh_cluster.resources import resource
 
@@ -103,6 +103,40 @@ def propagation_result(operation: str, timeout: int) -> RemoteStep:
     return _program(_script("propagation-result"), [operation, str(timeout)])
 
 
+def take_machine(*, cluster: str, user: str, node: Node, login_public_key: str) -> RemoteStep:
+    """Return the step that takes a machine that exists into a cluster: it keeps what was there, and lets the key in.
+
+    Args:
+        cluster: its name.
+        user: the login user.
+        node: what the machine becomes.
+        login_public_key: the cluster's own login key.
+
+    """
+    sections = {"login": marked_block(f"{cluster}/login", [login_public_key])}
+    return _step("take-machine", [cluster, node.name, user], sections, also="machine.sh")
+
+
+def give_back(cluster: str) -> RemoteStep:
+    """Return the step that makes a machine what it was before its cluster, and prints each path that is left."""
+    return _step("give-back", [cluster], {}, also="machine.sh")
+
+
+def inspect_machine() -> RemoteStep:
+    """Return the step, for the login user, that prints what a machine is like; it changes nothing."""
+    return _program(_script("inspect-machine"), [])
+
+
+def try_ports(places: Sequence[str]) -> RemoteStep:
+    """Return the step, for the login user, that tries to connect to places (`ADDRESS:PORT`)."""
+    return _program(_script("try-ports"), places)
+
+
+def listen(ports: Sequence[int]) -> str:
+    """Return the shell line, for the login user, that listens on ports until its input ends."""
+    return shlex.join(["python3", "-I", "-c", _script("listen.py").decode(), *map(str, ports)])
+
+
 def find_keys(keys: Sequence[str]) -> RemoteStep:
     """Return the step that prints each file of a node by which one of `keys` would open it.
 
@@ -164,9 +198,9 @@ def _cloud_init(data: Mapping[str, Any]) -> tuple[CloudInit, tuple[str, ...]]:
     return "error" if errors else "degraded" if recoverable else "done", errors + recoverable
 
 
-def _step(name: str, arguments: Sequence[str], sections: Mapping[str, str]) -> RemoteStep:
+def _step(name: str, arguments: Sequence[str], sections: Mapping[str, str], *, also: str = "") -> RemoteStep:
     payload = "".join(f"== {section}\n{text}" for section, text in sections.items()) + "== end\n"
-    program = _script("blocks.sh") + _script("payload.sh") + _script(name)
+    program = _script("blocks.sh") + _script("payload.sh") + (_script(also) if also else b"") + _script(name)
     return _program(program, arguments, payload.encode("ascii"))
 
 

@@ -23,7 +23,7 @@ def host_key_alias(node: Node) -> str:
 
 def hosts_block(cluster: str, nodes: Iterable[Node]) -> str:
     """Return the block of `/etc/hosts` that names every node by its full and its short name."""
-    return _block(cluster, (f"{node.private_ip} {node.name} {node.short_name}" for node in nodes))
+    return marked_block(cluster, (f"{node.private_ip} {node.name} {node.short_name}" for node in nodes))
 
 
 def known_hosts_block(cluster: str, nodes: Iterable[Node], host_keys: Mapping[str, Sequence[str]]) -> str:
@@ -35,7 +35,7 @@ def known_hosts_block(cluster: str, nodes: Iterable[Node], host_keys: Mapping[st
         host_keys: each node's host keys by the node's name; a node without any gets no line.
 
     """
-    return _block(
+    return marked_block(
         cluster,
         (
             f"{node.name},{node.short_name},{node.private_ip} {_bare(key)}"
@@ -57,7 +57,7 @@ def authorized_keys_block(cluster: str, nodes: Iterable[Node], public_keys: Mapp
     A key is accepted from its own node's address only.
     """
     accepted = [node for node in nodes if mesh == "all" or (mesh != "none" and node.role == "master")]
-    return _block(
+    return marked_block(
         cluster,
         (
             f'from="{node.private_ip}",{_NODE_KEY_OPTIONS} {_bare(public_keys[node.name])} {node.name}'
@@ -101,7 +101,8 @@ def _markers(cluster: str) -> tuple[str, str]:
     return f"# BEGIN cm {cluster}", f"# END cm {cluster}"
 
 
-def _block(cluster: str, lines: Iterable[str]) -> str:
+def marked_block(cluster: str, lines: Iterable[str]) -> str:
+    """Return lines between the markers of a cluster's block."""
     begin, end = _markers(cluster)
     return "".join(f"{line}\n" for line in (begin, *lines, end))
 

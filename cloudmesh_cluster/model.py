@@ -97,8 +97,30 @@ class ScriptExpectation:
 
 
 @dataclass(frozen=True)
+class Machine:
+    """A machine that exists.
+
+    Args:
+        host: its address, or the name by which SSH knows it.
+        port: of its SSH server; None for what SSH's configuration says.
+        host_key: the fingerprint of its host key (`SHA256:...`); None where the user's known hosts have the key.
+
+    """
+
+    host: str
+    port: int | None = None
+    host_key: str | None = None
+
+    def __str__(self) -> str:
+        return self.host if self.port is None else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True)
 class Profile:
-    """What a cluster is, as a profile says it. `source` is the file, for messages."""
+    """What a cluster is, as a profile says it. `source` is the file, for messages.
+
+    `machines` exist already, the head first; `ignored` says of keys of other tools why they mean nothing.
+    """
 
     name: str
     source: str
@@ -110,6 +132,8 @@ class Profile:
     plugins: tuple[PluginUse, ...] = ()
     scripts: tuple[RoleScript, ...] = ()
     checks: tuple[Check, ...] = ()
+    machines: tuple[Machine, ...] = ()
+    ignored: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

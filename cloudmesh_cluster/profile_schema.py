@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, cast, get_args
 
+from cloudmesh_cluster.acluster_words import read_ignored, read_machines, read_size
 from cloudmesh_cluster.model import (
     Check,
     Expectation,
@@ -39,18 +41,25 @@ def read_profile(source: Source, *, folder: Path, default_name: str) -> Profile:
     """
     if source.root.missing:
         source.root.report("is empty", hint="the least profile is 'name: NAME'")
-    master, worker = _read_roles(source["roles"])
+    machines = read_machines(source)
+    counted, image, flavor = read_size(source, machines)
+    master, worker = _read_roles(source["roles"], workers=counted)
+    if machines and worker.count >= len(machines):
+        what = f"{worker.count} workers, but machines.compute lists {len(machines) - 1}"
+        source["roles"]["worker"]["count"].report(what, hint="list more machines, or ask for fewer workers")
     return Profile(
         name=source["name"].text(default_name, pattern=_WORD, form="a word of letters, digits, '-', '_' and '.'"),
         source=source.mark.name,
         provider=source["provider"].text(None, pattern=_WORD, form="the name of a provider"),
         user=_read_user(source["user"]),
         mesh=cast("Mesh", source["mesh"].text("all", choices=get_args(Mesh))),
-        master=master,
-        worker=worker,
+        master=replace(master, image=master.image or image, flavor=master.flavor or flavor),
+        worker=replace(worker, image=worker.image or image, flavor=worker.flavor or flavor),
         plugins=_read_plugins(source["plugins"]),
         scripts=_read_scripts(source["scripts"], folder),
         checks=_read_checks(source["checks"]),
+        machines=machines,
+        ignored=read_ignored(source, machines),
     )
 
 
@@ -61,11 +70,11 @@ def _read_user(value: Value) -> str:
     return user
 
 
-def _read_roles(value: Value) -> tuple[RoleSpec, RoleSpec]:
+def _read_roles(value: Value, *, workers: int) -> tuple[RoleSpec, RoleSpec]:
     master = _read_role(value["master"], count=1)
     if master.count != 1:
         value["master"]["count"].report(f"a cluster has exactly 1 master, got {master.count}")
-    return master, _read_role(value["worker"], count=2)
+    return master, _read_role(value["worker"], count=workers)
 
 
 def _read_role(value: Value, *, count: int) -> RoleSpec:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cloudmesh_cluster.model import Check, PluginUse, Profile, RoleScript, RoleSpec
+from cloudmesh_cluster.model import Check, Machine, PluginUse, Profile, RoleScript, RoleSpec
 from cloudmesh_cluster.quantities import format_duration, format_size
 from cloudmesh_cluster.yaml_nodes import Written
 
@@ -14,6 +14,7 @@ def plain(profile: Profile) -> dict[str, Any]:
     """Return a profile as the data of its YAML, defaults filled in, scripts inline."""
     data: dict[str, Any] = {"name": profile.name, "provider": profile.provider, "user": profile.user}
     data["mesh"] = profile.mesh
+    data["machines"] = _plain_machines(profile.machines)
     data["roles"] = {"master": _plain_role(profile.master), "worker": _plain_role(profile.worker)}
     data["plugins"] = [_plain_plugin(use) for use in profile.plugins]
     data["scripts"] = _plain_scripts(profile.scripts)
@@ -35,6 +36,13 @@ def to_yaml(profile: Profile) -> str:
     Dumper.add_representer(str, represent_text)
     Dumper.add_representer(Written, represent_text)
     return yaml.dump(plain(profile), Dumper=Dumper, sort_keys=False, allow_unicode=True, explicit_start=True)
+
+
+def _plain_machines(machines: Sequence[Machine]) -> dict[str, Any] | None:
+    if not machines:
+        return None
+    plain = [{"host": each.host, "port": each.port, "host_key": each.host_key} for each in machines]
+    return {"head": plain[:1], "compute": plain[1:]}
 
 
 def _plain_role(spec: RoleSpec) -> dict[str, Any]:

@@ -16,8 +16,10 @@ from cloudmesh_cluster.yaml_source import Source, Value
 
 ProviderType = Literal["local", "openstack", "baremetal"]
 TYPES: tuple[ProviderType, ...] = get_args(ProviderType)
-BUILT: tuple[ProviderType, ...] = ("local", "openstack")
+ALIASES: Mapping[str, ProviderType] = {"bare_metal": "baremetal"}
 
+EC2_KEYS = ("keyname", "location", "secret_id", "secret_key", "security_group", "vpc_id")
+"""Keys of acluster's providers that mean nothing for machines that exist."""
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _SMALLEST_NETWORK = 28
@@ -88,7 +90,7 @@ def choose_provider(
 
     Raises:
         NotFound: the word is neither a name in `providers.yaml` nor a type.
-        UsageError: the type is not built in this version, or it has no such settings.
+        UsageError: the provider has no such settings.
         InvalidInput: `providers.yaml` has problems.
 
     """
@@ -98,12 +100,10 @@ def choose_provider(
     word, why = _word(option, profile, providers.default, {**options, **environ}, (*options, *_VARIABLES))
     entry = providers.entries.get(word)
     if entry is None:
-        if word not in TYPES:
+        kind = next((each for each in TYPES if each == word), ALIASES.get(word))
+        if kind is None:
             raise NotFound("provider", word, [*providers.entries, *TYPES])
-        entry = ProviderEntry(word, word)
-    if entry.type not in BUILT:
-        hint = "cm cluster create NAME --provider local"
-        raise UsageError(f"provider {word!r} ({why}): {entry.type} is not built yet in this version", hint=hint)
+        entry = ProviderEntry(word, kind)
     if options and entry.type != "openstack":
         hint = "--provider openstack, or leave it out"
         raise UsageError(f"{', '.join(options)}: provider {word!r} ({why}) is {entry.type}, no OpenStack", hint=hint)
@@ -146,16 +146,20 @@ def _read_providers(source: Source, *, folder: Path) -> Providers:
             value.report("expected a mapping with a type and settings", hint="NAME: {type: local}")
         else:
             entries[str(name)] = _read_entry(str(name), value, folder=folder)
-    if default is not None and default not in entries and default not in TYPES:
+    if default is not None and default not in entries and default not in (*TYPES, *ALIASES):
         known = ", ".join([*entries, *TYPES])
         source["default"].report(f"no provider named {default!r}", hint=f"known: {known}")
     return Providers(default, entries)
 
 
 def _read_entry(name: str, value: Value, *, folder: Path) -> ProviderEntry:
+    if not value["cloud_provider"].missing:
+        return ProviderEntry(name, "baremetal", _read_acluster(value, folder=folder))
     kind = cast("ProviderType", value["type"].required().text("local", choices=TYPES))
     if kind == "local":
         return ProviderEntry(name, kind, _read_local(value, folder=folder))
+    if kind == "baremetal":
+        return ProviderEntry(name, kind, _read_baremetal(value, folder=folder))
     settings = cast("dict[str, object]", value.plain())
     return ProviderEntry(name, kind, {key: item for key, item in settings.items() if key != "type"})
 
@@ -168,6 +172,20 @@ def _read_local(value: Value, *, folder: Path) -> dict[str, object]:
         "network": _read_network(value["network"]),
     }
     return {key: item for key, item in settings.items() if item is not None}
+
+
+def _read_baremetal(value: Value, *, folder: Path) -> dict[str, object]:
+    paths = {key: value[key].text(None) for key in ("private_key", "ssh_config")}
+    return {key: str(folder / Path(path).expanduser()) for key, path in paths.items() if path is not None}
+
+
+def _read_acluster(value: Value, *, folder: Path) -> dict[str, object]:
+    """Read a provider of Anaconda's `acluster`; of its keys for EC2, secrets among them, none is kept."""
+    if value["cloud_provider"].text("none", choices=("none", "ec2")) == "ec2":
+        value["cloud_provider"].report("cm makes no machines on EC2", hint="none, for machines that exist")
+    for key in EC2_KEYS:
+        value[key].text(None)
+    return _read_baremetal(value, folder=folder)
 
 
 def _read_network(value: Value) -> str | None:

@@ -20,9 +20,9 @@ NODE_COMMANDS = ("unshare", "nsenter", "ip", "mmdebstrap", "newuidmap", "ssh")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark everything below tests/local as `local`."""
+    """Mark everything below tests/local and tests/baremetal as `local`: it runs nodes on this machine."""
     for item in items:
-        if "local" in item.path.relative_to(Path(__file__).parent).parts:
+        if {"local", "baremetal"} & set(item.path.relative_to(Path(__file__).parent).parts):
             item.add_marker(pytest.mark.local)
 
 

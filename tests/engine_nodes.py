@@ -28,12 +28,14 @@ class Nodes:
         folder: the engine's folder lies in it, beside the login key.
         images: the folder of the layers.
         layers: the root file system of the nodes.
+        user: the login user of the nodes.
 
     """
 
     folder: Path
     images: Path
     layers: tuple[Path, ...]
+    user: str = "cm"
 
     @property
     def engine(self) -> Engine:
@@ -41,11 +43,11 @@ class Nodes:
         return Engine(self.folder / "engine", self.images)
 
     def specify(self, index: int, *, script: str = "true", name: str = "") -> NodeSpec:
-        """Return the node `n<index>`, whose user_data makes the user `cm` and then runs a script once."""
+        """Return the node `n<index>`, whose user_data makes the user and then runs a script once."""
         key = self.folder / "key"
         if not key.exists():
             subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
-        user = {"name": "cm", "shell": "/bin/bash", "sudo": "ALL=(ALL) NOPASSWD:ALL"}
+        user = {"name": self.user, "shell": "/bin/bash", "sudo": "ALL=(ALL) NOPASSWD:ALL"}
         user_data = {
             "users": [{**user, "ssh_authorized_keys": [key.with_suffix(".pub").read_text()]}],
             "runcmd": [["sh", "-c", script]],
@@ -98,7 +100,10 @@ class Nodes:
         }
         words = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
         return subprocess.run(
-            ["ssh", "-F", "none", *words, f"cm@{address(index)}", command], capture_output=True, text=True, check=False
+            ["ssh", "-F", "none", *words, f"{self.user}@{address(index)}", command],
+            capture_output=True,
+            text=True,
+            check=False,
         )
 
 
@@ -108,9 +113,9 @@ def address(index: int) -> str:
 
 
 @contextmanager
-def nodes(folder: Path, images: Path, layers: tuple[Path, ...]) -> Iterator[Nodes]:
+def nodes(folder: Path, images: Path, layers: tuple[Path, ...], user: str = "cm") -> Iterator[Nodes]:
     """Yield an engine of its own; whatever happens, nothing of it is left afterwards."""
-    made = Nodes(folder, images, layers)
+    made = Nodes(folder, images, layers, user)
     try:
         yield made
     finally:

@@ -164,9 +164,9 @@ def _nodes(home: Home, cluster: str) -> dict[str, str]:
 
 
 def _providers(home: Home) -> dict[str, str]:
-    from cloudmesh_cluster.providers_file import BUILT, load_providers
+    from cloudmesh_cluster.providers_file import TYPES, load_providers
 
-    return {name: entry.type for name, entry in load_providers(home).entries.items()} | dict.fromkeys(BUILT, "type")
+    return {name: entry.type for name, entry in load_providers(home).entries.items()} | dict.fromkeys(TYPES, "type")
 
 
 def answer(line: Sequence[str], tree: Tree, home: Home) -> int:

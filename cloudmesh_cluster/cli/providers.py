@@ -16,10 +16,10 @@ CHECK_COLUMNS = ("provider", "severity", "where", "what", "hint")
 
 def list_providers(args: Namespace, session: Session) -> int:
     """Print all providers, and which one is used when none is named."""
-    from cloudmesh_cluster.providers_file import BUILT, choose_provider, load_providers
+    from cloudmesh_cluster.providers_file import TYPES, choose_provider, load_providers
 
     named: dict[str, str] = {name: entry.type for name, entry in load_providers(session.home).entries.items()}
-    known: dict[str, str] = {each: each for each in BUILT} | named
+    known: dict[str, str] = {each: each for each in TYPES} | named
     try:
         choice = choose_provider(session.home, option=None, profile=None, environ=session.environ)
         used, why = choice.name, choice.why
@@ -36,15 +36,14 @@ def list_providers(args: Namespace, session: Session) -> int:
 
 def check(args: Namespace, session: Session) -> int:
     """Print what keeps a provider from working here; 2 when something does."""
+    from cloudmesh_cluster.operations.plan import chosen_provider
     from cloudmesh_cluster.profile import profile_named
-    from cloudmesh_cluster.providers import provider_of
-    from cloudmesh_cluster.providers_file import choose_provider
 
-    choice = choose_provider(
-        session.home, option=args.name, profile=None, environ=session.environ, openstack={"os_cloud": args.os_cloud}
+    profile = profile_named(session.home, args.profile)
+    choice, provider = chosen_provider(
+        session.home, profile, option=args.name, environ=session.environ, openstack={"os_cloud": args.os_cloud}
     )
-    provider = provider_of(session.home, choice.type, choice.settings)
-    problems, warnings = provider.preflight(profile_named(session.home, "default"), needs_internet=False)
+    problems, warnings = provider.preflight(profile, needs_internet=False)
     rows = [
         *({"severity": "problem", "where": p.where, "what": p.what, "hint": p.hint} for p in problems),
         *({"severity": "warning", "where": "", "what": text, "hint": ""} for text in warnings),
@@ -59,9 +58,14 @@ COMMANDS = (
     Command("provider", "list", "list all providers", list_providers, columns=COLUMNS, examples=("provider list",)),
     Command(
         "provider", "check", "find what keeps a provider from working here", check, columns=CHECK_COLUMNS,
-        examples=("provider check", "provider check local", "provider check openstack --os-cloud mycloud"),
+        examples=(
+            "provider check", "provider check local", "provider check bare_metal -p demo-cluster",
+            "provider check openstack --os-cloud mycloud",
+        ),
         arguments=(
             argument("name", nargs="?", metavar="PROVIDER", completes="provider", help="the provider"),
+            argument("-p", "--profile", default="default", metavar="PROFILE", completes="profile",
+                     help="look at what this profile needs, such as its machines (default: 'default')"),
             OS_CLOUD,
         ),
     ),

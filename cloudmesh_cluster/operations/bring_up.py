@@ -34,7 +34,7 @@ from cloudmesh_cluster.operations.plugin_steps import (
 from cloudmesh_cluster.operations.scripts import replay
 from cloudmesh_cluster.operations.session import Session, task_group
 from cloudmesh_cluster.operations.wiring import raise_failed, wire_all
-from cloudmesh_cluster.providers.base import Boot
+from cloudmesh_cluster.providers.base import Boot, NodeBoot
 from cloudmesh_cluster.remote import Connections
 
 REACH_DEADLINE = 600
@@ -103,6 +103,10 @@ async def bring_up(
 def _make_boot(session: Session, new: Sequence[Node]) -> Boot:
     """Return what to boot, with the keys of this cluster and of this operation."""
     record = session.record
+    if session.machines_stay:
+        specs = {"master": record.profile.master, "worker": record.profile.worker}
+        machines = tuple(NodeBoot(node, specs[node.role], b"") for node in new)
+        return Boot(session.name, record.network, machines, login_public_key=_login_public_key(session))
     boot = make_boot(
         cluster=session.name,
         operation=session.journal.operation.id,
@@ -162,14 +166,16 @@ async def reach(session: Session, connections: Connections, node: Node, gateway_
             user=session.user,
             node=node,
             nodes=session.cluster.nodes,
-            timeout=REACH_DEADLINE,
+            # A machine that was there before has booted long ago, and its cloud-init is none of the cluster's business.
+            timeout=0 if session.machines_stay else REACH_DEADLINE,
         )
         result = await connections.run(node, step.command, sudo=True, stdin=step.stdin, timeout=REACH_DEADLINE + 30)
         raise_failed("first boot", [result], hint=f"the console is in {session.logs}")
         greeting = parse_greeting(result.stdout)
         session.journal.keep_version(greeting.system, node=node.name)
-        judge_first_boot(node, greeting, result)
-        if greeting.cloud_init == "degraded":
+        if not session.machines_stay:
+            judge_first_boot(node, greeting, result)
+        if not session.machines_stay and greeting.cloud_init == "degraded":
             session.journal.warn(f"cloud-init: {'; '.join(greeting.cloud_init_errors)}", node=node.name)
         reached = replace(node, state="reached")
         session.state.put_reached(session.name, reached, host_keys=host_keys, public_key=greeting.public_key)

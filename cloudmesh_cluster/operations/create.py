@@ -84,7 +84,7 @@ def preflight(home: Home, plan: Plan, emit: Emit) -> None:
     problems, warnings = provider.preflight(
         plan.profile, needs_internet=plan.needs_internet, cluster=plan.cluster, new=plan.nodes
     )
-    for warning in warnings:
+    for warning in (*(f"ignored: {each}" for each in plan.profile.ignored), *warnings):
         emit(Event("warning", message=warning))
     if problems:
         raise InvalidInput(problems)

@@ -74,7 +74,7 @@ async def carry_out(current: Session, *, force: bool = False) -> None:
 async def _destroy(current: Session, *, force: bool) -> LeftBehind | None:
     """Destroy the nodes; what is left raises, or is returned with `force`."""
     try:
-        await destroy_all(current)
+        await destroy_all(current, force=force)
     except LeftBehind as left:
         if force:
             return left

@@ -14,7 +14,9 @@ from cloudmesh_cluster.operations.session import OnFailure
 from cloudmesh_cluster.plugins import ChosenPlugin, resolve
 from cloudmesh_cluster.profile import profile_for, with_overrides
 from cloudmesh_cluster.providers import provider_of
-from cloudmesh_cluster.providers_file import choose_provider
+from cloudmesh_cluster.providers.baremetal.settings import for_profile
+from cloudmesh_cluster.providers.base import Provider
+from cloudmesh_cluster.providers_file import ProviderChoice, choose_provider
 
 
 @dataclass(frozen=True)
@@ -110,14 +112,13 @@ def make_plan(home: Home, request: CreateRequest, environ: Mapping[str, str]) ->
         flavor=request.flavor,
         settings=request.settings,
     )
-    choice = choose_provider(
+    choice, provider = chosen_provider(
         home,
+        profile,
         option=request.provider,
-        profile=profile.provider,
         environ=environ,
         openstack={"floating_ip": request.floating_ip, "os_cloud": request.os_cloud},
     )
-    provider = provider_of(home, choice.type, choice.settings)
     chosen = resolve(profile.plugins, home)
     profile = replace(profile, plugins=tuple(_from_anywhere(use, chosen) for use in profile.plugins))
     profile = provider.complete(profile)
@@ -125,8 +126,12 @@ def make_plan(home: Home, request: CreateRequest, environ: Mapping[str, str]) ->
     placement = provider.place(request.name, indices, taken=())
     names = node_names(request.name, profile.worker.count)
     nodes = tuple(
-        Node(names[i], "master" if i == 0 else "worker", i, "planned", placement.addresses[i]) for i in indices
-    )
+        Node(
+            names[i], "master" if i == 0 else "worker", i, "planned", placement.addresses[i],
+            provider_id=placement.ids.get(i),
+        )
+        for i in indices
+    )  # fmt: skip
     _refuse_misplaced(Cluster(request.name, "planned", choice.name, profile.name, "", nodes), profile, chosen)
     return Plan(
         cluster=request.name,
@@ -139,13 +144,34 @@ def make_plan(home: Home, request: CreateRequest, environ: Mapping[str, str]) ->
         nodes=nodes,
         plugins=tuple(each.plugin.name for each in chosen),
         checks=(
-            *BUILT_IN_CHECKS,
+            *(check for check in BUILT_IN_CHECKS if choice.type != "baremetal" or check != "bootstrap key dead"),
             *(check.name for each in chosen for check in each.plugin.checks),
             *(check.name for check in profile.checks),
         ),
         needs_internet=any(each.plugin.needs_internet for each in chosen),
-        notes=_notes(profile),
+        notes=(*_notes(profile), *(f"ignored: {each}" for each in profile.ignored)),
     )
+
+
+def chosen_provider(
+    home: Home,
+    profile: Profile,
+    *,
+    option: str | None,
+    environ: Mapping[str, str],
+    openstack: Mapping[str, str | None],
+) -> tuple[ProviderChoice, Provider]:
+    """Return the provider for a profile, whose settings have the profile's machines if it lists any.
+
+    Raises:
+        UsageError: there is no such provider, or its settings are wrong.
+
+    """
+    wanted = profile.provider or ("baremetal" if profile.machines else None)
+    choice = choose_provider(home, option=option, profile=wanted, environ=environ, openstack=openstack)
+    if choice.type == "baremetal":
+        choice = replace(choice, settings=for_profile(choice.settings, profile))
+    return choice, provider_of(home, choice.type, choice.settings)
 
 
 def _refuse_misplaced(cluster: Cluster, profile: Profile, chosen: Sequence[ChosenPlugin]) -> None:

@@ -172,14 +172,16 @@ async def stop(session: Session, connections: Connections, nodes: Sequence[Node]
         await call(session, connections, [node for node in nodes if node.role == role], chosen, role, "stop")
 
 
-async def uninstall(session: Session, connections: Connections, chosen: ChosenPlugin) -> None:
-    """Take back what a plugin installed, also where its installation was cut off in the middle."""
-    cluster, name = session.cluster, chosen.plugin.name
+async def uninstall(
+    session: Session, connections: Connections, chosen: ChosenPlugin, *, nodes: Sequence[Node]
+) -> None:
+    """Take back what a plugin installed on nodes, also where its installation was cut off in the middle."""
+    name = chosen.plugin.name
     folders = [f"/usr/local/lib/cm/plugins/{name}", f"/var/cache/cm/payloads/{name}"]
-    there = await connections.run_all(cluster.nodes, command_line(["test", "-e", folders[0]]), timeout=TIMEOUT)
+    there = await connections.run_all(nodes, command_line(["test", "-e", folders[0]]), timeout=TIMEOUT)
     # A node that does not answer may well have the plugin.
     raise_failed(f"look for {name}", [result for result in there if result.exit == -1])
-    nodes = [node for node, result in zip(cluster.nodes, there, strict=True) if result.ok]
+    nodes = [node for node, result in zip(nodes, there, strict=True) if result.ok]
     for role in (*reversed(chosen.plugin.order), "all"):
         of_role = [node for node in nodes if role in ("all", node.role)]
         await call(session, connections, of_role, chosen, role, "uninstall")

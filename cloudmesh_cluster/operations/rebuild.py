@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from cloudmesh_cluster.model import Node
 from cloudmesh_cluster.operations.bring_up import bring_up, make_ready
+from cloudmesh_cluster.operations.machines import strip
 from cloudmesh_cluster.operations.session import Session
 
 
@@ -16,6 +17,7 @@ async def rebuild(session: Session, nodes: Sequence[Node]) -> None:
     planned = [replace(node, state="planned") for node in nodes]
     payloads = await make_ready(session)
     with session.journal.step("destroy"):
+        await strip(session, nodes)
         await session.disconnect(nodes)
         await session.provider.destroy(session.name, names)
         session.state.put_nodes(session.name, planned)

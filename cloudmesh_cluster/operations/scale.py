@@ -16,10 +16,12 @@ from cloudmesh_cluster.model import Cluster, Node
 from cloudmesh_cluster.operations.bring_up import bring_up, make_ready
 from cloudmesh_cluster.operations.create import Summary, finish
 from cloudmesh_cluster.operations.existing import refuse_dead, require_any_running, require_cluster
+from cloudmesh_cluster.operations.machines import strip
 from cloudmesh_cluster.operations.plugin_steps import leave, without
 from cloudmesh_cluster.operations.rebuild import rebuild
 from cloudmesh_cluster.operations.session import OnFailure, Session, session
 from cloudmesh_cluster.operations.wiring import wire_all
+from cloudmesh_cluster.providers.base import Placement
 from cloudmesh_cluster.remote import Connections
 from cloudmesh_cluster.state import ClusterRecord, State
 from cloudmesh_cluster.targets import select
@@ -113,11 +115,12 @@ def _request(home: Home, state: State, cluster: Cluster, wanted: int) -> ScaleRe
     indices = range(first, first + wanted - len(workers))
     provider = provider_of(home, record.provider_type, record.provider_settings)
     placement = provider.place(cluster.name, indices, taken=[node.private_ip for node in cluster.nodes])
-    return ScaleRequest(
-        add=tuple(
-            Node(f"{cluster.name}-worker-{i}", "worker", i, "planned", placement.addresses[i]) for i in indices
-        )
-    )
+    return ScaleRequest(add=tuple(_worker(cluster.name, i, placement) for i in indices))
+
+
+def _worker(cluster: str, index: int, placement: Placement) -> Node:
+    address, identity = placement.addresses[index], placement.ids.get(index)
+    return Node(f"{cluster}-worker-{index}", "worker", index, "planned", address, provider_id=identity)
 
 
 def _refuse_misplaced(record: ClusterRecord, smaller: Cluster) -> None:
@@ -153,6 +156,7 @@ async def _shrink(current: Session, request: ScaleRequest) -> None:
                 answering = await _answering(current, connections, leaving)
                 await leave(current, connections, leaving, answering=answering)
     with current.journal.step("destroy"):
+        await strip(current, leaving)
         await current.disconnect(leaving)
         await current.provider.destroy(current.name, list(request.remove))
         current.state.remove_nodes(current.name, list(request.remove))

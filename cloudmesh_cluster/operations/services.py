@@ -121,7 +121,7 @@ async def remove_plugins(current: Session, names: Sequence[str]) -> None:
     """Stop and uninstall plugins on all nodes, then forget them."""
     async with current.connections() as connections:
         for chosen in reversed(_chosen(current, names)):
-            await plugin_steps.uninstall(current, connections, chosen)
+            await plugin_steps.uninstall(current, connections, chosen, nodes=current.cluster.nodes)
     record = current.record
     kept = tuple(use for use in record.profile.plugins if use.name not in names)
     current.state.put_record(current.name, replace(record, profile=replace(record.profile, plugins=kept)))

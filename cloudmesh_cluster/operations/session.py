@@ -69,6 +69,11 @@ class Session:
         return self._provider
 
     @property
+    def machines_stay(self) -> bool:
+        """Whether the nodes were there before the cluster and are given back: none boots, none is destroyed."""
+        return self.record.provider_type == "baremetal"
+
+    @property
     def logs(self) -> str:
         """The folder of this operation's evidence."""
         return str(self.home.logs(self.name, self.journal.operation.id))

@@ -10,6 +10,7 @@ from typing import Any
 from cloudmesh_cluster.errors import CmError, LeftBehind, NotFound
 from cloudmesh_cluster.model import Leftover, Node
 from cloudmesh_cluster.operations import plugin_steps
+from cloudmesh_cluster.operations.machines import strip
 from cloudmesh_cluster.operations.session import Session
 from cloudmesh_cluster.operations.wiring import raise_failed, wire_all
 from cloudmesh_cluster.state import WrittenScript
@@ -51,13 +52,18 @@ async def _destroy_all(session: Session, undo: dict[str, Any]) -> None:
     await destroy_all(session)
 
 
-async def destroy_all(session: Session) -> None:
+async def destroy_all(session: Session, *, force: bool = False) -> None:
     """Destroy all that the provider made for the cluster, and prove that it is gone.
+
+    Args:
+        session: the running operation.
+        force: go on where plugins can't be taken off machines that stay.
 
     Raises:
         LeftBehind: something is left; each piece is named by kind and id.
 
     """
+    await strip(session, session.cluster.nodes, force=force)
     try:
         await session.provider.destroy_all(session.name)
     except (CmError, OSError) as error:
@@ -68,7 +74,9 @@ async def destroy_all(session: Session) -> None:
 
 async def _destroy_nodes(session: Session, undo: dict[str, Any]) -> None:
     """Destroy the nodes that the operation added, and forget them."""
-    await session.disconnect([node for node in session.cluster.nodes if node.name in undo["nodes"]])
+    nodes = [node for node in session.cluster.nodes if node.name in undo["nodes"]]
+    await strip(session, nodes)
+    await session.disconnect(nodes)
     try:
         await session.provider.destroy(session.name, undo["nodes"])
     except (CmError, OSError) as error:

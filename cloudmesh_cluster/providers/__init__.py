@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from cloudmesh_cluster.home import Home
     from cloudmesh_cluster.providers.base import Provider
 
-TYPES = ("local", "openstack")
+TYPES = ("local", "openstack", "baremetal")
 
 
 def provider_of(home: Home, provider_type: str, settings: Mapping[str, object]) -> Provider:
@@ -30,4 +30,8 @@ def provider_of(home: Home, provider_type: str, settings: Mapping[str, object]) 
         from cloudmesh_cluster.providers.openstack.provider import OpenStackProvider
 
         return OpenStackProvider(home, settings)
+    if provider_type == "baremetal":
+        from cloudmesh_cluster.providers.baremetal.provider import BareMetalProvider
+
+        return BareMetalProvider(home, settings)
     raise NotFound("provider", provider_type, TYPES)

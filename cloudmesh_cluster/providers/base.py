@@ -48,10 +48,11 @@ class Boot:
 
 @dataclass(frozen=True)
 class Placement:
-    """Where nodes will be: the network as CIDR and an address for each node index."""
+    """Where nodes will be: the network as CIDR, an address for each node index, and the provider's own id if known."""
 
     network: str
     addresses: dict[int, str]
+    ids: dict[int, str] = field(default_factory=dict)
 
 
 class Provider(Protocol):

@@ -82,19 +82,24 @@ def test_a_word_is_a_name_first(own: Home) -> None:
     assert choose(own, OS_AUTH_URL="http://k") == ("openstack", "local", "OS_AUTH_URL is set")
 
 
-@pytest.mark.parametrize(
-    ("option", "message"),
-    [
-        ("baremetal", r"provider 'baremetal' \(--provider\): baremetal is not built yet"),
-        ("metal", r"provider 'metal' \(--provider\): baremetal is not built yet"),
-    ],
-)
-def test_types_to_come(own: Home, option: str, message: str) -> None:
-    """Types that this version knows but has not are wrong usage that says why they were chosen."""
-    write(own, LAB)
+def test_machines_that_exist(own: Home) -> None:
+    """Bare metal is found by name, by type and by acluster's word for it; the key's path is relative to the file."""
+    write(own, "metal: {type: baremetal, private_key: keys/id, ssh_config: ~/config}\n")
+    choice = choose_provider(own, option="metal", profile=None, environ={})
 
-    with pytest.raises(UsageError, match=message):
-        choose(own, option=option)
+    assert choice.settings == {"private_key": str(own.root / "keys/id"), "ssh_config": str(Path.home() / "config")}
+    assert choose(own, option="baremetal") == ("baremetal", "baremetal", "--provider")
+    assert choose(own, option="bare_metal") == ("bare_metal", "baremetal", "--provider")
+
+
+def test_a_provider_of_acluster(own: Home) -> None:
+    """The runbook's entry is machines that exist; of the keys for EC2 nothing is kept, and EC2 itself is refused."""
+    write(own, "bare_metal: {cloud_provider: none, private_key: /k, secret_key: s3cret, location: us-east-1}\n")
+
+    assert choose_provider(own, option="bare_metal", profile=None, environ={}).settings == {"private_key": "/k"}
+    write(own, "aws: {cloud_provider: ec2}\n")
+    with pytest.raises(InvalidInput, match="EC2"):
+        load_providers(own)
 
 
 def test_settings_of_a_cloud(own: Home) -> None:

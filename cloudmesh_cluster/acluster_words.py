@@ -1,0 +1,93 @@
+"""Keys of profiles that come from Anaconda's `acluster`: machines that exist, and words translated or ignored."""
+
+from __future__ import annotations
+
+from cloudmesh_cluster.model import Machine
+from cloudmesh_cluster.yaml_source import Source, Value
+
+DEFAULT_WORKERS = 2
+_HOST = r"[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?"
+_HOST_AND_PORT = rf"{_HOST}(:[0-9]{{1,5}})?"
+_FINGERPRINT = r"SHA256:[A-Za-z0-9+/]{43}"
+_NO_EC2 = "cm makes no machines on EC2"
+_NO_SALT = "cm has no Salt; use plugins and scripts"
+IGNORED = {
+    "aws": _NO_EC2,
+    "root_size": "the size of a disk on EC2; see roles.worker.volumes",
+    "root_volume": "the size of a disk on EC2; see roles.worker.volumes",
+    "security": "cm neither turns SELinux off nor flushes the firewall; preflight says what is in the way",
+    "head": f"Salt roles: {_NO_SALT}",
+    "compute": f"Salt roles: {_NO_SALT}",
+    "data": f"data for Salt: {_NO_SALT}",
+}
+"""Keys of acluster that mean nothing here, and why."""
+DUMMIES = ("node_id", "node_type")
+"""Keys that acluster demands, and that are dummies where machines are listed; elsewhere they are image and flavor."""
+
+
+def read_machines(source: Source) -> tuple[Machine, ...]:
+    """Return the machines that a profile lists, the head first; none when it lists none."""
+    value = source["machines"]
+    if value.missing:
+        return ()
+    heads = _read_list(value["head"])
+    compute = _read_list(value["compute"])
+    if value.is_mapping and len(heads) != 1:
+        value["head"].report(f"a cluster has exactly 1 head, got {len(heads)}")
+    if value.is_mapping and not compute:
+        value["compute"].report("lists no machine", hint="a cluster needs at least 1 worker")
+    return (*heads[:1], *compute)
+
+
+def read_size(source: Source, machines: tuple[Machine, ...]) -> tuple[int, str | None, str | None]:
+    """Return how many workers acluster's words mean, and the image and flavor of all nodes."""
+    listed = len(machines) if machines else DEFAULT_WORKERS + 1
+    number = source["num_nodes"].integer(None, least=2)
+    image, flavor = (source[key].text(None) for key in DUMMIES)
+    if machines:
+        if number not in (None, listed):
+            what = f"{number} contradicts machines, which lists {listed} (head and compute)"
+            source["num_nodes"].report(what, hint=f"num_nodes: {listed}, or leave it out")
+        return listed - 1, None, None
+    counted = listed - 1 if number is None else number - 1
+    given = source["roles"]["worker"]["count"].integer(None) if number is not None else None
+    if given not in (None, counted):
+        source["num_nodes"].report(f"{number} contradicts roles.worker.count: {given}", hint="leave one of them out")
+    return counted, image, flavor
+
+
+def read_ignored(source: Source, machines: tuple[Machine, ...]) -> tuple[str, ...]:
+    """Return what a profile says that means nothing here, each with the reason."""
+    reasons = dict(IGNORED)
+    if machines:
+        reasons |= dict.fromkeys(DUMMIES, "machines that exist have no image or size to choose")
+    return tuple(f"{key}: {reason}" for key, reason in reasons.items() if not source[key].missing)
+
+
+def _read_list(value: Value) -> list[Machine]:
+    machines: dict[str, Machine] = {}
+    for item in value.items():
+        machine = _read_machine(item)
+        if machine is None:
+            continue
+        if machine.host in machines:
+            item.report(f"machine {machine.host} is listed twice")
+        machines[machine.host] = machine
+    return list(machines.values())
+
+
+def _read_machine(item: Value) -> Machine | None:
+    if item.is_mapping:
+        host = item["host"].required().text(None, pattern=_HOST, form="an address or a host name")
+        port = item["port"].integer(None, least=1, most=65535)
+        form = "a fingerprint (SHA256:...), as ssh-keygen -l prints it"
+        key = item["host_key"].text(None, pattern=_FINGERPRINT, form=form)
+        return None if host is None else Machine(host, port, key)
+    word = item.text(None, pattern=_HOST_AND_PORT, form="an address or a host name, also with :PORT")
+    if word is None:
+        return None
+    host, _, port_text = word.partition(":")
+    if port_text and not 1 <= int(port_text) <= 65535:
+        item.report(f"port {port_text} is none", hint="1 to 65535")
+        return None
+    return Machine(host, int(port_text) if port_text else None)

@@ -1,0 +1,55 @@
+"""Machines that stay when their cluster goes: what plugins installed is taken off before they are given back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from cloudmesh_cluster.errors import LeftBehind, RemoteFailed, Unreachable
+from cloudmesh_cluster.model import Leftover, Node
+from cloudmesh_cluster.operations import plugin_steps
+from cloudmesh_cluster.operations.session import Session
+from cloudmesh_cluster.remote import Connections
+
+ANSWER = 10.0
+"""Seconds in which a machine may answer; of one that does not, the provider says that it could not be given back."""
+
+
+async def strip(session: Session, nodes: Sequence[Node], *, force: bool = False) -> None:
+    """Uninstall the plugins from nodes that were machines before the cluster; others are destroyed with all on them.
+
+    Args:
+        session: the running operation.
+        nodes: those that are about to be given back.
+        force: go on when a plugin can't be uninstalled.
+
+    Raises:
+        LeftBehind: a plugin could not be uninstalled; the nodes are as they were, so that it can be tried again.
+
+    """
+    if not session.machines_stay or not session.plugins:
+        return
+    async with session.connections() as connections:
+        there = await _answering(session, connections, nodes)
+        for chosen in reversed(session.plugins):
+            try:
+                await plugin_steps.uninstall(session, connections, chosen, nodes=there)
+            except RemoteFailed as error:
+                session.journal.warn(str(error))
+                if not force:
+                    raise LeftBehind([Leftover("plugin", chosen.plugin.name)], message=str(error)) from error
+
+
+async def _answering(session: Session, connections: Connections, nodes: Sequence[Node]) -> list[Node]:
+    async def answers(node: Node) -> bool:
+        if node.state not in ("taken", "reached", "running", "stopped"):
+            return False
+        try:
+            await connections.connect(node, within=ANSWER)
+        except Unreachable as error:
+            session.journal.warn(f"plugins stay on it: {error.reason}", node=node.name)
+            return False
+        return True
+
+    answered = await asyncio.gather(*(answers(node) for node in nodes))
+    return [node for node, there in zip(nodes, answered, strict=True) if there]

@@ -1,0 +1,196 @@
+"""How the system's ssh would reach a machine: asked of `ssh -G`, so that all of the user's configuration counts."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shlex
+import socket
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from cloudmesh_cluster.errors import UsageError
+from cloudmesh_cluster.model import Machine
+from cloudmesh_cluster.providers.baremetal.settings import Settings
+
+_PATIENCE = 20.0
+
+
+@dataclass(frozen=True)
+class Route:
+    """The way to a machine.
+
+    Args:
+        host: as the user wrote it.
+        name: what ssh connects to: an address or a name for DNS.
+        port: of the SSH server.
+        user: who logs in.
+        alias: the name of its host key, where the configuration gives one.
+        identities: private keys that the configuration names, or that ssh tries anyway.
+        agent: the socket of the agent; empty for none.
+        known_hosts: the files of known host keys, the user's first.
+        program: the shell line of a ProxyCommand, or one that goes through a jump host; empty for a direct connection.
+        passes_descriptor: whether that program hands over a connected socket.
+
+    """
+
+    host: str
+    name: str
+    port: int
+    user: str
+    alias: str
+    identities: tuple[Path, ...]
+    agent: str
+    known_hosts: tuple[Path, ...]
+    program: str
+    passes_descriptor: bool
+
+    @property
+    def address(self) -> str:
+        """The machine's IPv4 address.
+
+        Raises:
+            UsageError: its name can't be resolved here.
+
+        """
+        try:
+            return socket.gethostbyname(self.name)
+        except OSError as error:
+            what = f"machine {self.host}: {self.name!r} can't be resolved here: {error.strerror}"
+            raise UsageError(what, hint="write its address into the profile") from error
+
+
+def route_to(machine: Machine, settings: Settings) -> Route:
+    """Return how the system's ssh would reach a machine.
+
+    Raises:
+        UsageError: the configuration has a fault, or there is no ssh.
+
+    """
+    words = ["ssh", *_config(settings), "-G", "-l", settings.user, *(["-p", str(machine.port)] if machine.port else [])]
+    try:
+        done = subprocess.run(
+            [*words, "--", machine.host], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+        )
+    except OSError as error:
+        raise UsageError(f"ssh can't be started: {error.strerror}", hint="install OpenSSH's client") from error
+    if done.returncode:
+        raise UsageError(f"machine {machine.host}: ssh: {done.stderr.strip()}", hint="correct your SSH configuration")
+    found: dict[str, list[str]] = {}
+    for line in done.stdout.splitlines():
+        key, _, value = line.partition(" ")
+        found.setdefault(key, []).append(value)
+    return _route(machine, settings, found)
+
+
+def _route(machine: Machine, settings: Settings, found: Mapping[str, list[str]]) -> Route:
+    def one(key: str, default: str = "") -> str:
+        value = found.get(key, [default])[0]
+        return default if value == "none" else value
+
+    name, port = one("hostname", machine.host), int(one("port", "22"))
+    tokens = {"%h": name, "%n": machine.host, "%p": str(port), "%r": settings.user, "%%": "%"}
+    program = expanded(one("proxycommand"), tokens)
+    if jump := one("proxyjump"):
+        program = shlex.join(_through(jump, settings, f"[{name}]:{port}"))
+    agent = one("identityagent", "SSH_AUTH_SOCK")
+    return Route(
+        host=machine.host,
+        name=name,
+        port=port,
+        user=settings.user,
+        alias=one("hostkeyalias"),
+        identities=tuple(_file(each, tokens) for each in found.get("identityfile", [])),
+        agent=os.environ.get(agent.removeprefix("$"), "") if agent.isidentifier() else str(_file(agent, tokens)),
+        known_hosts=tuple(
+            _file(each, tokens)
+            for key in ("userknownhostsfile", "globalknownhostsfile")
+            for each in shlex.split(one(key))
+        ),
+        program=program,
+        passes_descriptor=bool(program) and one("proxyusefdpass") == "yes",
+    )
+
+
+def _config(settings: Settings) -> list[str]:
+    return ["-F", str(settings.ssh_config)] if settings.ssh_config else []
+
+
+def _through(jump: str, settings: Settings, place: str) -> list[str]:
+    """Return the words of an ssh that connects to a place from the last of some jump hosts, as ProxyJump does."""
+    *before, last = jump.split(",")
+    user_host, _, port = last.rpartition(":") if last.count(":") == 1 else (last, "", "")
+    jumps = ["-J", ",".join(before)] if before else []
+    ports = ["-p", port] if port else []
+    return ["ssh", *_config(settings), *jumps, *ports, "-W", place, "--", user_host]
+
+
+def expanded(text: str, tokens: Mapping[str, str]) -> str:
+    """Return a text of ssh's configuration with its tokens (`%h`...) replaced; unknown ones stay."""
+    pieces, rest = [], text
+    while "%" in rest:
+        before, _, rest = rest.partition("%")
+        pieces += [before, tokens.get(f"%{rest[:1]}", f"%{rest[:1]}")]
+        rest = rest[1:]
+    return "".join([*pieces, rest])
+
+
+def _file(text: str, tokens: Mapping[str, str]) -> Path:
+    home = str(Path.home())
+    return Path(expanded(text, {**tokens, "%d": home, "%u": os.environ.get("USER", "")})).expanduser()
+
+
+async def connect(route: Route, address: str, port: int) -> socket.socket:
+    """Return a socket that is connected to a port of a machine.
+
+    Args:
+        route: the way to its SSH server.
+        address: the machine's.
+        port: its SSH server's, or another one where no program stands in between.
+
+    Raises:
+        OSError: nothing answers there.
+
+    """
+    if not route.program:
+        return await _direct(address, port)
+    through = await asyncio.to_thread(_through_program, route)
+    through.setblocking(False)
+    return through
+
+
+async def _direct(address: str, port: int) -> socket.socket:
+    connecting = socket.socket()
+    connecting.setblocking(False)
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            await asyncio.get_running_loop().sock_connect(connecting, (address, port))
+    except TimeoutError as error:
+        connecting.close()
+        raise TimeoutError(None, f"no answer within {_PATIENCE:g} s") from error
+    except BaseException:
+        connecting.close()
+        raise
+    return connecting
+
+
+def _through_program(route: Route) -> socket.socket:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        # OpenSSH gives the user's own ProxyCommand to a shell, so it may be written for one.
+        words, end = ["/bin/sh", "-c", f"exec {route.program}"], theirs.fileno()
+        program = subprocess.Popen(words, stdin=end, stdout=end, stderr=subprocess.DEVNULL)
+    return _received(ours, program) if route.passes_descriptor else ours
+
+
+def _received(ours: socket.socket, program: subprocess.Popen[bytes]) -> socket.socket:
+    """Return the socket that a program with ProxyUseFdpass sends."""
+    with ours:
+        ours.settimeout(_PATIENCE)
+        _, descriptors, _, _ = socket.recv_fds(ours, 1, 1)
+        program.wait(_PATIENCE)
+    if not descriptors:
+        raise ConnectionRefusedError(None, "the ProxyCommand did not connect")
+    return socket.socket(fileno=descriptors[0])

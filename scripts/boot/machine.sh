@@ -1,0 +1,21 @@
+# shellcheck shell=bash disable=SC2034
+# What `take-machine` and `give-back` know of a machine that was there before its cluster. Sourced after blocks.sh.
+
+own=/var/lib/cm
+mark=$own/machine      # "CLUSTER NODE USER": whose machine it is; the first file to come and the last to go
+before=$own/before     # what was there before: copies of the files below, and a list of what was not there
+# Files that others write to as well: only our lines go again.
+shared_files=(/etc/hosts /etc/ssh/ssh_known_hosts /etc/rc.local)
+# What is ours alone, unless it was there before.
+own_paths=(/usr/local/lib/cm /usr/local/sbin/cm-service /var/cache/cm /var/log/cm /run/cm)
+
+home_of() { # USER; sets `home` and `owner`
+    local uid gid
+    IFS=: read -r _ _ uid gid _ home _ < <(getent passwd "$1")
+    owner=$uid:$gid
+}
+
+# without_ours CLUSTER: copies stdin without anything that cm writes into shared files, for comparing too.
+without_ours() {
+    without_block "$1" | without_block "$1/login" | sed '/^# BEGIN cm-service$/,/^# END cm-service$/d'
+}
