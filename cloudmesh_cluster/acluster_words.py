@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from cloudmesh_cluster.model import Machine
+from collections.abc import Sequence
+
+from cloudmesh_cluster.model import Machine, PluginUse
 from cloudmesh_cluster.yaml_source import Source, Value
 
 DEFAULT_WORKERS = 2
@@ -19,10 +21,21 @@ IGNORED = {
     "head": f"Salt roles: {_NO_SALT}",
     "compute": f"Salt roles: {_NO_SALT}",
     "data": f"data for Salt: {_NO_SALT}",
+    "anaconda_url": "no installer is fetched: environments are made of locked packages",
 }
 """Keys of acluster that mean nothing here, and why."""
 DUMMIES = ("node_id", "node_type")
 """Keys that acluster demands, and that are dummies where machines are listed; elsewhere they are image and flavor."""
+
+
+PLUGINS = {"hdfs": "hadoop", "yarn": "hadoop", "spark-standalone": "spark", "distributed": "dask"}
+"""Plugins of acluster that have another name here."""
+NO_PLUGINS = ("salt",)
+CONDA_KEYS = {
+    "conda_channels": "channels", "default_channels": "default_channels", "channel_alias": "channel_alias"
+}  # fmt: skip
+"""Keys of profiles that are settings of the plugin `conda` here."""
+_LISTS = ("channels", "default_channels", "conda_acl")
 
 
 def read_machines(source: Source) -> tuple[Machine, ...]:
@@ -56,12 +69,36 @@ def read_size(source: Source, machines: tuple[Machine, ...]) -> tuple[int, str |
     return counted, image, flavor
 
 
-def read_ignored(source: Source, machines: tuple[Machine, ...]) -> tuple[str, ...]:
+def translate_plugins(source: Source, uses: Sequence[PluginUse], *, user: str) -> tuple[PluginUse, ...]:
+    """Return the plugins by the names that they have here, and `conda` with what the profile says of it elsewhere."""
+    chosen: dict[str, PluginUse] = {}
+    for use in uses:
+        name = PLUGINS.get(use.name, use.name)
+        if name not in NO_PLUGINS:
+            settings = {**(chosen[name].settings if name in chosen else {}), **use.settings}
+            chosen[name] = PluginUse(name, settings)
+    if "conda" in chosen:
+        given = {ours: source[theirs].plain() for theirs, ours in CONDA_KEYS.items() if not source[theirs].missing}
+        chosen["conda"] = PluginUse("conda", _conda({**given, **chosen["conda"].settings}, user=user))
+    return tuple(chosen.values())
+
+
+def _conda(settings: dict[str, object], *, user: str) -> dict[str, object]:
+    acl = settings.get("conda_acl")
+    if str(acl) in ("true", "false"):
+        settings["conda_acl"] = [user] if str(acl) == "true" else []
+    return {key: [value] if key in _LISTS and isinstance(value, str) else value for key, value in settings.items()}
+
+
+def read_ignored(source: Source, machines: tuple[Machine, ...], uses: Sequence[PluginUse]) -> tuple[str, ...]:
     """Return what a profile says that means nothing here, each with the reason."""
     reasons = dict(IGNORED)
+    if all(use.name != "conda" for use in uses):
+        reasons |= dict.fromkeys(CONDA_KEYS, "the plugin conda is not in the profile")
     if machines:
         reasons |= dict.fromkeys(DUMMIES, "machines that exist have no image or size to choose")
-    return tuple(f"{key}: {reason}" for key, reason in reasons.items() if not source[key].missing)
+    plugins = [f"plugin {use.name}: {_NO_SALT}" for use in uses if use.name in NO_PLUGINS]
+    return (*(f"{key}: {reason}" for key, reason in reasons.items() if not source[key].missing), *plugins)
 
 
 def _read_list(value: Value) -> list[Machine]:

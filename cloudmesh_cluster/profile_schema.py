@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal, cast, get_args
 
-from cloudmesh_cluster.acluster_words import read_ignored, read_machines, read_size
+from cloudmesh_cluster.acluster_words import read_ignored, read_machines, read_size, translate_plugins
 from cloudmesh_cluster.model import (
     Check,
     Expectation,
@@ -47,19 +47,20 @@ def read_profile(source: Source, *, folder: Path, default_name: str) -> Profile:
     if machines and worker.count >= len(machines):
         what = f"{worker.count} workers, but machines.compute lists {len(machines) - 1}"
         source["roles"]["worker"]["count"].report(what, hint="list more machines, or ask for fewer workers")
+    user, uses = _read_user(source["user"]), _read_plugins(source["plugins"])
     return Profile(
         name=source["name"].text(default_name, pattern=_WORD, form="a word of letters, digits, '-', '_' and '.'"),
         source=source.mark.name,
         provider=source["provider"].text(None, pattern=_WORD, form="the name of a provider"),
-        user=_read_user(source["user"]),
+        user=user,
         mesh=cast("Mesh", source["mesh"].text("all", choices=get_args(Mesh))),
         master=replace(master, image=master.image or image, flavor=master.flavor or flavor),
         worker=replace(worker, image=worker.image or image, flavor=worker.flavor or flavor),
-        plugins=_read_plugins(source["plugins"]),
+        plugins=translate_plugins(source, uses, user=user),
         scripts=_read_scripts(source["scripts"], folder),
         checks=_read_checks(source["checks"]),
         machines=machines,
-        ignored=read_ignored(source, machines),
+        ignored=read_ignored(source, machines, uses),
     )
 
 

@@ -1,4 +1,4 @@
-"""`cm info` and `cm run_script`."""
+"""`cm info`, `cm doctor` and `cm run_script`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from cloudmesh_cluster.cli.session import Session
 from cloudmesh_cluster.cli.tree import Command, argument
 from cloudmesh_cluster.errors import CmError
 
-INFO_COLUMNS = ("version", "python", "platform", "home", "cache", "sqlite", "cloud", "provider", "why")
+INFO_COLUMNS = (
+    "version", "python", "platform", "home", "cache", "sqlite", "cloud", "provider", "why", "providers", "clusters"
+)  # fmt: skip
+DOCTOR_COLUMNS = ("archive", "files")
 
 
 def info(args: Namespace, session: Session) -> int:
@@ -26,6 +29,19 @@ def info(args: Namespace, session: Session) -> int:
     return 0
 
 
+def doctor(args: Namespace, session: Session) -> int:
+    """Write one archive with all that support needs, without secrets."""
+    from pathlib import Path
+
+    from cloudmesh_cluster.operations.doctor import contents, diagnose
+
+    file = Path(args.output).expanduser() if args.output else None
+    archive = session.run([], lambda _: diagnose(session.home, args.name, file, session.environ))
+    record = {"archive": str(archive.absolute()), "files": len(contents(archive))}
+    session.show_record(args, record, DOCTOR_COLUMNS)
+    return 0
+
+
 def run_script(args: Namespace, session: Session) -> int:
     """Run the lines of a file, up to the first that fails."""
     from cloudmesh_cluster.cli.common import read_bytes
@@ -37,6 +53,17 @@ def run_script(args: Namespace, session: Session) -> int:
 COMMANDS = (
     Command("info", "", "show what this installation is and where it keeps things", info, columns=INFO_COLUMNS,
             examples=("info", "info -f json")),
+    Command(
+        "doctor", "", "write one archive with all that support needs, without secrets", doctor,
+        columns=DOCTOR_COLUMNS,
+        examples=("doctor", "doctor demo", "doctor demo -o trouble.tar.gz"),
+        arguments=(
+            argument("name", nargs="?", metavar="NAME", completes="cluster",
+                     help="the cluster that is in trouble, whose nodes are asked too"),
+            argument("-o", "--output", metavar="FILE", completes="file",
+                     help="the archive (default: cm-doctor-NAME-TIME.tar.gz in this folder)"),
+        ),
+    ),
     Command(
         "run_script", "", "run the lines of a file, up to the first that fails", run_script,
         examples=("run_script setup.cm",),

@@ -23,6 +23,7 @@ TREE = Tree(
         "plugin": "what clusters can run",
         "provider": "where nodes can come from",
         "info": "show what this installation is and where it keeps things",
+        "doctor": "write one archive with all that support needs, without secrets",
         "completion": "print what makes bash or zsh complete cm",
         "run_script": "run the lines of a file, up to the first that fails",
     },

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from cloudmesh_cluster.errors import CmError
 from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.locks import lock_holder
 from cloudmesh_cluster.model import Cluster
@@ -158,4 +159,20 @@ def information(home: Home, environ: Mapping[str, str]) -> dict[str, Any]:
         "cache": str(home.cache),
         "sqlite": sqlite3.sqlite_version,
         "cloud": environ.get("OS_CLOUD", ""),
+        "providers": " ".join(_providers(home)),
+        "clusters": " ".join(_clusters(home)),
     }
+
+
+def _providers(home: Home) -> list[str]:
+    from cloudmesh_cluster.providers_file import TYPES, load_providers
+
+    try:
+        return [*TYPES, *(name for name in load_providers(home).entries if name not in TYPES)]
+    except CmError:  # what is wrong with the file, `cm provider list` says
+        return list(TYPES)
+
+
+def _clusters(home: Home) -> list[str]:
+    with State(home) as state:
+        return [f"{each.name} ({each.state})" for each in state.clusters()]

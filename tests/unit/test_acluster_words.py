@@ -111,3 +111,21 @@ def test_the_runbook_as_it_is_printed(tmp_path: Path) -> None:
         load(tmp_path, "name: demo-cluster\nmachines:\n    head:\n- 172.31.60.133\n    compute:\n- 172.31.55.76\n")
 
     assert ":4:" in str(caught.value.problems[0])
+
+
+def test_plugins_and_channels(tmp_path: Path) -> None:
+    """Plugins get the names that they have here, and conda what the profile says of channels; Salt is ignored."""
+    text = RUNBOOK + (
+        "conda_channels:\n  - http://repo/conda/anaconda\ndefault_channels: http://repo/conda/anaconda\n"
+        "anaconda_url: http://repo/Miniconda.sh\n"
+        "plugins:\n  - conda: {install_prefix: /opt/anaconda, conda_sh: false, conda_acl: true}\n"
+        "  - hdfs\n  - yarn\n  - spark-standalone\n  - salt\n"
+    )
+    profile = load(tmp_path, text)
+    conda = profile.plugins[0].settings
+
+    assert [use.name for use in profile.plugins] == ["conda", "hadoop", "spark"]
+    assert conda["channels"] == conda["default_channels"] == ["http://repo/conda/anaconda"]
+    assert (conda["conda_acl"], conda["conda_sh"]) == (["admin"], "false")
+    assert {each.split(":")[0] for each in profile.ignored} == {"anaconda_url", "node_id", "node_type", "plugin salt"}
+    assert with_overrides(profile, settings=["mesh=none"]).plugins == profile.plugins
