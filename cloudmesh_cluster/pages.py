@@ -44,9 +44,10 @@ def mood(state: str) -> str:
 
 def table_html(rows: Sequence[Row], columns: Sequence[str]) -> str:
     """Return rows as a table without a style of its own: the page or the notebook has one."""
-    head = "".join(f"<th>{escape(column)}</th>" for column in columns)
+    left = ' style="text-align:left"'
+    head = "".join(f"<th{left}>{escape(column)}</th>" for column in columns)
     body = "".join(
-        "<tr>" + "".join(f"<td>{_cell(row.get(column))}</td>" for column in columns) + "</tr>" for row in rows
+        "<tr>" + "".join(f"<td{left}>{_cell(row.get(column))}</td>" for column in columns) + "</tr>" for row in rows
     )
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
