@@ -55,7 +55,7 @@ def version() -> str:
 
 # Every node of a cluster needs the same versions, so they are exact.
 DASK = ["dask[distributed]==2026.8.0", "bokeh==3.9.2", "joblib>=1.5"]
-SPARK = ["pyspark==4.3.0"]
+SPARK = ["pyspark[connect]==4.3.0"]
 
 setup(
     name="cloudmesh-cluster",

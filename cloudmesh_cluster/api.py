@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import os
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
@@ -18,9 +19,15 @@ from cloudmesh_cluster.tables import Table
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from distributed import Client
+    from pyspark.sql import SparkSession
+
+    from cloudmesh_cluster.held_tunnels import HeldTunnel
     from cloudmesh_cluster.operations.plan import Plan
     from cloudmesh_cluster.operations.session import OnFailure
     from cloudmesh_cluster.operations.write import Recovery
+
+Held = builtins.list[tuple[Callable[[], object], "HeldTunnel"]]  # how to close a client, and its tunnel
 
 
 class Cluster(ClusterView):
@@ -36,7 +43,10 @@ class Cluster(ClusterView):
 
     """
 
-    _goes_at_the_end = False
+    def __init__(self, name: str, *, home: Home | None = None, progress: Progress = None) -> None:
+        super().__init__(name, home=home, progress=progress)
+        self._goes_at_the_end = False
+        self._held: Held = []
 
     @classmethod
     def create(
@@ -272,6 +282,49 @@ class Cluster(ClusterView):
         self._run("resume", lambda emit: resume(self._home, self.name, emit))
         return self
 
+    def dask(self, **options: Any) -> Client:
+        """Return a Dask client that is connected through an SSH tunnel: no port is open to the world.
+
+        Close it with its own `close()`; the tunnel goes with it, or with `close` of the cluster.
+
+        Args:
+            options: further arguments of `distributed.Client`.
+
+        Raises:
+            UsageError: Dask is not on the cluster, or not installed here.
+            ConnectionFailed: the scheduler doesn't answer.
+
+        """
+        from cloudmesh_cluster.held_tunnels import dask_client
+
+        client, held = dask_client(self._home, self.name, **options)
+        self._held.append((client.close, held))
+        return client
+
+    def spark(self, *, name: str = "cm") -> SparkSession:
+        """Return a Spark session (Spark Connect) that is connected through an SSH tunnel.
+
+        Args:
+            name: what the application is called in Spark's pages.
+
+        Raises:
+            UsageError: Spark is not on the cluster, or not installed here.
+            ConnectionFailed: it doesn't answer.
+
+        """
+        from cloudmesh_cluster.held_tunnels import spark_session
+
+        session, held = spark_session(self._home, self.name, name=name)
+        self._held.append((session.stop, held))
+        return session
+
+    def close(self) -> None:
+        """Close the clients that came from `dask` and `spark`, and their tunnels; the cluster stays."""
+        while self._held:
+            stop, held = self._held.pop()
+            stop()
+            held.close()
+
     def delete(self, *, force: bool = False) -> None:
         """Remove it with everything on its nodes; what is gone already is no error.
 
@@ -281,6 +334,7 @@ class Cluster(ClusterView):
         """
         from cloudmesh_cluster.operations.delete import delete
 
+        self.close()
         self._run("delete", lambda emit: delete(self._home, [self.name], emit, force=force))
 
     def __enter__(self) -> Cluster:
@@ -289,6 +343,7 @@ class Cluster(ClusterView):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
         if self._goes_at_the_end:
             self.delete()
 

@@ -21,6 +21,7 @@ from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.model import CommandResult, Node
 from cloudmesh_cluster.tables import Table
 from tests.command_line import ROOT
+from tests.journalled import add_cluster
 
 IMPORTED = """
 import sys, cloudmesh_cluster
@@ -71,6 +72,17 @@ def test_plan_is_the_one_of_the_command_line(home: Path, cm_cache: Path) -> None
     assert [node.name for node in plan.nodes] == ["t-master", "t-worker-1", "t-worker-2", "t-worker-3"]
     assert str(plan.profile.plugins[0].settings["replication"]) == "2"
     assert Cluster.list(home=where) == ()
+
+
+def test_clients_need_their_plugin(home: Path, cm_cache: Path) -> None:
+    """A client of what is not on the cluster is refused, with the line that installs it."""
+    where = Home(home, cm_cache)
+    add_cluster(where, "t")
+    with pytest.raises(NotFound) as missing:
+        Cluster.open("t", home=where).dask()
+    assert missing.value.hint == "cm cluster install t dask"
+    with pytest.raises(NotFound):
+        Cluster.open("t", home=where).spark()
 
 
 async def _answer(value: int) -> int:
