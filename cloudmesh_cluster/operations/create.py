@@ -147,7 +147,7 @@ async def finish(current: Session, began: float, *, touching: tuple[Node, ...] |
             for chosen in current.plugins
             for port in chosen.plugin.ports
             for node in current.cluster.nodes
-            if port.ui and port.role == node.role and node.index < 2
+            if port.ui and port.role == node.role and node.index < 2 and (not port.when or chosen.settings[port.when])
         ),
         warnings=tuple(current.journal.warnings),
     )

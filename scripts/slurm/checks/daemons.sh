@@ -1,0 +1,12 @@
+#!/bin/bash
+# Every daemon of this node runs and accepts connections, and munge's seal is known on the master.
+# shellcheck source-path=SCRIPTDIR/../../boot source=plugin.sh
+source "$(dirname "$0")/../plugin.sh"
+
+service=slurm-slurmd port=6818
+[[ $CM_ROLE == worker ]] || service=slurm-slurmctld port=6817
+for each in slurm-munge "$service"; do cm-service status "$each" >/dev/null || die "$each does not run"; done
+listens "$CM_NODE" "$port" || die "$service does not serve port $port"
+# The controller answers only who has the cluster's key.
+scontrol ping | grep -q 'is UP' || die "$(scontrol ping)"
+say "munge ${service#slurm-}:$port"

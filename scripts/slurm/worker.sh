@@ -1,0 +1,26 @@
+#!/bin/bash
+# A worker: slurmd.
+# shellcheck source-path=SCRIPTDIR/../boot source=plugin.sh
+source "$(dirname "$0")/plugin.sh"
+
+usable() { [[ $(sinfo --noheader --nodes="$CM_NODE" --format=%T) =~ ^(idle|mixed|allocated)$ ]]; }
+
+case ${1:-} in
+    install) cm-service add slurm-slurmd -- /bin/sh -c 'install -d -m 755 -o slurm -g slurm /run/slurm && exec /usr/sbin/slurmd -D' ;;
+    start)
+        cm-service start slurm-munge
+        start_all slurm-slurmd 6818
+        wait_until "$start_timeout" "$CM_NODE takes jobs" usable || {
+            scontrol show node "$CM_NODE" >&2
+            exit 1
+        }
+        ;;
+    stop | leave)
+        stop_all slurm-slurmd
+        stop_all slurm-munge
+        ;;
+    status) states slurm-munge slurm-slurmd ;;
+    join) ;;
+    uninstall) forget_all slurm-slurmd ;;
+    *) die "worker.sh: unknown verb '${1:-}'" ;;
+esac
