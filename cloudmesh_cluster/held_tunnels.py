@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import warnings
 import weakref
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
@@ -80,12 +81,24 @@ def dask_client(home: Home, cluster: str, **options: Any) -> tuple[Client, HeldT
         raise _not_here("dask", error) from error
     held = HeldTunnel(home, cluster, port)
     try:
-        client = Client(f"tcp://127.0.0.1:{held.port}", **{"timeout": CONNECT_TIMEOUT, **options})
+        with warnings.catch_warnings():
+            # Dask also warns of packages that only one side has; `_warn_of_versions` tells what matters.
+            warnings.filterwarnings("ignore", message="Mismatched versions found")
+            client = Client(f"tcp://127.0.0.1:{held.port}", **{"timeout": CONNECT_TIMEOUT, **options})
     except OSError as error:
         held.close()
         raise _silent("dask", cluster, error) from error
+    _warn_of_versions(client.get_versions())
     weakref.finalize(client, held.close)
     return client, held
+
+
+def _warn_of_versions(versions: dict[str, Any]) -> None:
+    """Warn of packages that both sides have, in different versions: functions may not survive the way."""
+    here, there = versions["client"]["packages"], versions["scheduler"]["packages"]
+    for name, version in here.items():
+        if version and there.get(name) and version != there[name]:
+            warnings.warn(f"{name} is {version} here and {there[name]} on the cluster", stacklevel=4)
 
 
 def spark_session(home: Home, cluster: str, *, name: str) -> tuple[SparkSession, HeldTunnel]:

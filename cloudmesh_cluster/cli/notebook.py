@@ -47,8 +47,10 @@ class NotebookLines:
 
     def __exit__(self, kind: object, *_: object) -> None:
         self._take_over()
-        if self._handle is not None or self._kept:
+        if self._kept:
             self._show(self._end("failed" if kind else "done"))
+        elif self._handle is not None:
+            self._show("")  # nothing has been said that is worth a line
 
     def __call__(self, event: Event) -> None:
         """Take in what happened; it is drawn by `draw`, in the thread of the cell."""
