@@ -67,6 +67,9 @@ async def import_cluster(
     """
     check_name(name)
     file = key or home.login_key(name)
+    if key is None and not file.exists():
+        hint = f"--key FILE: clusters/{name}/id_ed25519 in the CM_HOME of the machine that made it"
+        raise UsageError(f"the login key of cluster {name!r} is not here", hint=hint)
     public = public_of(read_private(file))
     choice = choose_provider(
         home, option=provider, profile=None, environ=environ, openstack={"os_cloud": os_cloud}
