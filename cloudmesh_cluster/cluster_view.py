@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -82,11 +83,14 @@ class ClusterView:
 
     @property
     def events(self) -> Table[dict[str, Any]]:
-        """What its operations told, oldest first."""
+        """What its operations told and what its cloud says, oldest first; it warns where the cloud can't be asked."""
         from cloudmesh_cluster.cli.cluster_look import EVENT_COLUMNS
         from cloudmesh_cluster.operations.inspect import events
 
-        return Table(events(self._home, self.name), EVENT_COLUMNS)
+        rows, problem = events(self._home, self.name)
+        if problem:
+            warnings.warn(f"without the cloud's own events: {problem}", stacklevel=2)
+        return Table(rows, EVENT_COLUMNS)
 
     @property
     def timeline(self) -> Picture:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal
 
-EventKind = Literal["plan", "begin", "done", "failed", "output", "warning", "info"]
+EventKind = Literal["plan", "begin", "done", "failed", "output", "warning", "info", "cloud"]
 VERSIONS = "versions"
 """The step of events that say which version of something took part in an operation."""
 
@@ -23,7 +23,7 @@ class Event:
 
     Args:
         kind: "begin"/"done"/"failed" frame a step; "output" is a line a script printed; "plan", "info"
-            and "warning" are single lines for the user.
+            and "warning" are single lines for the user; "cloud" is what the cloud says of itself.
         step: the step ("provision", "reach", "wire", "script hadoop", "verify"...); may be empty.
         node: the node's name, empty for the cluster as a whole.
         message: what there is to say.

@@ -116,6 +116,16 @@ class Machine:
 
 
 @dataclass(frozen=True)
+class Additions:
+    """What a user's own Heat template adds to a cluster's stack; `source` is its file, or the folder of several."""
+
+    source: str
+    parameters: Mapping[str, object] = field(default_factory=dict)
+    resources: Mapping[str, object] = field(default_factory=dict)
+    outputs: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Profile:
     """What a cluster is, as a profile says it. `source` is the file, for messages.
 
@@ -134,6 +144,7 @@ class Profile:
     checks: tuple[Check, ...] = ()
     machines: tuple[Machine, ...] = ()
     ignored: tuple[str, ...] = ()
+    template: Additions | None = None
 
 
 @dataclass(frozen=True)

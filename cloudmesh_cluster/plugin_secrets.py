@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 from pathlib import Path
 
+from cloudmesh_cluster.files import make_private, write_atomically
 from cloudmesh_cluster.home import Home
-from cloudmesh_cluster.plugins import Plugin
+from cloudmesh_cluster.model import Node
+from cloudmesh_cluster.plugins import ChosenPlugin
 
 SIZE = 64  # bytes, written as twice as many hexadecimal digits
+Files = dict[str, tuple[bytes, int]]
 
 
-def secret_files(home: Home, cluster: str, plugin: Plugin) -> dict[str, tuple[bytes, int]]:
-    """Return a plugin's secrets as files below its folder, readable for root only; they are made when missing."""
-    folder = home.secrets(cluster, plugin.name)
-    return {f"secrets/{name}": (_secret(folder / name), 0o600) for name in plugin.secrets}
+def secret_files(home: Home, node: Node, chosen: ChosenPlugin) -> Files:
+    """Return the secrets of a plugin for a node as files below its folder, readable for root only.
+
+    What all nodes share is made when it is missing; a certificate is the node's own.
+    """
+    folder = home.secrets(node.cluster, chosen.plugin.name)
+    contents = {name: _shared(folder / name) for name in chosen.plugin.secrets}
+    if chosen.plugin.certificates and chosen.settings[chosen.plugin.certificates]:
+        from cloudmesh_cluster.certificates import node_certificate
+
+        contents |= node_certificate(home, node)
+    return {f"secrets/{name}": (content, 0o600) for name, content in contents.items()}
 
 
-def _secret(path: Path) -> bytes:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    new = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(secrets.token_hex(SIZE).encode() + b"\n")
-        os.link(new, path)  # fails where a rename would overwrite what another node has got
-    except FileExistsError:
-        pass  # made before
-    finally:
-        new.unlink()
+def _shared(path: Path) -> bytes:
+    if not path.exists():
+        make_private(path.parent)
+        write_atomically(path, secrets.token_hex(SIZE).encode() + b"\n")
     return path.read_bytes()

@@ -111,6 +111,7 @@ class Plugin:
     packages: tuple[str, ...] = ()
     payload: Payload | None = None
     secrets: tuple[str, ...] = ()
+    certificates: str = ""
     ports: tuple[Port, ...] = ()
     order: tuple[RoleName, ...] = ("master", "worker")
     needs_internet: bool = False
@@ -158,6 +159,7 @@ def load_plugin(folder: Path) -> Plugin:
         secrets=tuple(
             item.text("", pattern=r"[a-z][a-z0-9.-]*", form="a file's name") for item in source["secrets"].items()
         ),
+        certificates=source["certificates"].text(""),
         ports=tuple(_read_port(name, value) for name, value in source["ports"].entries()),
         order=cast(
             "tuple[RoleName, ...]",

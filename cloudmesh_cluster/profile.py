@@ -17,6 +17,7 @@ from cloudmesh_cluster.yaml_source import Source
 
 _BUILT_IN = Path(__file__).resolve().parent / "profiles"
 _SETTABLE = ("provider", "user", "mesh", "roles")
+_READ_FROM_FILES = ("scripts", "template")
 _LISTS = ("plugins", "scripts", "checks")
 
 
@@ -121,7 +122,8 @@ def _sized(spec: RoleSpec, *, image: str | None, flavor: str | None) -> RoleSpec
 
 def _with_settings(profile: Profile, settings: Sequence[str]) -> Profile:
     data = plain(profile)
-    data.pop("scripts", None)
+    for name in _READ_FROM_FILES:
+        data.pop(name, None)
     plugins: dict[str, dict[str, Any]] = {use.name: dict(use.settings) for use in profile.plugins}
     for setting in settings:
         path, value = _split(setting)
@@ -135,7 +137,7 @@ def _with_settings(profile: Profile, settings: Sequence[str]) -> Profile:
     source = Source.of_plain(data, name=profile.source)
     changed = read_profile(source, folder=Path(), default_name=profile.name)
     source.finish()
-    return replace(changed, scripts=profile.scripts)
+    return replace(changed, scripts=profile.scripts, template=profile.template)
 
 
 def _split(setting: str) -> tuple[list[Written], Written | None]:

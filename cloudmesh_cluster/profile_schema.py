@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal, cast, get_args
 
 from cloudmesh_cluster.acluster_words import read_ignored, read_machines, read_size, translate_plugins
+from cloudmesh_cluster.additions import read_additions
 from cloudmesh_cluster.model import (
     Check,
     Expectation,
@@ -61,6 +62,7 @@ def read_profile(source: Source, *, folder: Path, default_name: str) -> Profile:
         checks=_read_checks(source["checks"]),
         machines=machines,
         ignored=read_ignored(source, machines, uses),
+        template=read_additions(source["template"], folder),
     )
 
 

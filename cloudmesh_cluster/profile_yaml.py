@@ -17,6 +17,7 @@ def plain(profile: Profile) -> dict[str, Any]:
     data["machines"] = _plain_machines(profile.machines)
     data["roles"] = {"master": _plain_role(profile.master), "worker": _plain_role(profile.worker)}
     data["plugins"] = [_plain_plugin(use) for use in profile.plugins]
+    data["template"] = profile.template.source if profile.template else None
     data["scripts"] = _plain_scripts(profile.scripts)
     data["checks"] = [_plain_check(check) for check in profile.checks]
     return {key: _without_nothing(value) for key, value in data.items() if value not in (None, [])}

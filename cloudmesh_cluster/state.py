@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -417,10 +417,17 @@ class State:
 
     def add_runs(self, script: int, results: Sequence[CommandResult]) -> None:
         """Store what a script answered on nodes."""
+        self._put_runs(script, [(r.node, r.exit, r.seconds) for r in results])
+
+    def add_exits(self, script: int, exits: Mapping[str, int]) -> None:
+        """Store how a script ended, by node, when somebody else has run it."""
+        self._put_runs(script, [(node, status, 0.0) for node, status in exits.items()])
+
+    def _put_runs(self, script: int, runs: Sequence[tuple[str, int, float]]) -> None:
         with self._transaction() as db:
             db.executemany(
                 "INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?)",
-                [(script, r.node, r.exit, r.seconds, now()) for r in results],
+                [(script, node, status, seconds, now()) for node, status, seconds in runs],
             )
 
     def runs(self, script: int) -> dict[str, int | None]:

@@ -8,8 +8,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from cloudmesh_cluster import __version__
-from cloudmesh_cluster.model import Volume
+from cloudmesh_cluster.model import Additions, Volume
 from cloudmesh_cluster.resources import resource
+
+DESCRIPTION = "cm_cluster"
+"""The output of the stack that says what it is."""
 
 NAME, SHORT_NAME, ADDRESS = "@cm-name@", "@cm-short-name@", "@cm-address@"
 """What stands for a node's own values in the user_data that all nodes but the last share."""
@@ -70,6 +73,8 @@ class Stack:
         propagates: whether the last server propagates the hosts; if not, it is told the same as the others.
         signal: whether the last node tells Heat when it is done.
         signal_timeout: seconds that Heat waits for that.
+        additions: what the profile adds of the user's own.
+        description: what another machine needs to know of the cluster, as JSON; holds no secret.
 
     """
 
@@ -88,6 +93,8 @@ class Stack:
     propagates: bool = True
     signal: bool = True
     signal_timeout: int = 900
+    description: str = ""
+    additions: Additions | None = None
 
 
 def render(stack: Stack) -> str:
@@ -105,7 +112,7 @@ def render(stack: Stack) -> str:
     environment.filters["tojson"] = _to_json
     word = stack.operation.replace("-", "_")
     return environment.get_template("cluster.yaml.j2").render(
-        **{**asdict(stack), "servers": stack.servers},
+        **{**asdict(stack), "servers": stack.servers, "additions": stack.additions or Additions("")},
         own_network=bool(stack.cidr),
         version=__version__,
         tags=tags(stack.cluster),
@@ -146,9 +153,14 @@ def grown(template: Mapping[str, Any], addition: Mapping[str, Any], *, indices: 
 
     """
     added = {
-        name: body for name, body in addition["resources"].items() if _is_signal(name) or index_of(name) in indices
+        name: body for name, body in addition["resources"].items() if is_signal(name) or index_of(name) in indices
     }
-    return {**template, "parameters": addition["parameters"], "resources": {**_kept(template, indices), **added}}
+    return {
+        **template,
+        "parameters": {**template.get("parameters", {}), **addition["parameters"]},
+        "resources": {**_kept(template, indices), **added},
+        "outputs": {**template.get("outputs", {}), **addition.get("outputs", {})},
+    }
 
 
 def shrunk(template: Mapping[str, Any], *, indices: Sequence[int]) -> dict[str, Any]:
@@ -161,7 +173,7 @@ def _kept(template: Mapping[str, Any], indices: Sequence[int]) -> dict[str, Any]
     return {
         name: _without_user_data(body)
         for name, body in template["resources"].items()
-        if not _is_signal(name) and index_of(name) not in indices
+        if not is_signal(name) and index_of(name) not in indices
     }
 
 
@@ -172,8 +184,22 @@ def _without_user_data(body: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**body, "properties": {**body["properties"], "user_data": ""}}
 
 
-def _is_signal(name: str) -> bool:
+def is_signal(name: str) -> bool:
+    """Return whether a resource tells Heat that the nodes of one operation are up."""
     return name.startswith(("handle_", "nodes_up_"))
+
+
+OWN_RESOURCES = (
+    *("keypair", "network", "subnet", "router", "router_interface", "security_group", "login_security_group"),
+    "server_group",
+)
+OWN_PARAMETERS = ("login_public_key", "bootstrap_private_key", "user_data", "last_user_data")
+
+
+def is_own(name: str) -> bool:
+    """Return whether a name is one that the template of some cluster has for a resource, parameter or output."""
+    known = (*OWN_RESOURCES, *OWN_PARAMETERS, DESCRIPTION)
+    return name in known or is_signal(name) or index_of(name) is not None
 
 
 def index_of(name: str) -> int | None:

@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import sys
 from argparse import Namespace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cloudmesh_cluster.cli.common import NAME, OS_CLOUD, show_summary, timeout_argument, whole_number, yes_argument
+from cloudmesh_cluster.cli.common import (
+    NAME,
+    NODE_COLUMNS,
+    OS_CLOUD,
+    show_summary,
+    timeout_argument,
+    whole_number,
+    yes_argument,
+)
 from cloudmesh_cluster.cli.session import Session
 from cloudmesh_cluster.cli.tree import Command, argument
 from cloudmesh_cluster.errors import UsageError
 
 if TYPE_CHECKING:
     from cloudmesh_cluster.operations.plan import CreateRequest
+
+PREVIEW_COLUMNS = ("action", "name", "role", "private_ip", "provider_id")
 
 
 def create(args: Namespace, session: Session) -> int:
@@ -58,11 +69,25 @@ def _show_plan(args: Namespace, session: Session, request: CreateRequest) -> int
 
 
 def scale(args: Namespace, session: Session) -> int:
-    """Add or remove workers."""
+    """Add or remove workers, or show which."""
+    if args.dry_run:
+        return _show_preview(args, session)
     from cloudmesh_cluster.operations.scale import scale as change
 
     summary = session.run([args.name], lambda emit: change(session.home, args.name, args.count, emit))
     return show_summary(summary, session, args.format)
+
+
+def _show_preview(args: Namespace, session: Session) -> int:
+    from cloudmesh_cluster.cli.output import rows_as, terminal_width
+    from cloudmesh_cluster.operations.scale import preview
+
+    session.result = [
+        {"action": action, **{name: getattr(node, name) for name in PREVIEW_COLUMNS[1:]}}
+        for action, node in preview(session.home, args.name, args.count)
+    ]
+    sys.stdout.write(rows_as(args.format, session.result, PREVIEW_COLUMNS, width=terminal_width()))
+    return 0
 
 
 def replace(args: Namespace, session: Session) -> int:
@@ -79,6 +104,22 @@ def resume(args: Namespace, session: Session) -> int:
 
     summary = session.run([args.name], lambda emit: finish(session.home, args.name, emit))
     return show_summary(summary, session, args.format)
+
+
+def import_(args: Namespace, session: Session) -> int:
+    """Make a cluster known here that another machine has made."""
+    from cloudmesh_cluster.operations.importing import import_cluster
+
+    key = Path(args.key).expanduser() if args.key else None
+    imported = session.run(
+        [args.name],
+        lambda emit: import_cluster(
+            session.home, args.name, emit,
+            key=key, environ=session.environ, provider=args.provider, os_cloud=args.os_cloud,
+        ),
+    )  # fmt: skip
+    session.show_rows(args, [asdict(node) for node in imported.nodes], NODE_COLUMNS)
+    return 0
 
 
 def delete(args: Namespace, session: Session) -> int:
@@ -135,10 +176,14 @@ COMMANDS = (
     ),
     Command(
         "cluster", "scale", "add or remove workers", scale,
-        examples=("cluster scale hadoop 5", "cluster scale hadoop +2", "cluster scale hadoop -1"),
+        examples=(
+            "cluster scale hadoop 5", "cluster scale hadoop +2", "cluster scale hadoop -1",
+            "cluster scale hadoop 5 --dry-run",
+        ),
         arguments=(
             NAME,
             argument("count", metavar="N|+N|-N", help="the number of workers, or how many more or fewer"),
+            argument("--dry-run", action="store_true", help="say which nodes would come, go and stay, and do nothing"),
             SUMMARY_FORMAT,
         ),
     ),
@@ -151,6 +196,18 @@ COMMANDS = (
         "cluster", "resume", "finish an operation that was interrupted", resume,
         examples=("cluster resume hadoop",),
         arguments=(NAME, SUMMARY_FORMAT),
+    ),
+    Command(
+        "cluster", "import", "make a cluster known here that another machine has made in a cloud", import_,
+        columns=NODE_COLUMNS,
+        examples=("cluster import t --key id_ed25519", "cluster import t --key id_ed25519 --os-cloud mycloud"),
+        arguments=(
+            argument("name", metavar="NAME", help="the cluster, as cm cluster list --remote shows it"),
+            argument("--key", metavar="FILE", completes="file",
+                     help="its login key (default: the one in the cluster's folder, if that is there)"),
+            argument("--provider", metavar="PROVIDER", completes="provider", help="the cloud that has it"),
+            OS_CLOUD,
+        ),
     ),
     Command(
         "cluster", "delete", "remove clusters with everything on their nodes", delete,

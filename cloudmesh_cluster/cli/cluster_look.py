@@ -9,7 +9,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cloudmesh_cluster.cli.common import CHECK_COLUMNS, CLUSTER_COLUMNS, NAME, NODE_COLUMNS, cluster_row, whole_number
+from cloudmesh_cluster.cli.common import (
+    CHECK_COLUMNS,
+    CLUSTER_COLUMNS,
+    NAME,
+    NODE_COLUMNS,
+    cluster_row,
+    print_warning,
+    whole_number,
+)
 from cloudmesh_cluster.cli.session import Session
 from cloudmesh_cluster.cli.tree import Command, argument
 from cloudmesh_cluster.errors import ChecksFailed, UsageError
@@ -17,6 +25,7 @@ from cloudmesh_cluster.errors import ChecksFailed, UsageError
 if TYPE_CHECKING:
     from cloudmesh_cluster.model import CheckResult
 
+REMOTE_COLUMNS = (*CLUSTER_COLUMNS, "known")
 STATUS_COLUMNS = ("node", "plugin", "ok", "status")
 HISTORY_COLUMNS = ("operation", "cluster", "kind", "state", "began_at", "ended_at", "error")
 EVENT_COLUMNS = ("at", "operation", "kind", "step", "node", "seconds", "message")
@@ -24,13 +33,29 @@ SCRIPT_COLUMNS = ("order", "role", "name", "digest", "written_at", "state", "res
 
 
 def list_clusters(args: Namespace, session: Session) -> int:
-    """Print all clusters."""
+    """Print all clusters: those known here, or those that the clouds have."""
+    if args.remote:
+        return _list_remote(args, session)
+    if args.provider:
+        raise UsageError("--provider goes with --remote: it says which cloud to ask")
+    if "known" in (args.column or ()):
+        raise UsageError("the column known goes with --remote: all others are known")
     from cloudmesh_cluster.operations.inspect import clusters
 
     rows = [cluster_row(each) for each in clusters(session.home)]
     session.show_rows(args, rows, CLUSTER_COLUMNS)
     if not rows and sys.stderr.isatty():
         sys.stderr.write("no clusters yet; make one: cm cluster create NAME\n")
+    return 0
+
+
+def _list_remote(args: Namespace, session: Session) -> int:
+    from cloudmesh_cluster.operations.clouds import remote_clusters
+
+    rows = remote_clusters(
+        session.home, session.environ, print_warning, provider=args.provider
+    )
+    session.show_rows(args, [asdict(each) for each in rows], REMOTE_COLUMNS)
     return 0
 
 
@@ -68,10 +93,13 @@ def history(args: Namespace, session: Session) -> int:
 
 
 def events(args: Namespace, session: Session) -> int:
-    """Print what happened on a cluster."""
+    """Print what happened on a cluster, here and in its cloud."""
     from cloudmesh_cluster.operations.inspect import events as events_of
 
-    session.show_rows(args, events_of(session.home, args.name), EVENT_COLUMNS)
+    rows, problem = events_of(session.home, args.name)
+    if problem:
+        print_warning(f"without the cloud's own events: {problem}")
+    session.show_rows(args, rows, EVENT_COLUMNS)
     return 0
 
 
@@ -128,8 +156,12 @@ def _write_junit(path: str, cluster: str, results: Sequence[CheckResult]) -> Non
 
 COMMANDS = (
     Command(
-        "cluster", "list", "list all clusters", list_clusters, columns=CLUSTER_COLUMNS,
-        examples=("cluster list", "cluster list -f json", "cluster list -f value -c name"),
+        "cluster", "list", "list all clusters", list_clusters, columns=REMOTE_COLUMNS,
+        examples=("cluster list", "cluster list -f json", "cluster list -f value -c name", "cluster list --remote"),
+        arguments=(
+            argument("--remote", action="store_true", help="ask the clouds: clusters of other machines, too"),
+            argument("--provider", metavar="PROVIDER", completes="provider", help="with --remote: ask this cloud only"),
+        ),
     ),
     Command(
         "cluster", "show", "show one cluster", show, columns=CLUSTER_COLUMNS,

@@ -75,6 +75,13 @@ def show_summary(summary: object, session: Session, style: str = "table") -> int
     return 0
 
 
+def print_warning(text: str) -> None:
+    """Say on standard error what did not stop a command but should be known."""
+    from cloudmesh_cluster.cli.output import printable
+
+    sys.stderr.write(f"warning: {printable(text)}\n")
+
+
 def read_bytes(path: str) -> bytes:
     """Return a file's content.
 

@@ -25,6 +25,7 @@ def make_boot(
     bootstrap: KeyPair,
     packages: Sequence[str] = (),
     signal: str | None = None,
+    description: str = "",
 ) -> Boot:
     """Return what a provider needs to boot nodes; a pure function of what is given.
 
@@ -39,6 +40,7 @@ def make_boot(
         bootstrap: the operation's own key pair.
         packages: Debian packages that plugins need.
         signal: what the last node's user_data says where the cloud puts the command that is to tell it.
+        description: what another machine needs to know of the cluster, see `describe`.
 
     Raises:
         UsageError: a node's user_data is larger than clouds accept.
@@ -70,4 +72,6 @@ def make_boot(
         login_public_key=login_public_key,
         bootstrap_private_key=bootstrap.private,
         propagates=told[-1].propagation == "included",
+        description=description,
+        additions=profile.template,
     )

@@ -24,6 +24,7 @@ from cloudmesh_cluster.keys import KeyPair, bootstrap_comment, generate, login_c
 from cloudmesh_cluster.keys import read_private as read_key
 from cloudmesh_cluster.model import CommandResult, Node
 from cloudmesh_cluster.operations.booting import PROPAGATION_DEADLINE, make_boot
+from cloudmesh_cluster.operations.description import ScriptName, describe
 from cloudmesh_cluster.operations.plugin_steps import (
     Payloads,
     fetch_payloads,
@@ -60,7 +61,12 @@ def _packages(session: Session) -> tuple[str, ...]:
 
 
 async def bring_up(
-    session: Session, new: Sequence[Node], payloads: Payloads, *, undo: dict[str, Any] | None
+    session: Session,
+    new: Sequence[Node],
+    payloads: Payloads,
+    *,
+    undo: dict[str, Any] | None,
+    again: bool = False,
 ) -> None:
     """Boot nodes that the journal knows already, and make them full members of the cluster.
 
@@ -69,12 +75,15 @@ async def bring_up(
         new: the nodes to boot, in order; those that run already are taken as they are.
         payloads: what `make_ready` has returned.
         undo: how to take the boot back; None when it is not to be taken back.
+        again: whether the nodes are there, and are to get a fresh disk.
 
     Raises:
         CmError: what failed first.
 
     """
-    boot = _make_boot(session, new)
+    # Only the stack's own changes wait for a signal.
+    boot = _make_boot(session, new, signal=None if again else session.provider.signal)
+    provision = session.provider.rebuild if again else session.provider.provision
     async with session.connections() as connections:
         async with task_group() as group:
             reached: list[asyncio.Task[Node]] = []
@@ -83,7 +92,7 @@ async def bring_up(
                 gateway_is_open.set()
             began = time.monotonic()
             with session.journal.step("provision", undo=undo):
-                async for node in session.provider.provision(boot, session.journal.emit):
+                async for node in provision(boot, session.journal.emit):
                     session.journal.keep(Event("done", "provision", node.name, seconds=time.monotonic() - began))
                     session.state.put_nodes(session.name, [node])
                     reaching = group.create_task(reach(session, connections, node, gateway_is_open))
@@ -100,7 +109,7 @@ async def bring_up(
     session.set_node_states([node for node in session.cluster.nodes if node.name in names], "running")
 
 
-def _make_boot(session: Session, new: Sequence[Node]) -> Boot:
+def _make_boot(session: Session, new: Sequence[Node], *, signal: str | None) -> Boot:
     """Return what to boot, with the keys of this cluster and of this operation."""
     record = session.record
     if session.machines_stay:
@@ -117,11 +126,26 @@ def _make_boot(session: Session, new: Sequence[Node]) -> Boot:
         login_public_key=_login_public_key(session),
         bootstrap=bootstrap_key(session),
         packages=_packages(session),
-        signal=session.provider.signal,
+        signal=signal,
+        description=_description(session),
     )
     if not boot.propagates:
         session.journal.warn("the list of nodes outgrows user_data: names are propagated by the client alone")
     return boot
+
+
+def _description(session: Session) -> str:
+    record = session.record
+    return describe(
+        record.profile,
+        provider_settings=record.provider_settings,
+        network=record.network,
+        scripts=[
+            ScriptName(each.role, each.name, each.digest, each.expect.exit)
+            for each in session.state.scripts(session.name)
+        ],
+        bootstrap_keys=record.bootstrap_keys,
+    )
 
 
 def _login_public_key(session: Session) -> str:
@@ -142,7 +166,14 @@ def bootstrap_key(session: Session) -> KeyPair:
     return KeyPair(private, public_of(private, bootstrap_comment(operation)))
 
 
-async def reach(session: Session, connections: Connections, node: Node, gateway_is_open: asyncio.Event) -> Node:
+async def reach(
+    session: Session,
+    connections: Connections,
+    node: Node,
+    gateway_is_open: asyncio.Event,
+    *,
+    console_deadline: float = REACH_DEADLINE,
+) -> Node:
     """Wait until a node answers with a pinned host key and has ended its first boot; keep the keys it has.
 
     Args:
@@ -150,13 +181,14 @@ async def reach(session: Session, connections: Connections, node: Node, gateway_
         connections: to the nodes.
         node: the node, which has been provisioned.
         gateway_is_open: set when the master lets others through; nodes behind it wait for that.
+        console_deadline: seconds to wait for the host keys.
 
     Raises:
         CmError: it does not answer, or its first boot failed.
 
     """
     with session.journal.progress("reach", node=node.name):
-        host_keys = await session.provider.host_keys(node, deadline=REACH_DEADLINE)
+        host_keys = await session.provider.host_keys(node, deadline=console_deadline)
         connections.pin(node, host_keys)
         if session.provider.via(node):
             await gateway_is_open.wait()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from cloudmesh_cluster.errors import UsageError
+from cloudmesh_cluster.errors import InvalidInput, UsageError
 from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.model import Node
 from cloudmesh_cluster.providers import provider_of
@@ -74,6 +74,18 @@ def refuse_dead(home: Home, state: State, name: str, nodes: Sequence[Node]) -> N
     if dead := _dead(home, state, name, nodes):
         hint = f"cm cluster start {name}, or cm cluster replace {name} {dead[0].short_name}"
         raise UsageError(_not_running(dead), hint=hint)
+
+
+def refuse_harm(home: Home, state: State, name: str, nodes: Sequence[str]) -> None:
+    """Raise when some nodes can't come, go or be made anew without harm to the others.
+
+    Raises:
+        InvalidInput: says which others, why, and what to do about it.
+
+    """
+    record = state.record(name)
+    if problems := provider_of(home, record.provider_type, record.provider_settings).obstacles(name, nodes):
+        raise InvalidInput(problems)
 
 
 def _dead(home: Home, state: State, name: str, nodes: Sequence[Node]) -> list[Node]:

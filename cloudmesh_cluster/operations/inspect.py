@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from cloudmesh_cluster.errors import CmError
+from cloudmesh_cluster.errors import CmError, ProviderError, UsageError
+from cloudmesh_cluster.events import Event
 from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.locks import lock_holder
 from cloudmesh_cluster.model import Cluster
@@ -76,12 +77,32 @@ def history(home: Home, name: str | None) -> list[dict[str, Any]]:
         return rows
 
 
-def events(home: Home, name: str) -> list[dict[str, Any]]:
-    """Return what the operations on a cluster told, oldest first."""
+def events(home: Home, name: str) -> tuple[list[dict[str, Any]], str]:
+    """Return what the operations on a cluster told, and what its cloud says, as one timeline, oldest first.
+
+    The second part of the answer says why the cloud could not be asked; empty when it was, or there is none.
+    """
     with State(home) as state:
         if not state.operations(name):
             state.cluster(name)
-        return [{"operation": operation, **vars(event)} for operation, event in state.events(name)]
+        told = state.events(name)
+        record = state.record(name) if name in state.cluster_names() else None
+    happened: list[Event] = []
+    problem = ""
+    if record is not None:
+        try:
+            happened = provider_of(home, record.provider_type, record.provider_settings).events(name)
+        except (ProviderError, UsageError) as error:
+            problem = error.message
+    # What was repeated of the cloud's events while they came is in the cloud's own list.
+    since = happened[0].at if happened else ""
+    ours = [
+        (operation, event)
+        for operation, event in told
+        if not (since and event.at >= since and event.step == "provision" and event.kind == "info")
+    ]
+    timeline = sorted([*ours, *(("", event) for event in happened)], key=lambda pair: pair[1].at)
+    return [{"operation": operation, **vars(event)} for operation, event in timeline], problem
 
 
 def scripts(home: Home, name: str, role: str | None) -> list[dict[str, Any]]:

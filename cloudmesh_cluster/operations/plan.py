@@ -119,6 +119,9 @@ def make_plan(home: Home, request: CreateRequest, environ: Mapping[str, str]) ->
         environ=environ,
         openstack={"floating_ip": request.floating_ip, "os_cloud": request.os_cloud},
     )
+    if profile.template and choice.type != "openstack":
+        what = f"{profile.source}: template: provider {choice.name} ({choice.why}) makes no stack to add it to"
+        raise UsageError(what, hint="leave template out, or --provider openstack")
     chosen = resolve(profile.plugins, home)
     profile = replace(profile, plugins=tuple(_from_anywhere(use, chosen) for use in profile.plugins))
     profile = provider.complete(profile)

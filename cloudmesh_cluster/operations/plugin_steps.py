@@ -62,7 +62,7 @@ async def prepare_node(
         if path.is_file()
     }
     shared = resource("scripts", "boot", "plugin.sh").read_bytes()
-    secrets = secret_files(session.home, session.name, chosen.plugin)
+    secrets = secret_files(session.home, node, chosen)
     archive = tarball({**files, **secrets, "settings.sh": (settings, 0o644), "plugin.sh": (shared, 0o644)})
     with session.journal.progress(f"push {name}", node=node.name):
         await _bring_cm_service(connections, node)

@@ -12,7 +12,18 @@ from cloudmesh_cluster.operations.session import Session
 
 
 async def rebuild(session: Session, nodes: Sequence[Node]) -> None:
-    """Destroy nodes and boot them again from their image; the remembered scripts are run again."""
+    """Give nodes a fresh disk where they are, and boot them again; the remembered scripts are run again."""
+    payloads = await make_ready(session)
+    with session.journal.step("strip"):
+        await strip(session, nodes)
+        await session.disconnect(nodes)
+        planned = [replace(node, state="planned") for node in nodes]
+        session.state.put_nodes(session.name, planned)
+    await bring_up(session, planned, payloads, undo=None, again=True)
+
+
+async def renew(session: Session, nodes: Sequence[Node]) -> None:
+    """Destroy nodes and make others in their place; the remembered scripts are run again."""
     names = [node.name for node in nodes]
     planned = [replace(node, state="planned") for node in nodes]
     payloads = await make_ready(session)

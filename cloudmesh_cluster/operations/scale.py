@@ -15,10 +15,10 @@ from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.model import Cluster, Node
 from cloudmesh_cluster.operations.bring_up import bring_up, make_ready
 from cloudmesh_cluster.operations.create import Summary, finish
-from cloudmesh_cluster.operations.existing import refuse_dead, require_any_running, require_cluster
+from cloudmesh_cluster.operations.existing import refuse_dead, refuse_harm, require_any_running, require_cluster
 from cloudmesh_cluster.operations.machines import strip
 from cloudmesh_cluster.operations.plugin_steps import leave, without
-from cloudmesh_cluster.operations.rebuild import rebuild
+from cloudmesh_cluster.operations.rebuild import renew
 from cloudmesh_cluster.operations.session import OnFailure, Session, session
 from cloudmesh_cluster.operations.wiring import wire_all
 from cloudmesh_cluster.providers.base import Placement
@@ -80,12 +80,34 @@ async def scale(
         if _request(home, state, cluster, wanted_workers(count, len(cluster.workers))) != request:
             raise UsageError(f"the workers of {name!r} have changed meanwhile", hint=f"cm cluster show {name}")
         refuse_dead(home, state, name, without(cluster, request.remove).nodes)
+        refuse_harm(home, state, name, _changed(request))
 
     async with session(
         home, name, "scale", request, emit=emit, timeout=timeout, refuse=refuse,
         on_failure=on_failure if request.add else "keep",
     ) as current:  # fmt: skip
         return await carry_out(current, request)
+
+
+def preview(home: Home, name: str, count: str) -> list[tuple[str, Node]]:
+    """Return what a scale would do with each node: "add", "remove" or "keep"; touches nothing.
+
+    Raises:
+        UsageError: it would be refused.
+
+    """
+    with State(home) as state:
+        require_cluster(name, states=("ready",))(state)
+        cluster = state.cluster(name)
+        request = _request(home, state, cluster, wanted_workers(count, len(cluster.workers)))
+        refuse_dead(home, state, name, without(cluster, request.remove).nodes)
+        refuse_harm(home, state, name, _changed(request))
+    there = [("remove" if node.name in request.remove else "keep", node) for node in cluster.nodes]
+    return [*there, *(("add", node) for node in request.add)]
+
+
+def _changed(request: ScaleRequest) -> list[str]:
+    return [*request.remove, *(node.name for node in request.add)]
 
 
 def wanted_workers(count: str, now: int) -> int:
@@ -185,9 +207,12 @@ async def replace(home: Home, name: str, node: str, emit: Emit, *, timeout: floa
         hint = f"for example: cm cluster replace {name} {nodes[0].short_name}"
         raise UsageError(f"{node!r} names {len(nodes)} nodes; replace takes one", hint=hint)
     request = ReplaceRequest(nodes[0].name)
-    async with session(
-        home, name, "replace", request, emit=emit, timeout=timeout, refuse=require_any_running(home, name)
-    ) as current:
+
+    def refuse(state: State) -> None:
+        require_any_running(home, name)(state)
+        refuse_harm(home, state, name, [request.node])
+
+    async with session(home, name, "replace", request, emit=emit, timeout=timeout, refuse=refuse) as current:
         return await carry_out_replace(current, request)
 
 
@@ -196,7 +221,7 @@ async def carry_out_replace(current: Session, request: ReplaceRequest) -> Summar
     began = time.monotonic()
     nodes = [node for node in current.cluster.nodes if node.name == request.node]
     await _part_with(current, nodes)
-    await rebuild(current, nodes)
+    await renew(current, nodes)
     return await finish(current, began, touching=tuple(nodes))
 
 

@@ -12,9 +12,12 @@ from cloudmesh_cluster.files import write_atomically
 from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.keys import bootstrap_comment, generate, login_comment, write_private
 from cloudmesh_cluster.operations.booting import make_boot
+from cloudmesh_cluster.operations.description import ScriptName, describe
 from cloudmesh_cluster.operations.journal import new_operation
 from cloudmesh_cluster.operations.plan import Plan
 from cloudmesh_cluster.providers import provider_of
+from cloudmesh_cluster.role_scripts import digest
+from cloudmesh_cluster.template import tags
 
 TEMPLATE, ENVIRONMENT, KEY, PUBLIC_KEY = "template.yaml", "env.yaml", "id_ed25519", "id_ed25519.pub"
 
@@ -47,7 +50,8 @@ def write_template_files(home: Home, plan: Plan, folder: Path) -> TemplateFiles:
             f"--output: provider {plan.provider} makes no stack, so it has no template", hint="--provider openstack"
         )
     _refuse_existing(folder)
-    login, operation = generate(login_comment(plan.cluster)), new_operation(plan.cluster, "create", "{}").id
+    operation = new_operation(plan.cluster, "create", "{}").id
+    login, bootstrap = generate(login_comment(plan.cluster)), generate(bootstrap_comment(operation))
     text, parameters = provider.rendered(
         make_boot(
             cluster=plan.cluster,
@@ -57,8 +61,15 @@ def write_template_files(home: Home, plan: Plan, folder: Path) -> TemplateFiles:
             nodes=plan.nodes,
             booted=plan.nodes,
             login_public_key=login.public,
-            bootstrap=generate(bootstrap_comment(operation)),
+            bootstrap=bootstrap,
             signal=provider.signal,
+            description=describe(
+                plan.profile,
+                provider_settings=plan.provider_settings,
+                network=plan.network,
+                scripts=[ScriptName(each.role, each.name, digest(each.content)) for each in plan.profile.scripts],
+                bootstrap_keys=[bootstrap.public],
+            ),
         )
     )
     try:
@@ -69,8 +80,8 @@ def write_template_files(home: Home, plan: Plan, folder: Path) -> TemplateFiles:
         write_atomically(folder / TEMPLATE, text.encode("ascii"))
     except OSError as error:
         raise UsageError(f"--output {folder}: {error.strerror}", hint="a folder that you can write to") from error
-    words = ["-t", str(folder / TEMPLATE), "-e", str(folder / ENVIRONMENT), f"cm-{plan.cluster}"]
-    return TemplateFiles(folder, shlex.join(["openstack", "stack", "create", "--wait", *words]))
+    words = ["-t", str(folder / TEMPLATE), "-e", str(folder / ENVIRONMENT), "--tags", ",".join(tags(plan.cluster))]
+    return TemplateFiles(folder, shlex.join(["openstack", "stack", "create", "--wait", *words, f"cm-{plan.cluster}"]))
 
 
 def _refuse_existing(folder: Path) -> None:

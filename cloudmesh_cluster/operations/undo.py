@@ -48,6 +48,11 @@ async def _remove_cluster(session: Session, undo: dict[str, Any]) -> None:
     forget_cluster(session)
 
 
+async def _forget_imported(session: Session, undo: dict[str, Any]) -> None:
+    """Forget a cluster that became known here; what it consists of stays where it is."""
+    forget_cluster(session)
+
+
 async def _destroy_all(session: Session, undo: dict[str, Any]) -> None:
     await destroy_all(session)
 
@@ -159,6 +164,7 @@ def forget_cluster(session: Session, *, force: bool = False) -> None:
 
 UNDO: dict[str, Undo] = {
     "cluster": _remove_cluster,
+    "imported": _forget_imported,
     "all nodes": _destroy_all,
     "nodes": _destroy_nodes,
     "membership": _forget_nodes,

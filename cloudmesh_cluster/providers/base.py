@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from cloudmesh_cluster.events import Emit
-from cloudmesh_cluster.model import Leftover, Node, Problem, Profile, RoleSpec
+from cloudmesh_cluster.events import Emit, Event
+from cloudmesh_cluster.model import Additions, Leftover, Node, Problem, Profile, RoleSpec
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,8 @@ class Boot:
         login_public_key: opens the login user's account.
         bootstrap_private_key: what the last node's user_data holds, for providers that must keep it out of sight.
         propagates: whether the last node's user_data holds the propagation script.
+        additions: what the profile adds to the stack.
+        description: of the cluster, as JSON without secrets, for providers that keep it with the nodes.
 
     """
 
@@ -44,6 +46,8 @@ class Boot:
     login_public_key: str = ""
     bootstrap_private_key: bytes = field(default=b"", repr=False)
     propagates: bool = False
+    description: str = ""
+    additions: Additions | None = None
 
 
 @dataclass(frozen=True)
@@ -102,6 +106,18 @@ class Provider(Protocol):
     def provision(self, boot: Boot, emit: Emit) -> AsyncIterator[Node]:
         """Boot nodes and yield each as soon as it runs; nodes that run already are yielded as they are."""
 
+    def rebuild(self, boot: Boot, emit: Emit) -> AsyncIterator[Node]:
+        """Give nodes a fresh disk and boot them again, and yield each as soon as it runs; address and name stay."""
+
+    def obstacles(self, cluster: str, nodes: Sequence[str]) -> list[Problem]:
+        """Return why nodes can't come or go without harm to others, all problems at once.
+
+        Args:
+            cluster: its name.
+            nodes: those that come, go or are made anew; all others are to stay as they are.
+
+        """
+
     async def host_keys(self, node: Node, *, deadline: float) -> list[str]:
         """Return the host keys that a node printed on its console, waiting for them.
 
@@ -130,6 +146,9 @@ class Provider(Protocol):
 
     def console(self, node: Node) -> str:
         """Return what a node has printed on its console."""
+
+    def events(self, cluster: str) -> list[Event]:
+        """Return what the cloud says has happened to the cluster, oldest first; nothing where nobody keeps that."""
 
     def states(self, cluster: str) -> dict[str, str]:
         """Return the state of each node that exists: "running" or "stopped", by name. Costs no SSH."""

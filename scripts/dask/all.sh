@@ -1,9 +1,7 @@
 #!/bin/bash
 # What every node has: the user, a virtual environment with Dask, the commands, the configuration.
-# shellcheck source-path=SCRIPTDIR/../boot source=plugin.sh
-source "$(dirname "$0")/plugin.sh"
-
-home=/opt/dask
+# shellcheck source-path=SCRIPTDIR source=files/common.sh
+source "$(dirname "$0")/files/common.sh"
 
 install_dask() {
     make_user dask /var/lib/dask
@@ -15,17 +13,34 @@ install_dask() {
     printf '#!/bin/sh\nexec %s/bin/python -m dask "$@"\n' "$home" | write_file /usr/local/bin/dask 755
 }
 
+# The login user's programs show the node's certificate, too.
+install_certificate() {
+    install -d -m 750 -o root -g dask /etc/dask/tls
+    install -m 640 -o root -g dask "$plugin"/secrets/{ca,cert,key}.pem /etc/dask/tls
+    if id -u "$user" >/dev/null 2>&1; then usermod --append --groups dask "$user"; fi
+}
+
+tls() { # the part of the configuration that asks everyone for a certificate
+    [[ $protocol == tls ]] || return 0
+    local role
+    printf '    require-encryption: true\n    tls:\n      ca-file: /etc/dask/tls/ca.pem\n'
+    for role in scheduler worker client; do
+        printf '      %s: {cert: /etc/dask/tls/cert.pem, key: /etc/dask/tls/key.pem}\n' "$role"
+    done
+}
+
 # A scheduler looks every worker-ttl whether it has heard of each worker for as long, so it takes up to twice that.
 configure() {
     write_file /etc/dask/dask.yaml 644 <<END
 # Written by the plugin dask of cm, and written anew by it: use the settings of the plugin.
-scheduler-address: tcp://$CM_MASTER_IP:8786
+scheduler-address: $protocol://$CM_MASTER_IP:8786
 distributed:
   scheduler:
     worker-ttl: $((dead_after / 2))s
     allowed-failures: 10
   comm:
     timeouts: {connect: 10s, tcp: 12s}
+$(tls)
   dashboard:
     link: "{scheme}://{host}:{port}/status"
 END
@@ -34,6 +49,7 @@ END
 case ${1:-} in
     install)
         install_dask
+        [[ $protocol != tls ]] || install_certificate
         configure
         ;;
     join | leave | start | stop | status) ;;

@@ -73,6 +73,7 @@ spark.storage.decommission.shuffleBlocks.enabled true
 spark.storage.decommission.rddBlocks.enabled true
 spark.executor.extraJavaOptions -XX:+UseSerialGC
 spark.driver.extraJavaOptions -XX:+UseSerialGC -XX:TieredStopAtLevel=1
+spark.yarn.jars local:$home/jars/*
 spark.pyspark.python python3
 spark.sql.warehouse.dir $data/warehouse
 spark.ui.showConsoleProgress false

@@ -62,7 +62,8 @@ def test_files_are_complete_and_private(home: Path, tmp_path: Path) -> None:
     command = write(home, folder)
     template, environment = loaded(folder / "template.yaml"), loaded(folder / "env.yaml")
 
-    assert command == f"openstack stack create --wait -t {folder}/template.yaml -e {folder}/env.yaml cm-t"
+    files = f"-t {folder}/template.yaml -e {folder}/env.yaml"
+    assert command == f"openstack stack create --wait {files} --tags cm,cm-cluster-t cm-t"
     assert list(home.iterdir()) == []
     names = sorted(path.name for path in folder.iterdir())
     assert names == ["env.yaml", "id_ed25519", "id_ed25519.pub", "template.yaml"]

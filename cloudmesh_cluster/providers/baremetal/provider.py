@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from cloudmesh_cluster.errors import ProviderError, Unreachable, UsageError
-from cloudmesh_cluster.events import Emit
+from cloudmesh_cluster.events import Emit, Event
 from cloudmesh_cluster.first_contact import give_back, take_machine
 from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.model import Leftover, Machine, Node, Problem, Profile, RoleName
@@ -110,6 +110,16 @@ class BareMetalProvider:
                 task.cancel()
             await asyncio.gather(*taking, return_exceptions=True)
 
+    async def rebuild(self, boot: Boot, emit: Emit) -> AsyncIterator[Node]:
+        """Release the machines and take them again; their disks are nobody's to make anew."""
+        await self.destroy(boot.cluster, [each.node.name for each in boot.nodes])
+        async for node in self.provision(boot, emit):
+            yield node
+
+    def obstacles(self, cluster: str, nodes: Sequence[str]) -> list[Problem]:
+        """Return nothing: no machine has to do with another one."""
+        return []
+
     async def _take(self, node: Node, login_public_key: str) -> Node:
         from cloudmesh_cluster.providers.baremetal.login import run, text
 
@@ -165,6 +175,10 @@ class BareMetalProvider:
     def console(self, node: Node) -> str:
         """Return nothing: nobody sees the console of a machine from here."""
         return ""
+
+    def events(self, cluster: str) -> list[Event]:
+        """Return nothing: machines keep no history of clusters."""
+        return []
 
     def states(self, cluster: str) -> dict[str, str]:
         """Ask each machine for the first words of its SSH server, without a login."""

@@ -187,6 +187,16 @@ class LocalProvider:
         word = name or self._settings.get("image")
         return Path(str(word)).expanduser().absolute() if word else None
 
+    async def rebuild(self, boot: Boot, emit: Emit) -> AsyncIterator[Node]:
+        """Remove nodes with their disks and start them from their image."""
+        await self.destroy(boot.cluster, [each.node.name for each in boot.nodes])
+        async for node in self.provision(boot, emit):
+            yield node
+
+    def obstacles(self, cluster: str, nodes: Sequence[str]) -> list[Problem]:
+        """Return nothing: no node has to do with another one."""
+        return []
+
     async def host_keys(self, node: Node, *, deadline: float) -> list[str]:
         """Return the host keys that cloud-init printed on the node's console."""
         engine, began, looked = self._engine_of(node), time.monotonic(), time.monotonic()
@@ -226,6 +236,10 @@ class LocalProvider:
     def console(self, node: Node) -> str:
         """Return the node's console log."""
         return self._engine_of(node).console(node.name)
+
+    def events(self, cluster: str) -> list[Event]:
+        """Return nothing: the engine keeps no history."""
+        return []
 
     def states(self, cluster: str) -> dict[str, str]:
         """Ask the engine which nodes run; those that only have a disk are stopped."""

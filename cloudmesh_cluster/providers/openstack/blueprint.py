@@ -52,6 +52,8 @@ def stack_of(cloud: Cloud, settings: Settings, boot: Boot) -> template.Stack:
         anti_affinity=settings.anti_affinity == "yes",
         propagates=boot.propagates,
         signal=settings.signal == "heat" and boot.propagates,
+        description=boot.description,
+        additions=boot.additions,
     )
 
 

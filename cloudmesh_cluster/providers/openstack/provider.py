@@ -6,11 +6,11 @@ import asyncio
 import ipaddress
 import socket
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 
 from cloudmesh_cluster import template
 from cloudmesh_cluster.errors import Unreachable, UsageError
-from cloudmesh_cluster.events import Emit
+from cloudmesh_cluster.events import Emit, Event
 from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.hosts import parse_console_host_keys
 from cloudmesh_cluster.model import Leftover, Node, Problem, Profile
@@ -19,7 +19,9 @@ from cloudmesh_cluster.providers.openstack import servers
 from cloudmesh_cluster.providers.openstack.blueprint import parameters_of, stack_name, stack_of
 from cloudmesh_cluster.providers.openstack.cloud import Cloud
 from cloudmesh_cluster.providers.openstack.explained import explained
+from cloudmesh_cluster.providers.openstack.found import FoundCluster, ListedCluster, find_cluster, list_clusters
 from cloudmesh_cluster.providers.openstack.networks import free_addresses
+from cloudmesh_cluster.providers.openstack.orphans import Orphan, orphans, remove
 from cloudmesh_cluster.providers.openstack.provisioning import Provisioning, failure
 from cloudmesh_cluster.providers.openstack.remains import remains
 from cloudmesh_cluster.providers.openstack.settings import Settings
@@ -42,6 +44,7 @@ class OpenStackProvider:
     def __init__(self, home: Home, settings: Mapping[str, object]) -> None:
         self._settings = Settings.of(settings)
         self._cloud = Cloud(self._settings.os_cloud)
+        self._former_keys: dict[str, list[str]] = {}
 
     @property
     def signal(self) -> str | None:
@@ -85,10 +88,24 @@ class OpenStackProvider:
         async for node in provisioning.nodes(boot):
             yield node
 
+    async def rebuild(self, boot: Boot, emit: Emit) -> AsyncIterator[Node]:
+        """Give servers a fresh disk by Nova; a console that still shows the keys of the old one is not believed."""
+        for each in boot.nodes:
+            printed = await asyncio.to_thread(self.console, each.node)
+            self._former_keys[each.node.name] = parse_console_host_keys(printed)
+        async for node in servers.rebuild(self._cloud, boot.nodes):
+            yield node
+
+    def obstacles(self, cluster: str, nodes: Sequence[str]) -> list[Problem]:
+        """Return what else a change of the stack would make anew, and what would refer to nothing."""
+        from cloudmesh_cluster.providers.openstack.changes import obstacles
+
+        return obstacles(self._cloud, self._stack(cluster), [_index_of(cluster, name) for name in nodes])
+
     async def host_keys(self, node: Node, *, deadline: float) -> list[str]:
         """Return the host keys that cloud-init printed on the server's console, as Nova keeps it."""
-        began = time.monotonic()
-        while not (keys := parse_console_host_keys(await asyncio.to_thread(self.console, node))):
+        began, former = time.monotonic(), self._former_keys.get(node.name)
+        while (keys := parse_console_host_keys(await asyncio.to_thread(self.console, node))) in ([], former):
             if time.monotonic() - began > deadline:
                 raise Unreachable(node.name, f"no host key on its console within {deadline:g} s")
             await asyncio.sleep(PAUSE)
@@ -116,6 +133,13 @@ class OpenStackProvider:
     def console(self, node: Node) -> str:
         """Return the console log that Nova keeps."""
         return servers.console(self._cloud, node.provider_id) if node.provider_id else ""
+
+    def events(self, cluster: str) -> list[Event]:
+        """Return what Heat says has happened to the stack and its resources."""
+        return [
+            Event("cloud", each.resource, _node_name(cluster, each.resource), each.in_words, at=each.at)
+            for each in self._stack(cluster).history()
+        ]
 
     def states(self, cluster: str) -> dict[str, str]:
         """Return the state of each server, by one call."""
@@ -155,8 +179,30 @@ class OpenStackProvider:
             return [Leftover("server", name, f"openstack server delete {name}") for name in nodes if name in there]
         return remains(self._cloud, cluster, self._stack(cluster))
 
+    def find(self, cluster: str) -> FoundCluster | None:
+        """Return what the cloud tells of a cluster, whoever made it; None when it has none of that name."""
+        return find_cluster(self._cloud, cluster, self._stack(cluster))
+
+    def list_clusters(self) -> list[ListedCluster]:
+        """Return all clusters of the project that bear our tags."""
+        return list_clusters(self._cloud)
+
+    def orphans(self, known: Collection[str]) -> list[Orphan]:
+        """Return what bears our marks in the project and belongs to none of the known clusters."""
+        return orphans(self._cloud, known)
+
+    def remove_orphan(self, orphan: Orphan) -> None:
+        """Delete something that `orphans` has found, but for stacks: see `destroy_all`."""
+        remove(self._cloud, orphan)
+
     def _stack(self, cluster: str) -> Stack:
         return Stack(self._cloud, stack_name(cluster))
+
+
+def _node_name(cluster: str, resource: str) -> str:
+    """Return the name of the node that a resource of the stack belongs to; empty for what all share."""
+    index = template.index_of(resource)
+    return "" if index is None else f"{cluster}-master" if index == 0 else f"{cluster}-worker-{index}"
 
 
 def _index_of(cluster: str, name: str) -> int:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from cloudmesh_cluster import template
-from cloudmesh_cluster.errors import ProviderError
+from cloudmesh_cluster.errors import ProviderError, UsageError
 from cloudmesh_cluster.events import Emit, Event
 from cloudmesh_cluster.model import Node
 from cloudmesh_cluster.providers.base import Boot
@@ -76,6 +76,11 @@ class Provisioning:
     def _grow(self, text: str, parameters: Mapping[str, str], indices: Sequence[int]) -> None:
         import yaml
 
+        found = self._stack.find()
+        if found is not None and found.parameters.get("login_public_key") != parameters["login_public_key"]:
+            # A new key pair would make Heat replace every server.
+            hint = "put the key back that the cluster was made with"
+            raise UsageError("the login key is not the one that the stack was made with", hint=hint)
         # What is there stays as its own template says, so that Heat has no reason to make any of it anew. Its preview
         # of an update can't prove that: it calls everything replaced that refers to something else.
         self._stack.update(template.grown(self._stack.template(), yaml.safe_load(text), indices=indices), parameters)

@@ -1,11 +1,14 @@
-"""The servers of a cluster as Nova knows them: states, consoles, start and stop."""
+"""The servers of a cluster as Nova knows them: states, consoles, start, stop and rebuild."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 
+from cloudmesh_cluster.errors import ProviderError
 from cloudmesh_cluster.model import Node
+from cloudmesh_cluster.providers.base import NodeBoot
 from cloudmesh_cluster.providers.openstack.cloud import Cloud
 
 PAUSE = 2.0
@@ -25,6 +28,45 @@ def console(cloud: Cloud, server: str) -> str:
         return str(cloud.nova.servers.get_console_output(server) or "")
     except ClientException as error:
         return f"(no console: {error})"
+
+
+async def rebuild(cloud: Cloud, boots: Sequence[NodeBoot]) -> AsyncIterator[Node]:
+    """Give servers a fresh disk of their own image and new user_data, and yield each as soon as it is ACTIVE.
+
+    Id, port, floating IP and host stay; Heat has nothing to do with it.
+
+    Raises:
+        ProviderError: a server is gone, boots from a volume, or could not be rebuilt.
+
+    """
+    for boot in boots:
+        await asyncio.to_thread(_ask_for_rebuild, cloud, boot)
+    waiting = {boot.node.name: boot.node for boot in boots}
+    while waiting:
+        await asyncio.sleep(PAUSE)
+        for server in await asyncio.to_thread(cloud.servers, boots[0].node.cluster):
+            if server.status == "ERROR" and server.name in waiting:
+                reason = getattr(server, "fault", {}).get("message", "Nova says no reason")
+                raise ProviderError(f"{server.name} could not be rebuilt: {reason}", hint=_renew(waiting[server.name]))
+            settled = server.status == "ACTIVE" and getattr(server, "OS-EXT-STS:task_state") is None
+            if settled and server.name in waiting:
+                yield replace(waiting.pop(server.name), state="booting")
+
+
+def _ask_for_rebuild(cloud: Cloud, boot: NodeBoot) -> None:
+    from novaclient.exceptions import NotFound
+
+    try:
+        server = cloud.nova.servers.get(boot.node.provider_id)
+    except NotFound:
+        raise ProviderError(f"{boot.node.name} has no server any more", hint=_renew(boot.node)) from None
+    if not server.image:
+        raise ProviderError(f"{boot.node.name} boots from a volume, which Nova keeps", hint=_renew(boot.node))
+    cloud.nova.servers.rebuild(server, server.image["id"], userdata=boot.user_data.decode("ascii"))
+
+
+def _renew(node: Node) -> str:
+    return f"cm cluster replace {node.cluster} {node.short_name}"
 
 
 async def switch(cloud: Cloud, nodes: Sequence[Node], action: str, *, until: str) -> None:

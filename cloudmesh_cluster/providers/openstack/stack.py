@@ -27,6 +27,7 @@ class StackEvent:
     reason: str
     physical_id: str
     of_stack: bool
+    at: str = ""
 
     @property
     def complete(self) -> bool:
@@ -43,6 +44,11 @@ class StackEvent:
         """The status as people write it, with the reason of a failure."""
         words = self.status.lower().replace("_", " ")
         return f"{words}: {self.reason}" if self.failed else words
+
+
+def utc(time: str) -> str:
+    """Return Heat's time as ours: it leaves out the fraction, and says Z."""
+    return f"{time.removesuffix('Z')}.000+00:00"
 
 
 class Stack:
@@ -152,9 +158,19 @@ class Stack:
                 reason=each.resource_status_reason or "",
                 physical_id=each.physical_resource_id or "",
                 of_stack=each.resource_name == self.name,
+                at=utc(each.event_time),
             )
             for each in self._cloud.heat.events.list(self.name, sort_dir="asc", **keywords)
         ]
+
+    def history(self) -> list[StackEvent]:
+        """Return all events of the stack, oldest first; none when there is no stack."""
+        from heatclient.exc import HTTPNotFound
+
+        try:
+            return self._events_after(None)
+        except HTTPNotFound:
+            return []
 
     async def delete(self, *, deadline: float = 1800.0) -> None:
         """Delete the stack and wait until it is gone; a delete that failed is tried again.

@@ -138,6 +138,8 @@ class _Shelf:
             with _disk_errors(self.folder), self._lock():
                 if not final.is_dir():
                     self._build(f".{name}.unfinished", build).rename(final)
+        with contextlib.suppress(OSError):  # somebody else's cache
+            os.utime(final)  # when it was last used
         return final / "rootfs"
 
     def run(self, job: Callable[..., None], arguments: Mapping[str, object], *, stdin: IO[bytes] | None = None) -> None:
@@ -181,11 +183,16 @@ class _Shelf:
         return unfinished
 
     def _remove(self, unfinished: Path) -> None:
-        if unfinished.is_dir():  # What is in it belongs to ids that only a user namespace gives rights over.
-            parts = [part for part in ("rootfs", "work") if (unfinished / part).is_dir()]
-            paths = [f"{userns.ANCHOR}/images/{unfinished.name}/{part}" for part in parts]
-            run_inside(rootfs.remove_contents, {"paths": paths}, ids=self._ids, folders={"images": self.folder})
-            shutil.rmtree(unfinished)
+        remove_folder(self.folder, unfinished, ids=self._ids)
+
+
+def remove_folder(images: Path, folder: Path, *, ids: Ids) -> None:
+    """Remove a layer, or what an unfinished build has left of one; what is gone already is no error."""
+    if folder.is_dir():  # What is in it belongs to ids that only a user namespace gives rights over.
+        parts = [part for part in ("rootfs", "work") if (folder / part).is_dir()]
+        paths = [f"{userns.ANCHOR}/images/{folder.name}/{part}" for part in parts]
+        run_inside(rootfs.remove_contents, {"paths": paths}, ids=ids, folders={"images": images})
+        shutil.rmtree(folder)
 
 
 def _locked(file: IO[str]) -> bool:

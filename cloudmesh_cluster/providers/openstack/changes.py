@@ -1,0 +1,75 @@
+"""What a change of a stack would do besides what is asked for. Heat's own preview can't tell that.
+
+It calls everything replaced that refers to another resource, even for the very same template.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from cloudmesh_cluster.model import Problem
+from cloudmesh_cluster.providers.openstack.cloud import Cloud
+from cloudmesh_cluster.providers.openstack.stack import Stack
+from cloudmesh_cluster.template import index_of, is_signal, shrunk
+
+
+def obstacles(cloud: Cloud, stack: Stack, indices: Collection[int]) -> list[Problem]:
+    """Return why servers can't come or go without harm to the others.
+
+    Args:
+        cloud: where the stack is.
+        stack: as it is now.
+        indices: of the servers that come, go or are made anew.
+
+    """
+    if stack.find() is None:
+        return []
+    before = stack.template()
+    return [*_to_be_replaced(cloud, stack, indices), *dangling(before, shrunk(before, indices=tuple(indices)))]
+
+
+def _to_be_replaced(cloud: Cloud, stack: Stack, indices: Collection[int]) -> Iterator[Problem]:
+    """Yield the resources of other servers that Heat makes anew at the next change, whatever that is.
+
+    What a check has failed, or somebody has marked, is replaced; what failed in another way, too, unless Heat finds it
+    well after all.
+    """
+    for each in cloud.heat.resources.list(stack.name):
+        index = index_of(each.resource_name)
+        if index is None or index in indices or not each.resource_status.endswith("_FAILED"):
+            continue
+        yield Problem(
+            f"stack {stack.name}",
+            f"{each.resource_name} is {each.resource_status} ({each.resource_status_reason}):"
+            f" any change of the stack would make it anew, with an empty disk",
+            f"replace that node first, or: openstack stack resource mark unhealthy --reset {stack.name}"
+            f" {each.resource_name}",
+        )
+
+
+def dangling(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Problem]:
+    """Yield what refers to a resource that is in one template and not in the other any more."""
+    gone = {name for name in before["resources"].keys() - after["resources"].keys() if not is_signal(name)}
+    for section in ("resources", "outputs"):
+        for name, body in after.get(section, {}).items():
+            if referred := sorted(gone & set(references(body))):
+                what = f"refers to {', '.join(referred)}, which would go"
+                yield Problem(f"{section}.{name}", what, "change it in the stack first")
+
+
+def references(body: Any) -> Iterator[str]:
+    """Yield the names of the resources that a part of a template refers to."""
+    if isinstance(body, Mapping):
+        for key, value in body.items():
+            if key == "get_resource" and isinstance(value, str):
+                yield value
+            elif key == "get_attr" and isinstance(value, list) and value and isinstance(value[0], str):
+                yield value[0]
+            elif key == "depends_on":
+                yield from [value] if isinstance(value, str) else value
+            else:
+                yield from references(value)
+    elif isinstance(body, list):
+        for each in body:
+            yield from references(each)

@@ -1,0 +1,118 @@
+"""What bears our marks in a project, of clusters that nobody here knows."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from cloudmesh_cluster.keys import login_comment
+from cloudmesh_cluster.providers.openstack.cloud import Cloud
+from cloudmesh_cluster.providers.openstack.found import PREFIX, list_clusters
+
+TAG = "cm-cluster-"
+GROUP_MARKS = ("everything between the nodes of the cluster", "SSH from where the cluster was made")
+
+
+@dataclass(frozen=True)
+class Orphan:
+    """Something in the cloud, with the name of the cluster that it was made for."""
+
+    kind: str
+    id: str
+    cluster: str
+
+
+def orphans(cloud: Cloud, known: Collection[str]) -> list[Orphan]:
+    """Return the stacks of unknown clusters, and what is left of clusters that have no stack any more.
+
+    Args:
+        cloud: the project to look through.
+        known: the clusters that are somebody's here.
+
+    """
+    stacks = {each.name for each in list_clusters(cloud)}
+    found = [Orphan("stack", f"{PREFIX}{name}", name) for name in sorted(stacks - set(known))]
+    # What a stack has made goes with it; heat.stacks.list knows no stack without our tags, so each is asked for.
+    owned = stacks | set(known)
+    loose = [each for each in _marked(cloud) if each.cluster not in owned]
+    untagged = {name for name in {each.cluster for each in loose} if _has_stack(cloud, name)}
+    return found + [each for each in loose if each.cluster not in untagged]
+
+
+def _has_stack(cloud: Cloud, cluster: str) -> bool:
+    from heatclient.exc import HTTPNotFound
+
+    try:
+        stack = cloud.heat.stacks.get(f"{PREFIX}{cluster}", resolve_outputs=False)
+    except HTTPNotFound:
+        return False
+    return bool(stack.stack_status != "DELETE_COMPLETE")
+
+
+def _marked(cloud: Cloud) -> Iterator[Orphan]:
+    """Yield everything but stacks that bears a mark of ours, in an order in which it can be deleted."""
+    network = cloud.sdk.network
+    for server in cloud.nova.servers.list(limit=-1):
+        if cluster := server.metadata.get("cm_cluster"):
+            yield Orphan("server", server.id, cluster)
+    if cloud.sdk.has_service("volume"):
+        for volume in cloud.sdk.block_storage.volumes():
+            if cluster := (volume.metadata or {}).get("cm_cluster"):
+                yield Orphan("volume", volume.id, cluster)
+    for address in network.ips():
+        if (address.description or "").startswith(TAG):
+            yield Orphan("floating ip", address.id, address.description.removeprefix(TAG))
+    for kind, listed in (
+        ("port", network.ports(tags="cm")),
+        ("router", network.routers(tags="cm")),
+        ("network", network.networks(tags="cm")),
+    ):
+        for each in listed:
+            if cluster := next((tag.removeprefix(TAG) for tag in each.tags if tag.startswith(TAG)), ""):
+                yield Orphan(kind, each.id, cluster)
+    for group in network.security_groups():
+        if group.name.startswith(PREFIX) and (group.description or "").startswith(GROUP_MARKS):
+            yield Orphan("security group", group.id, group.name.removeprefix(PREFIX).removesuffix("-login"))
+    for keypair in cloud.sdk.compute.keypairs():
+        cluster = keypair.name.removeprefix(PREFIX)
+        comment = keypair.public_key.rstrip().partition(" ")[2].partition(" ")[2]
+        if keypair.name.startswith(PREFIX) and comment == login_comment(cluster):
+            yield Orphan("keypair", keypair.name, cluster)
+
+
+def remove(cloud: Cloud, orphan: Orphan) -> None:
+    """Delete one thing that has no stack; what is gone already is no error.
+
+    Raises:
+        Exception: what the cloud's client says when it can't be deleted.
+
+    """
+    sdk = cloud.sdk
+    if orphan.kind == "router":
+        _detach(sdk, orphan.id)
+    delete = {
+        "server": sdk.compute.delete_server,
+        "volume": sdk.block_storage.delete_volume if sdk.has_service("volume") else None,
+        "floating ip": sdk.network.delete_ip,
+        "port": sdk.network.delete_port,
+        "router": sdk.network.delete_router,
+        "network": sdk.network.delete_network,
+        "security group": sdk.network.delete_security_group,
+        "keypair": sdk.compute.delete_keypair,
+    }[orphan.kind]
+    if delete is not None:
+        delete(orphan.id, ignore_missing=True)
+    if orphan.kind == "server":
+        # Its port and its groups are in use until it is gone.
+        gone = sdk.compute.find_server(orphan.id)
+        if gone is not None:
+            sdk.compute.wait_for_delete(gone, wait=120)
+
+
+def _detach(sdk: Any, router: str) -> None:
+    if sdk.network.find_router(router) is None:
+        return
+    for port in sdk.network.ports(device_id=router):
+        if port.device_owner.startswith("network:router_interface"):
+            sdk.network.remove_interface_from_router(router, port_id=port.id)

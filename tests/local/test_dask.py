@@ -1,0 +1,140 @@
+"""The plugin `dask` on real nodes: what users do with it, and what becomes of it when nodes come, go and die."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shlex
+import socket
+import ssl
+import subprocess
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from cloudmesh_cluster.certificates import client_certificate
+from cloudmesh_cluster.home import Home
+from cloudmesh_cluster.operations.tunnels import tunnel
+from tests.command_line import CommandLine
+from tests.crash import crash
+
+PYTHON = "/opt/dask/bin/python"
+WORKERS = """
+from distributed import Client
+with Client(timeout="20s") as client:
+    print(*sorted(worker["name"] for worker in client.scheduler_info(n_workers=-1)["workers"].values()))
+"""
+# Forty tasks of half a second; says when it has begun, and what came out.
+LONG = """
+import time
+from distributed import Client
+def slow(number):
+    time.sleep(0.5)
+    return number
+with Client(timeout="20s") as client:
+    futures = client.map(slow, range(40), pure=False)
+    print("begun", flush=True)
+    print(sum(client.gather(futures)), flush=True)
+"""
+PATIENCE = 120.0
+
+
+@pytest.fixture(scope="module")
+def cluster(shared_cm: CommandLine) -> Iterator[CommandLine]:
+    """Return `cm` with a verified Dask cluster `k` of two workers, who talk TLS."""
+    words = ("cluster", "create", "k", "-p", "dask", "--provider", "local", "--set", "dask.tls=true")
+    shared_cm(*words, timeout=900)
+    yield shared_cm
+    shared_cm("cluster", "delete", "k", "-y")
+
+
+def on(cluster: CommandLine, node: str, *words: str) -> str:
+    """Return what a command prints on a node."""
+    (row,) = json.loads(cluster("cluster", "cmd", "k", "-t", node, "-f", "json", "--", *words).stdout)
+    return str(row["stdout"])
+
+
+def test_daemons_are_private_and_of_their_own_user(cluster: CommandLine) -> None:
+    """Nothing listens on all addresses, nothing runs as root; memory and threads are the profile's."""
+    for node in ("master", "worker-1"):
+        listening = on(cluster, node, "sudo ss -Hltnp | grep python | awk '{print $4}'").split()
+        assert listening
+        assert all(address.startswith("10.") for address in listening), listening
+        assert set(on(cluster, node, "pgrep -f 'dask (scheduler|worker)' | xargs ps -o user= -p").split()) == {"dask"}
+    said = on(cluster, "worker-1", "ps -C python -o args= | grep 'dask worker' | head -n 1")
+    assert "--nthreads 1 " in said
+    assert "--memory-limit 1600MiB" in said
+
+
+def test_only_who_has_a_certificate_of_the_cluster_is_let_in(cluster: CommandLine) -> None:
+    """On a node nobody without one; from here the client's own, which the scheduler's fits, through a tunnel."""
+    plain = "from distributed import Client; Client('tcp://k-master:8786', timeout='5s')"
+    refused = f"DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION=False {PYTHON} -c {shlex.quote(plain)} 2>&1 || echo refused"
+    assert on(cluster, "worker-1", refused).endswith("refused\n")
+    assert on(cluster, "worker-1", "sudo stat -c '%a %U:%G' /etc/dask/tls/key.pem") == "640 root:dask\n"
+
+    home = Home(cluster.home, cluster.cache)
+    files = client_certificate(home, "k")
+    context = ssl.create_default_context(cafile=files["ca.pem"])
+    context.load_cert_chain(files["cert.pem"], files["key.pem"])
+
+    def greet(port: int) -> str:
+        with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as plain_socket:
+            with context.wrap_socket(plain_socket, server_hostname="localhost") as secure:
+                return str(secure.getpeercert())
+
+    async def through() -> str:
+        async with tunnel(home, "k", 8786) as port:
+            return await asyncio.to_thread(greet, port)
+
+    assert "k-master" in asyncio.run(through())
+
+
+def test_a_dead_worker_is_missed_its_tasks_are_done_and_a_new_one_comes(cluster: CommandLine) -> None:
+    """A node is killed during a computation: the rest finishes it; `status` says so at once; `replace` restores it."""
+    argv = cluster.argv("cluster", "ssh", "k", "--", shlex.join([PYTHON, "-c", LONG]))
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, env=cluster.environment()) as job:
+        assert job.stdout is not None
+        assert job.stdout.readline() == "begun\n"
+        killed = time.monotonic()
+        crash(cluster, "k", "k-worker-2")
+        rows = json.loads(cluster("cluster", "status", "k", "-f", "json", expect=3).stdout)
+        assert {row["node"] for row in rows if not row["ok"]} == {"k-worker-2"}
+        while (present := on(cluster, "master", PYTHON, "-c", WORKERS).split()) != ["k-worker-1"]:
+            assert time.monotonic() - killed < PATIENCE, present
+        assert job.stdout.readline() == f"{sum(range(40))}\n"
+        assert job.wait(PATIENCE) == 0
+
+    cluster("cluster", "replace", "k", "worker-2", timeout=600)
+    cluster("cluster", "status", "k")
+    assert on(cluster, "master", PYTHON, "-c", WORKERS).split() == ["k-worker-1", "k-worker-2"]
+
+
+def test_a_leaving_worker_hands_over_what_it_holds(cluster: CommandLine) -> None:
+    """A value that only one worker has is there when this worker is gone."""
+    cluster("cluster", "scale", "k", "+1", timeout=600)
+    put = 'c.publish_dataset(kept=c.submit(str.upper, "kept", workers=["k-worker-3"], allow_other_workers=True))'
+    get = 'print(c.get_dataset("kept").result(timeout=60))'
+    program = "from distributed import Client as C\nwith C(timeout='20s') as c: "
+    on(cluster, "master", PYTHON, "-c", program + put)
+    on(cluster, "master", PYTHON, "-c", program + get)  # it is there
+    cluster("cluster", "scale", "k", "-1", timeout=600)
+
+    assert on(cluster, "worker-1", PYTHON, "-c", program + get) == "KEPT\n"
+    assert on(cluster, "master", PYTHON, "-c", WORKERS).split() == ["k-worker-1", "k-worker-2"]
+
+
+def test_a_stopped_cluster_starts_with_its_daemons(cluster: CommandLine) -> None:
+    """Stop and start of the whole cluster brings back scheduler and workers."""
+    cluster("cluster", "stop", "k", timeout=300)
+    cluster("cluster", "start", "k", timeout=300)
+    assert on(cluster, "master", PYTHON, "-c", WORKERS).split() == ["k-worker-1", "k-worker-2"]
+
+
+def test_uninstall_takes_everything_back(cluster: CommandLine) -> None:
+    """No process, folder, command, service or user of it is left."""
+    cluster("cluster", "uninstall", "k", "dask", timeout=300)
+    gone = "ls -d /opt/dask /etc/dask /var/lib/dask /usr/local/bin/dask /var/lib/cm/services/*"
+    for node in ("master", "worker-1"):
+        assert on(cluster, node, f"({gone}; pgrep -f '[d]ask (sched|work)'; id -u dask) 2>/dev/null || true") == ""

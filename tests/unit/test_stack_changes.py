@@ -1,0 +1,48 @@
+"""What refers to a resource that would go with a server."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from cloudmesh_cluster.providers.openstack.changes import dangling, references
+from cloudmesh_cluster.template import shrunk
+from tests.unit.test_template import loaded, stack
+
+
+@pytest.mark.parametrize(
+    ("body", "names"),
+    [
+        ({"get_resource": "a"}, ["a"]),
+        ({"get_attr": ["a", "first_address"]}, ["a"]),
+        ({"depends_on": "a"}, ["a"]),
+        ({"depends_on": ["a", "b"]}, ["a", "b"]),
+        ({"properties": {"x": [{"str_replace": {"params": {"y": {"get_resource": "a"}}}}]}}, ["a"]),
+        ({"properties": {"name": "a", "get_param": "a"}}, []),
+    ],
+)
+def test_references(body: dict[str, Any], names: list[str]) -> None:
+    """Resources are referred to by get_resource, get_attr and depends_on, however deep."""
+    assert list(references(body)) == names
+
+
+def test_a_cluster_refers_to_nothing_that_goes() -> None:
+    """Of cm's own template any workers can go: nothing that stays refers to them."""
+    before = loaded(stack(range(5)))
+
+    for gone in ([4], [1], [1, 2, 3, 4]):
+        assert list(dangling(before, shrunk(before, indices=gone))) == []
+
+
+def test_an_addition_that_refers_to_a_worker() -> None:
+    """What somebody has added and refers to a server that would go is named, and to what."""
+    before = loaded(stack())
+    before["resources"]["volume"] = {"type": "OS::Cinder::VolumeAttachment", "properties": {
+        "instance_uuid": {"get_resource": "server_2"}}}  # fmt: skip
+    before["outputs"] = {"address": {"value": {"get_attr": ["port_2", "fixed_ips"]}}}
+
+    [one, other] = dangling(before, shrunk(before, indices=[2]))
+    assert (one.where, one.what) == ("resources.volume", "refers to server_2, which would go")
+    assert (other.where, other.what) == ("outputs.address", "refers to port_2, which would go")
+    assert list(dangling(before, shrunk(before, indices=[1]))) == []
