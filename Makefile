@@ -44,9 +44,11 @@ bench:  ## measure what the README claims, as ratios in one run
 	@./bootstrap.sh bench
 	@$(BIN)/python -m benchmarks.run $(ARGS)
 
-scale:  ## 64 nodes on this machine, timed
+scale:  ## 64 nodes on this machine; 100 servers and whole clusters on OpenStack against Heat alone; timed
 	@./bootstrap.sh nodes
 	@$(BIN)/python -m benchmarks.scale $(ARGS)
+	@if [[ $$EUID -ne 0 ]]; then echo "openstack: left out: devcloud needs root"; else \
+		./bootstrap.sh devcloud && $(BIN)/python -m benchmarks.openstack; fi
 
 clean:  ## remove what was made in this tree (clusters and CM_CACHE stay)
 	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache *.egg-info cloudmesh_cluster/_data

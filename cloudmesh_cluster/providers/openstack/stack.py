@@ -126,7 +126,8 @@ class Stack:
     async def follow(self, since: str | None = None) -> AsyncIterator[StackEvent]:
         """Yield events as they come, until the stack itself has ended what it does.
 
-        Each look asks for the events after the last one only, so that its cost does not grow with the stack.
+        Each look asks for the events after the last one only, and there is a pause after each: neither what a look
+        costs nor how often there is one grows with the stack.
 
         Raises:
             ProviderError: the stack was deleted behind our back.
@@ -145,7 +146,7 @@ class Stack:
                 yield event
                 if event.of_stack and not event.status.endswith("_IN_PROGRESS"):
                     running = False
-            if running and not events:
+            if running:
                 await asyncio.sleep(PAUSE)
 
     def _events_after(self, marker: str | None) -> list[StackEvent]:
