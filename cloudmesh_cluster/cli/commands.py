@@ -15,6 +15,8 @@ from cloudmesh_cluster.cli import (
     plugins,
     profiles,
     providers,
+    report,
+    schedulers,
 )
 from cloudmesh_cluster.cli.tree import Tree
 
@@ -26,6 +28,8 @@ TREE = Tree(
         "profile": "what clusters can be made of",
         "plugin": "what clusters can run",
         "provider": "where nodes can come from",
+        "dask": "run a Dask scheduler or worker here, see those of one",
+        "spark": "run a Spark scheduler or worker here, see those of one",
         "gc": "find what was made for clusters that are not known any more",
         "info": "show what this installation is and where it keeps things",
         "doctor": "write one archive with all that support needs, without secrets",
@@ -39,9 +43,11 @@ TREE = Tree(
         *cluster_services.COMMANDS,
         *conda.COMMANDS,
         *bundles.COMMANDS,
+        *report.COMMANDS,
         *profiles.COMMANDS,
         *plugins.COMMANDS,
         *providers.COMMANDS,
+        *schedulers.COMMANDS,
         *garbage.COMMANDS,
         *about.COMMANDS,
         *completion.COMMANDS,
