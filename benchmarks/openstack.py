@@ -107,7 +107,6 @@ def verified(cm: Cm, openstack: OpenStack, nodes: int) -> Verified:
     cm("cluster", "delete", f"bench{nodes}", "-y")
     cm("cluster", "create", f"raw{nodes}", *words, "--dry-run", "--output", str(folder))
     raw = openstack.stack_of(folder, f"cm-raw{nodes}")
-    openstack.delete_stack(f"cm-raw{nodes}")
     return counted(nodes, created.seconds, raw.seconds, api_calls.read(file))
 
 

@@ -107,7 +107,12 @@ def choose_provider(
     if options and entry.type != "openstack":
         hint = "--provider openstack, or leave it out"
         raise UsageError(f"{', '.join(options)}: provider {word!r} ({why}) is {entry.type}, no OpenStack", hint=hint)
-    return ProviderChoice(word, entry.type, {**entry.settings, **given}, why)
+    return ProviderChoice(word, entry.type, {**_cloud_of(entry.type, environ), **entry.settings, **given}, why)
+
+
+def _cloud_of(kind: str, environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the cloud that `OS_CLOUD` names as a setting: a cluster stays in it, whatever the variable says later."""
+    return {"os_cloud": environ["OS_CLOUD"]} if kind == "openstack" and environ.get("OS_CLOUD") else {}
 
 
 def _option(setting: str) -> str:

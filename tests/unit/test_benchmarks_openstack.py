@@ -68,7 +68,7 @@ def test_calls_are_recorded() -> None:
             self.send_response(204)
             self.end_headers()
 
-        def log_message(self, format: str, *args: object) -> None:
+        def log_request(self, *answer: object) -> None:
             """Say nothing."""
 
     seen: list[Call] = []

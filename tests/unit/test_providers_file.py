@@ -188,3 +188,13 @@ def test_options_of_openstack_need_it(own: Home) -> None:
         choose_provider(own, option=None, profile=None, environ={}, openstack={"os_cloud": "other"})
 
     assert caught.value.message == "--os-cloud: provider 'local' (default in providers.yaml) is local, no OpenStack"
+
+
+def test_cluster_stays_in_the_cloud_of_the_environment(own: Home) -> None:
+    """What OS_CLOUD names becomes a setting, kept with the cluster; providers.yaml and options say more than it."""
+    environ = {"OS_CLOUD": "mine"}
+    named = choose_provider(own, option="openstack", profile=None, environ=environ)
+    given = choose_provider(own, option="openstack", profile=None, environ=environ, openstack={"os_cloud": "other"})
+    local = choose_provider(own, option="local", profile=None, environ=environ)
+
+    assert [each.settings for each in (named, given, local)] == [{"os_cloud": "mine"}, {"os_cloud": "other"}, {}]
