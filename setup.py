@@ -82,13 +82,18 @@ setup(
         "rich>=14",
     ],
     extras_require={
+        "conda": ["conda-pack>=0.9", "py-rattler>=0.28", "setuptools>=77"],
         "dask": DASK,
         "spark": SPARK,
         "test": [
             *DASK,
             *SPARK,
             "ansible-core>=2.17",
+            "conda-pack>=0.9",
+            "conda-package-handling>=2.4",
             "mypy>=1.18",
+            "py-rattler>=0.28",
+            "py-rattler-build>=0.73",
             "pytest>=8.4",
             "ruff>=0.14",
             "setuptools>=77",
@@ -98,7 +103,7 @@ setup(
         ],
         "bench": ["python-openstackclient>=8"],
     },
-    entry_points={"console_scripts": ["cm = cloudmesh_cluster.cli.main:main"]},
+    entry_points={"console_scripts": ["cm = cloudmesh_cluster.cli.main:process"]},
     classifiers=[
         "Environment :: Console",
         "Operating System :: POSIX :: Linux",

@@ -79,7 +79,14 @@ def greet(*, cluster: str, user: str, node: Node, nodes: Iterable[Node], timeout
 
 
 def wire(
-    *, cluster: str, user: str, hosts: str, known_hosts: str, authorized_keys: str, remove_bootstrap: bool = True
+    *,
+    cluster: str,
+    user: str,
+    hosts: str,
+    known_hosts: str,
+    authorized_keys: str,
+    ssh_ports: str = "",
+    remove_bootstrap: bool = True,
 ) -> RemoteStep:
     """Return the step that replaces a node's three marked blocks; it is the same for all nodes of a cluster.
 
@@ -89,10 +96,13 @@ def wire(
         hosts: the block that `hosts_block` makes.
         known_hosts: the block that `known_hosts_block` makes.
         authorized_keys: the block that `authorized_keys_block` makes.
+        ssh_ports: what `hosts.ssh_ports` returns.
         remove_bootstrap: whether to remove all bootstrap keys, once the propagation's result has been read.
 
     """
     sections = {"hosts": hosts, "known_hosts": known_hosts, "authorized_keys": authorized_keys}
+    if ssh_ports:
+        sections["ssh_ports"] = ssh_ports
     return _step("wire", [cluster, user, "remove" if remove_bootstrap else "keep"], sections)
 
 

@@ -9,19 +9,24 @@ from cloudmesh_cluster.cli import (
     cluster_reach,
     cluster_services,
     completion,
+    conda,
     garbage,
     plugins,
     profiles,
     providers,
+    schedulers,
 )
 from cloudmesh_cluster.cli.tree import Tree
 
 TREE = Tree(
     objects={
         "cluster": "make, use and remove clusters",
+        "conda": "environments, the same on every node",
         "profile": "what clusters can be made of",
         "plugin": "what clusters can run",
         "provider": "where nodes can come from",
+        "dask": "run a Dask scheduler or worker here, see those of one",
+        "spark": "run a Spark scheduler or worker here, see those of one",
         "gc": "find what was made for clusters that are not known any more",
         "info": "show what this installation is and where it keeps things",
         "doctor": "write one archive with all that support needs, without secrets",
@@ -33,9 +38,11 @@ TREE = Tree(
         *cluster_look.COMMANDS,
         *cluster_reach.COMMANDS,
         *cluster_services.COMMANDS,
+        *conda.COMMANDS,
         *profiles.COMMANDS,
         *plugins.COMMANDS,
         *providers.COMMANDS,
+        *schedulers.COMMANDS,
         *garbage.COMMANDS,
         *about.COMMANDS,
         *completion.COMMANDS,

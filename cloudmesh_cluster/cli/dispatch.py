@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Sequence
 
@@ -51,6 +52,7 @@ def _run(words: list[str], session: Session) -> int:
     if split.command is None:
         getattr(args, "group", parser).print_help(sys.stderr)
         return UsageError.exit_code
+    unknown = _give_late_words(unknown, split.command, args)
     if unknown:
         raise UsageError(f"unknown arguments: {' '.join(unknown)}", hint=_hint(unknown[0], split.command))
     if split.command.takes_words:
@@ -60,6 +62,16 @@ def _run(words: list[str], session: Session) -> int:
     if session.document is not None and split.command.name not in TAKES_INPUT:
         raise UsageError(f"'{split.command.name}' reads no input", hint="quote the < if it is for the nodes")
     return split.command.run(args, session)
+
+
+def _give_late_words(unknown: list[str], command: Command, args: argparse.Namespace) -> list[str]:
+    """Give words that follow an option to the command's list, which argparse has closed by then; return the others."""
+    lists = [each for each in command.positionals if each.options.get("nargs") == "*"]
+    if not lists or any(word.startswith("-") for word in unknown):
+        return unknown
+    name = lists[0].flags[0]
+    setattr(args, name, [*getattr(args, name), *unknown])
+    return []
 
 
 def _hint(word: str, command: Command) -> str:

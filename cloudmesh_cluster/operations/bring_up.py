@@ -23,6 +23,7 @@ from cloudmesh_cluster.keys import read_private as read_key
 from cloudmesh_cluster.model import CommandResult, Node
 from cloudmesh_cluster.operations.booting import PROPAGATION_DEADLINE, make_boot
 from cloudmesh_cluster.operations.description import ScriptName, describe
+from cloudmesh_cluster.operations.environment_nodes import bring_environments, check_wanted
 from cloudmesh_cluster.operations.plugin_steps import (
     Payloads,
     fetch_payloads,
@@ -47,6 +48,7 @@ async def make_ready(session: Session) -> Payloads:
 
     """
     payloads = await fetch_payloads(session)
+    await check_wanted(session)
     with session.journal.step("image"):
         await session.provider.make_image(session.record.profile, _packages(session), session.journal.emit)
     return payloads
@@ -249,8 +251,9 @@ async def _run_everywhere_scripts(
 
 
 async def _run_role_scripts(session: Session, connections: Connections, new: Sequence[Node]) -> None:
-    """Install and start the plugins by role, then run the scripts of the roles: master, then worker."""
+    """Bring environments, install and start plugins by role, then run the scripts of the roles: master, then worker."""
     with session.journal.step("scripts"):
+        await bring_environments(session, connections, new)
         for chosen in session.plugins:
             await install_role(session, connections, new, chosen)
             await join(session, connections, new, chosen)
