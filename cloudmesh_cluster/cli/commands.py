@@ -14,6 +14,7 @@ from cloudmesh_cluster.cli import (
     plugins,
     profiles,
     providers,
+    report,
     schedulers,
 )
 from cloudmesh_cluster.cli.tree import Tree
@@ -39,6 +40,7 @@ TREE = Tree(
         *cluster_reach.COMMANDS,
         *cluster_services.COMMANDS,
         *conda.COMMANDS,
+        *report.COMMANDS,
         *profiles.COMMANDS,
         *plugins.COMMANDS,
         *providers.COMMANDS,
