@@ -29,6 +29,7 @@ from cloudmesh_cluster.providers.openstack.stack import Stack
 
 FIRST_ADDRESS = 10
 PAUSE = 2.0
+CONSOLES_A_SECOND = 4.0
 
 
 @explained
@@ -44,6 +45,7 @@ class OpenStackProvider:
     def __init__(self, home: Home, settings: Mapping[str, object]) -> None:
         self._settings = Settings.of(settings)
         self._cloud = Cloud(self._settings.os_cloud)
+        self._waiting = 0
         self._former_keys: dict[str, list[str]] = {}
 
     @property
@@ -111,11 +113,16 @@ class OpenStackProvider:
     async def host_keys(self, node: Node, *, deadline: float) -> list[str]:
         """Return the host keys that cloud-init printed on the server's console, as Nova keeps it."""
         began, former = time.monotonic(), self._former_keys.get(node.name)
-        while (keys := parse_console_host_keys(await asyncio.to_thread(self.console, node))) in ([], former):
-            if time.monotonic() - began > deadline:
-                tail = await asyncio.to_thread(servers.tail, self._cloud, node.provider_id or "")
-                raise Unreachable(node.name, f"no host key on its console within {deadline:g} s", hint=tail)
-            await asyncio.sleep(PAUSE)
+        self._waiting += 1
+        try:
+            while (keys := parse_console_host_keys(await asyncio.to_thread(self.console, node))) in ([], former):
+                if time.monotonic() - began > deadline:
+                    tail = await asyncio.to_thread(servers.tail, self._cloud, node.provider_id or "")
+                    raise Unreachable(node.name, f"no host key on its console within {deadline:g} s", hint=tail)
+                # The more nodes wait, the less often each is asked for: the cloud is not asked more often.
+                await asyncio.sleep(max(PAUSE, self._waiting / CONSOLES_A_SECOND))
+        finally:
+            self._waiting -= 1
         return keys
 
     async def dial(self, node: Node, port: int = 22) -> socket.socket:

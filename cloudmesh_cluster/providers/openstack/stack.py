@@ -165,7 +165,8 @@ class Stack:
     async def follow(self, since: str | None = None, *, patience: float | None = None) -> AsyncIterator[StackEvent]:
         """Yield events as they come, until the stack itself has ended what it does.
 
-        Each look asks for the events after the last one only, so that its cost does not grow with the stack.
+        Each look asks for the events after the last one only, and there is a pause after each: neither what a look
+        costs nor how often there is one grows with the stack.
 
         Args:
             since: the event after which to begin.
@@ -191,9 +192,9 @@ class Stack:
                     running = False
             if events:
                 quiet_since = time.monotonic()
-            elif running:
-                if time.monotonic() - quiet_since > (patience or 60 * TIMEOUT_MINUTES):
-                    raise Stalled(f"nothing happens to stack {self.name} any more")
+            elif time.monotonic() - quiet_since > (patience or 60 * TIMEOUT_MINUTES):
+                raise Stalled(f"nothing happens to stack {self.name} any more")
+            if running:
                 await asyncio.sleep(PAUSE)
 
     def _events_after(self, marker: str | None) -> list[StackEvent]:
