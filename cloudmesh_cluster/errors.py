@@ -28,6 +28,8 @@ class CmError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+        if hint:
+            self.add_note(hint)  # Python shows it below a traceback
 
 
 class UsageError(CmError):
@@ -153,12 +155,7 @@ class LibraryMissing(UsageError, ImportError):
 
 
 class ConnectionFailed(CmError, ConnectionError):
-    """A scheduler or worker could not be started, reached or kept; the hint is part of what Python shows."""
-
-    def __init__(self, message: str, *, hint: str = "") -> None:
-        super().__init__(message, hint=hint)
-        if hint:
-            self.add_note(hint)
+    """A scheduler or worker could not be started, reached or kept."""
 
 
 class CallFailed(CmError):

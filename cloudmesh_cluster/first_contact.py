@@ -40,6 +40,7 @@ class Greeting:
         cloud_init: "done"; "degraded": ended with recoverable errors; "error": a part of it failed; "running": it
             had not ended in time; "absent": the node has none.
         cloud_init_errors: what cloud-init reports, recoverable errors too.
+        system: its distribution and kernel.
 
     """
 
@@ -48,6 +49,7 @@ class Greeting:
     time: float
     cloud_init: CloudInit
     cloud_init_errors: tuple[str, ...] = ()
+    system: str = ""
 
 
 @dataclass(frozen=True)
@@ -171,6 +173,7 @@ def parse_greeting(answer: str) -> Greeting:
             time=float(data["time"]),
             cloud_init=state,
             cloud_init_errors=errors,
+            system=str(data.get("system", "")),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ProviderError(f"a node's greeting makes no sense: {answer[:200]!r}") from error

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from cloudmesh_cluster.events import Emit, Event, now
+from cloudmesh_cluster.events import VERSIONS, Emit, Event, now
 from cloudmesh_cluster.state import Operation, State
 
 FLUSH_AFTER = 200
@@ -41,9 +41,17 @@ class Journal:
     def emit(self, event: Event) -> None:
         """Tell the listener, and keep the event for the journal."""
         self._listener(event)
+        self.keep(event)
+
+    def keep(self, event: Event) -> None:
+        """Keep an event for the journal without a word to the listener: what a report needs and nobody waits for."""
         self._events.append(event)
         if len(self._events) >= FLUSH_AFTER:
             self.flush()
+
+    def keep_version(self, what: str, *, node: str = "") -> None:
+        """Keep which version of something took part, for the report."""
+        self.keep(Event("info", VERSIONS, node, what))
 
     def flush(self) -> None:
         """Write the events that wait."""

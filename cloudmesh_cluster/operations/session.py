@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import platform
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from cloudmesh_cluster import __version__
 from cloudmesh_cluster.codec import encode
 from cloudmesh_cluster.errors import CmError, Interrupted, LeftBehind, OperationFailed, UsageError
 from cloudmesh_cluster.events import Emit
@@ -163,6 +165,7 @@ async def session(
         else:
             state.take_over(operation.id, pid=os.getpid())
         current = Session(home, Journal(state, operation, emit))
+        current.journal.keep_version(f"cm {__version__}, Python {platform.python_version()}")
         try:
             async with asyncio.timeout(timeout):
                 yield current

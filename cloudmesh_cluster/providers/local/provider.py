@@ -97,6 +97,11 @@ class LocalProvider:
         """Build what is missing in the cache of the images of both roles, with the packages baked in."""
         await self._layers((profile.master.image, profile.worker.image), packages, emit)
 
+    async def image_layers(self, profile: Profile, packages: Sequence[str], emit: Emit) -> list[Path]:
+        """Return the folders of the layers that nodes of a profile have, built when they are not in the cache."""
+        layers = await self._layers((profile.master.image, profile.worker.image), packages, emit)
+        return list(dict.fromkeys(layer.parent for each in layers.values() for layer in each))
+
     async def provision(self, boot: Boot, emit: Emit) -> AsyncIterator[Node]:
         """Start nodes, a few at a time, from images that `make_image` has built."""
         engine = self._engine(boot.cluster)
