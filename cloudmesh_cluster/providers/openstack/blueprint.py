@@ -8,6 +8,7 @@ from cloudmesh_cluster import template
 from cloudmesh_cluster.model import Node
 from cloudmesh_cluster.providers.base import Boot, NodeBoot
 from cloudmesh_cluster.providers.openstack.cloud import Cloud
+from cloudmesh_cluster.providers.openstack.networks import subnet_of
 from cloudmesh_cluster.providers.openstack.settings import Settings
 
 
@@ -45,7 +46,7 @@ def stack_of(cloud: Cloud, settings: Settings, boot: Boot) -> template.Stack:
         ssh_from=settings.ssh_from or cloud.own_address(),
         cidr="" if settings.network else boot.network,
         network=settings.network or "",
-        subnet=settings.subnet or "",
+        subnet=str(subnet_of(cloud, settings.network, settings.subnet).id) if settings.network else "",
         external_network=settings.external_network or _external_network(cloud, settings),
         dns=settings.dns.split(),
         availability_zone=settings.availability_zone or "",
