@@ -10,7 +10,7 @@ PYTEST := $(BIN)/python -m pytest
 SHELL_SCRIPTS = $(shell find . \( -name .git -o -name .venv -o -name build \) -prune -o -type f -print0 | \
 	xargs -0 awk 'FNR == 1 { if (/^\#!.*[\/ ](ba|da)?sh( |$$)/ || FILENAME ~ /\.sh$$/) print FILENAME; nextfile }')
 
-.PHONY: help demo devcloud test check lint unit bench scale clean
+.PHONY: help demo devcloud test check lint unit notebooks bench scale clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -40,13 +40,19 @@ lint:  ## ruff, mypy, shellcheck, yamllint
 	@echo "lint: shellcheck"; shellcheck --external-sources $(SHELL_SCRIPTS)
 	@echo "lint: yamllint";   $(BIN)/yamllint --strict .
 
+notebooks:  ## run the tutorials in notebooks/ and save what they answer (ARGS=01 for some)
+	@./bootstrap.sh test
+	@$(BIN)/python -m tests.notebooks $(ARGS)
+
 bench:  ## measure what the README claims, as ratios in one run
 	@./bootstrap.sh bench
 	@$(BIN)/python -m benchmarks.run $(ARGS)
 
-scale:  ## 64 nodes on this machine, timed
+scale:  ## 64 nodes on this machine; 100 servers and whole clusters on OpenStack against Heat alone; timed
 	@./bootstrap.sh nodes
 	@$(BIN)/python -m benchmarks.scale $(ARGS)
+	@if [[ $$EUID -ne 0 ]]; then echo "openstack: left out: devcloud needs root"; else \
+		./bootstrap.sh devcloud && $(BIN)/python -m benchmarks.openstack; fi
 
 clean:  ## remove what was made in this tree (clusters and CM_CACHE stay)
 	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache *.egg-info cloudmesh_cluster/_data

@@ -1,8 +1,6 @@
 """`python -m cloudmesh_cluster` is `cm`."""
 
-import sys
-
-from cloudmesh_cluster.cli.main import main
+from cloudmesh_cluster.cli.main import process
 
 if __name__ == "__main__":
-    sys.exit(main())
+    process()

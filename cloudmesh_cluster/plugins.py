@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, cast
 
+from cloudmesh_cluster.conda.channels import redacted
 from cloudmesh_cluster.errors import InvalidInput, NotFound
 from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.model import Check, PluginUse, Problem, RoleName, RoleSpec
@@ -18,8 +19,8 @@ from cloudmesh_cluster.yaml_nodes import Written
 from cloudmesh_cluster.yaml_source import Source, Value
 
 PayloadKind = Literal["maven", "pip"]
-SettingType = Literal["text", "integer", "number", "boolean", "size", "duration"]
-SETTING_TYPES: tuple[SettingType, ...] = ("text", "integer", "number", "boolean", "size", "duration")
+SettingType = Literal["text", "integer", "number", "boolean", "size", "duration", "list", "lists"]
+SETTING_TYPES: tuple[SettingType, ...] = ("text", "integer", "number", "boolean", "size", "duration", "list", "lists")
 DEFAULT_MEMORY = 2048
 DEFAULT_CPUS = 1.0
 _NAME = r"[a-z][a-z0-9-]{0,29}"
@@ -222,6 +223,10 @@ def _typed(value: Value, kind: SettingType, default: object) -> object:
         return default
     if kind == "text":
         return value.text("")
+    if kind == "list":
+        return _texts(value)
+    if kind == "lists":
+        return {str(name): _texts(item) for name, item in value.entries()}
     if kind == "integer":
         return value.integer(0)
     if kind == "number":
@@ -229,6 +234,11 @@ def _typed(value: Value, kind: SettingType, default: object) -> object:
     if kind == "boolean":
         return value.boolean(False)
     return value.size(0) if kind == "size" else value.duration(0.0)
+
+
+def _texts(value: Value) -> tuple[str, ...]:
+    """Return a list of texts; a single text, as `--set` gives it, is split at its blanks."""
+    return tuple(value.text("").split()) if value.is_scalar else tuple(map(str, value.texts()))
 
 
 def resolve(uses: Sequence[PluginUse], home: Home) -> tuple[ChosenPlugin, ...]:
@@ -286,7 +296,9 @@ def settings_sh(chosen: ChosenPlugin, *, master: RoleSpec, worker: RoleSpec, rol
     """
     own = master if role == "master" else worker
     values: dict[str, object] = {
-        f"CM_SETTING_{name.upper().replace('-', '_')}": value for name, value in chosen.settings.items()
+        # Everybody on a node can read this.
+        f"CM_SETTING_{name.upper().replace('-', '_')}": redacted(_shell(value))
+        for name, value in chosen.settings.items()
     }
     values |= {
         "CM_MEMORY_MB": own.memory or DEFAULT_MEMORY,
@@ -307,4 +319,8 @@ def _shell(value: object) -> str:
     if isinstance(value, float) and value.is_integer():
         # bash reckons with whole numbers only.
         value = int(value)
+    if isinstance(value, Mapping):
+        return "\n".join(f"{name} {' '.join(items)}" for name, items in value.items())
+    if isinstance(value, tuple):
+        return "\n".join(value)
     return str(value).lower() if isinstance(value, bool) else str(value)

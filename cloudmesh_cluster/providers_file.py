@@ -107,7 +107,11 @@ def choose_provider(
     if options and entry.type != "openstack":
         hint = "--provider openstack, or leave it out"
         raise UsageError(f"{', '.join(options)}: provider {word!r} ({why}) is {entry.type}, no OpenStack", hint=hint)
-    return ProviderChoice(word, entry.type, {**entry.settings, **given}, why)
+    settings = {**entry.settings, **given}
+    if entry.type == "openstack" and environ.get("OS_CLOUD"):
+        # Later commands must not look for the cluster in the cloud that the environment names by then.
+        settings.setdefault("os_cloud", environ["OS_CLOUD"])
+    return ProviderChoice(word, entry.type, settings, why)
 
 
 def _option(setting: str) -> str:

@@ -291,7 +291,8 @@ class Connections:
                     node.private_ip, 22, tunnel=tunnel, options=self._options(node, keys)
                 )
             connected = await self._dial(node)
-            return await asyncssh.connect(sock=connected, options=self._options(node, keys))
+            # A socket that a ProxyCommand holds the other end of has no address of its own: asyncssh is told one.
+            return await asyncssh.connect(node.private_ip, sock=connected, options=self._options(node, keys))
 
     def _options(self, node: Node, keys: Sequence[str]) -> asyncssh.SSHClientConnectionOptions:
         return asyncssh.SSHClientConnectionOptions(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from cloudmesh_cluster import __version__
 from cloudmesh_cluster.home import Home
@@ -28,6 +29,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return SIGPIPE_EXIT
     return code
+
+
+def process() -> NoReturn:
+    """Be the process `cm`: run it and end with its exit code."""
+    code = main()
+    if "rattler" in sys.modules:
+        # Its threads may still be at work when Python takes itself apart, and crash the process.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def _main(words: list[str]) -> int:

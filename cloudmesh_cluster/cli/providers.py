@@ -43,7 +43,7 @@ def check(args: Namespace, session: Session) -> int:
     choice, provider = chosen_provider(
         session.home, profile, option=args.name, environ=session.environ, openstack={"os_cloud": args.os_cloud}
     )
-    problems, warnings = provider.preflight(profile, needs_internet=False)
+    problems, warnings = provider.preflight(provider.complete(profile), needs_internet=False)
     rows = [
         *({"severity": "problem", "where": p.where, "what": p.what, "hint": p.hint} for p in problems),
         *({"severity": "warning", "where": "", "what": text, "hint": ""} for text in warnings),

@@ -65,6 +65,7 @@ class Command:
         arguments: positional arguments in order, and options.
         columns: the columns of its rows; a command with columns takes `-f` and `-c`.
         takes_words: whether everything from the first word on belongs to a command for the nodes.
+        column_flags: how a column is chosen; `-c` means something else to some.
 
     """
 
@@ -76,6 +77,7 @@ class Command:
     arguments: tuple[Argument, ...] = ()
     columns: tuple[str, ...] = ()
     takes_words: bool = False
+    column_flags: tuple[str, ...] = ("-c", "--column")
 
     @property
     def name(self) -> str:
@@ -85,7 +87,7 @@ class Command:
     @property
     def all_arguments(self) -> tuple[Argument, ...]:
         """Its own arguments and those that every command of its sort has."""
-        return (*self.arguments, *(_row_arguments(self.columns) if self.columns else ()), _DEBUG)
+        return (*self.arguments, *(_row_arguments(self.columns, self.column_flags) if self.columns else ()), _DEBUG)
 
     @property
     def positionals(self) -> tuple[Argument, ...]:
@@ -110,10 +112,10 @@ _DEBUG = argument("--debug", action="store_true", default=argparse.SUPPRESS, hel
 _WORDS = argument("words", nargs="*", metavar="WORD", help="the command; everything from the first word on is its own")
 
 
-def _row_arguments(columns: Sequence[str]) -> tuple[Argument, ...]:
+def _row_arguments(columns: Sequence[str], flags: Sequence[str]) -> tuple[Argument, ...]:
     return (
         argument("-f", "--format", choices=FORMATS, default="table", help="how to print the answer"),
-        replace(argument("-c", "--column", action="append", metavar="COLUMN", help=f"{_COLUMN} ({', '.join(columns)})"),
+        replace(argument(*flags, action="append", metavar="COLUMN", help=f"{_COLUMN} ({', '.join(columns)})"),
                 words=tuple(columns)),
     )  # fmt: skip
 

@@ -9,6 +9,7 @@ import socket
 import sys
 import tempfile
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from json import JSONDecodeError, loads
 from pathlib import Path
@@ -100,13 +101,16 @@ def start_scheduler(
     words += ["--dashboard-address", f"{address.bracketed}:{dashboard_port or 0}"]
     words += [] if idle_timeout is None else ["--idle-timeout", f"{idle_timeout}s"]
     service = _service("Dask scheduler", address, words, clean_up=folder)
-    service.wait_until(lambda: _read(said) is not None, timeout=timeout, hint="its last lines say why")
-    identity = _read(said) or {}
-    service.address = identity["address"]
-    if dashboard_port is not None:
-        service.dashboard = f"http://{address.bracketed}:{identity['services']['dashboard']}/status"
-    if not background:
-        service.wait()
+
+    def ready() -> bool:
+        if (identity := _read(said)) is None:
+            return False
+        service.address = identity["address"]
+        if dashboard_port is not None:
+            service.dashboard = f"http://{address.bracketed}:{identity['services']['dashboard']}/status"
+        return True
+
+    service.begin(ready, timeout=timeout, hint="its last lines say why", background=background)
     return service
 
 
@@ -158,22 +162,28 @@ def start_worker(
     check_cores(num_cores)
     check_ports(port=port, nanny_port=nanny_port, dashboard_port=dashboard_port)
     name = name or f"{socket.gethostname()}-{secrets.token_hex(3)}"
-    with _client(address, tls, timeout=timeout) as client:
+    memory = _memory(max_memory)
+    with ExitStack() as stack:
+        client = stack.enter_context(_client(address, tls, timeout=timeout))
         host = host or own_address_towards(address)
         bracketed = Address("tcp", host, 0).bracketed
         words = ["worker", str(address), "--nworkers", "1", "--nthreads", str(num_cores), "--name", name]
-        words += ["--memory-limit", _memory(max_memory), "--nanny" if nanny else "--no-nanny", "--host", host]
+        words += ["--memory-limit", memory, "--nanny" if nanny else "--no-nanny", "--host", host]
         words += ["--worker-port", str(port), "--nanny-port", str(nanny_port), "--death-timeout", f"{timeout}s"]
         words += ["--no-dashboard"] if dashboard_port is None else []
         words += ["--dashboard-address", f"{bracketed}:{dashboard_port or 0}", *_tls_words(tls)]
         words += [] if local_directory is None else ["--local-directory", str(local_directory)]
         words += ["--resources", " ".join(f"{key}={value}" for key, value in resources.items())] if resources else []
         service = _service("Dask worker", address, words, name=name)
-        service.wait_until(
-            lambda: name in _worker_names(client), timeout=timeout, hint="is its version the scheduler's? See its lines"
-        )
-    if not background:
-        service.wait()
+
+        def ready() -> bool:
+            if name not in _worker_names(client):
+                return False
+            stack.close()  # the call may block for days: the connection is not needed for that
+            return True
+
+        hint = "is its version the scheduler's? See its last lines"
+        service.begin(ready, timeout=timeout, hint=hint, background=background)
     return service
 
 
@@ -270,6 +280,7 @@ def _client(
 ) -> Client:
     security = _security(address, tls)
     refuse_unless_answering(address, what="Dask scheduler", timeout=timeout)
+    _refuse_unless_dask(address, security, timeout=timeout)
     from distributed import Client
 
     try:
@@ -278,6 +289,29 @@ def _client(
         raise
     except (OSError, ValueError, RuntimeError) as error:
         raise no_answer(address, "Dask scheduler", str(error)) from error
+
+
+def _refuse_unless_dask(address: Address, security: Security, *, timeout: float) -> None:
+    """Find out that something else answers than a scheduler; Dask's client would wait for ever."""
+    import asyncio
+    from concurrent.futures import ThreadPoolExecutor
+
+    from distributed.core import rpc
+
+    async def identity() -> dict[str, Any]:
+        async with rpc(str(address), connection_args=security.get_connection_args("client")) as scheduler:
+            found: dict[str, Any] = await scheduler.identity(n_workers=0)
+            return found
+
+    with ThreadPoolExecutor(1) as elsewhere:  # a notebook has an event loop of its own here
+        try:
+            found = elsewhere.submit(asyncio.run, asyncio.wait_for(identity(), timeout)).result()
+        except TimeoutError as error:
+            raise no_answer(address, "Dask scheduler", f"it did not greet within {timeout:g} s") from error
+        except (OSError, ValueError, RuntimeError) as error:
+            raise no_answer(address, "Dask scheduler", str(error) or type(error).__name__) from error
+    if found.get("type") != "Scheduler":
+        raise no_answer(address, "Dask scheduler", f"a {str(found.get('type')).lower()} does")
 
 
 def _security(address: Address, tls: Certificates | None) -> Security:

@@ -98,6 +98,26 @@ class Service:
         _running.discard(self)
         self._clean_up()
 
+    def begin(self, ready: Callable[[], bool], *, timeout: float, hint: str, background: bool) -> None:
+        """Wait until it serves; then block as `wait` does, unless it is to serve in the background.
+
+        Args:
+            ready: whether it serves.
+            timeout: seconds until it must.
+            hint: what to do when it does not.
+            background: whether to return as soon as it serves.
+
+        Raises:
+            ConnectionFailed: it ended, or did not serve in time.
+
+        """
+        if background:
+            self._wait_until(ready, [], timeout=timeout, hint=hint)
+            return
+        with _told_to_stop() as told:
+            self._wait_until(ready, told, timeout=timeout, hint=hint)
+            self._wait(told)
+
     def wait(self) -> None:
         """Block until Ctrl-C, SIGTERM or SIGHUP, then stop it and return. Only the main thread is told of signals.
 
@@ -106,28 +126,20 @@ class Service:
 
         """
         with _told_to_stop() as told:
-            while self.running and not told:
-                time.sleep(0.1)
-            asked = bool(told) or self._asked
-            self.stop()
+            self._wait(told)
+
+    def _wait(self, told: list[int]) -> None:
+        while self.running and not told:
+            time.sleep(0.1)
+        asked = bool(told) or self._asked
+        self.stop()
         if not asked:
             raise self.failed("ended by itself")
 
-    def wait_until(self, ready: Callable[[], bool], *, timeout: float, hint: str) -> None:
-        """Wait until it serves; stop it if that can't be.
-
-        Args:
-            ready: whether it serves.
-            timeout: seconds.
-            hint: what to do when it does not.
-
-        Raises:
-            ConnectionFailed: it ended, or did not serve in time.
-
-        """
+    def _wait_until(self, ready: Callable[[], bool], told: list[int], *, timeout: float, hint: str) -> None:
         deadline = time.monotonic() + timeout
         try:
-            while not ready():
+            while not told and not ready():
                 if not self.running:
                     raise self.failed("could not be started", hint=hint)
                 if time.monotonic() > deadline:

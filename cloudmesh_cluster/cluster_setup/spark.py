@@ -91,12 +91,16 @@ def start_scheduler(
     refuse_unless_free(address)
     words = ["--host", address.bracketed, "--port", str(address.port), "--webui-port", str(dashboard_port)]
     service = _service("Spark scheduler", address, home, "master.Master", words, host=address, environ=environ)
-    service.wait_until(lambda: _said(service, _MASTER_SERVES) is not None, timeout=timeout, hint="see its last lines")
-    service.address = _said(service, _MASTER_AT) or str(address)
-    if port := _said(service, _PAGE_AT):
-        service.dashboard = f"http://{address.bracketed}:{port}"
-    if not background:
-        service.wait()
+
+    def ready() -> bool:
+        if _said(service, _MASTER_SERVES) is None:
+            return False
+        service.address = _said(service, _MASTER_AT) or str(address)
+        if port := _said(service, _PAGE_AT):
+            service.dashboard = f"http://{address.bracketed}:{port}"
+        return True
+
+    service.begin(ready, timeout=timeout, hint="see its last lines", background=background)
     return service
 
 
@@ -147,13 +151,17 @@ def start_worker(
     words += ["--cores", str(num_cores)] if num_cores else []
     words += ["--work-dir", str(local_directory)] if local_directory else []
     service = _service("Spark worker", address, home, "worker.Worker", words, host=own, environ=environ)
+
+    def ready() -> bool:
+        if _said(service, _WORKER_SERVES) is None:
+            return False
+        service.name = _said(service, _WORKER_AT) or ""
+        if found := _said(service, _PAGE_AT):
+            service.dashboard = f"http://{own.bracketed}:{found}"
+        return True
+
     hint = "is it a Spark scheduler, of the same version? See its last lines"
-    service.wait_until(lambda: _said(service, _WORKER_SERVES) is not None, timeout=timeout, hint=hint)
-    service.name = _said(service, _WORKER_AT) or ""
-    if found := _said(service, _PAGE_AT):
-        service.dashboard = f"http://{own.bracketed}:{found}"
-    if not background:
-        service.wait()
+    service.begin(ready, timeout=timeout, hint=hint, background=background)
     return service
 
 

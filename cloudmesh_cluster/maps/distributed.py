@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable, Iterable
+from concurrent.futures import CancelledError
 from functools import partial
 from typing import Any
 
 from cloudmesh_cluster import cluster_setup
+from cloudmesh_cluster.errors import ConnectionFailed
 from cloudmesh_cluster.maps import calls
 from cloudmesh_cluster.maps.batches import batches_of, flat, raise_failure
 
 TASKS_PER_CORE = 4  # Spark's own advice: a task costs it some milliseconds
+
+
+class _Work:
+    """A batch whose calls are made where its pickle is read.
+
+    So all that the scheduler sees are bytes, and a function of the standard library. What it has to unpickle for itself
+    must be importable there, and on a worker that lacks a library it would never end.
+    """
+
+    def __init__(self, function: Callable[..., Any], star: bool, batch: calls.Batch) -> None:
+        self.parts = (function, star, batch)
+
+    def __reduce__(self) -> tuple[Callable[..., list[Any]], tuple[Any, ...]]:
+        return calls.call_batch, self.parts
 
 
 def dask(function: Callable[..., Any], argument_list: Iterable[Any], *, star: bool) -> list[Any]:
@@ -23,7 +40,7 @@ def dask(function: Callable[..., Any], argument_list: Iterable[Any], *, star: bo
 
     Raises:
         CallFailed: the function failed; it says for which argument.
-        ConnectionError: there is no connection; it says what to do.
+        ConnectionError: there is no connection, or it was lost; it says what to do.
 
     """
     client = cluster_setup.dask.connection()
@@ -32,9 +49,15 @@ def dask(function: Callable[..., Any], argument_list: Iterable[Any], *, star: bo
 
     cloudpickle.register_pickle_by_value(calls)
     batches = batches_of(arguments, cores=sum(client.nthreads().values()))
-    jobs = client.map(partial(calls.call_batch, function, star), batches, pure=False, key="cm-map")
+    work = [cloudpickle.dumps(_Work(function, star, batch)) for batch in batches]
+    jobs = client.map(pickle.loads, work, pure=False, key="cm-map")
     try:
         return flat(client.gather(jobs))
+    except CancelledError as error:
+        raise ConnectionFailed(
+            "the connection to the Dask scheduler was lost before all calls had ended",
+            hint=cluster_setup.dask.THREE_STEPS,
+        ) from error
     except RuntimeError as error:
         client.cancel(jobs)
         raise_failure(error.args, arguments, error)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from cloudmesh_cluster.errors import CmError, ProviderError, UsageError
 from cloudmesh_cluster.home import Home
+from cloudmesh_cluster.model import Cluster
 from cloudmesh_cluster.providers_file import choose_provider, load_providers
 from cloudmesh_cluster.state import State
 
@@ -26,13 +27,11 @@ class KnownCloud:
     Args:
         name: its entry of `clouds.yaml`, or `OS_*` where the environment says everything.
         provider: talks to it.
-        clusters: the names of the clusters that this home has there.
 
     """
 
     name: str
     provider: OpenStackProvider
-    clusters: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,6 @@ def known_clouds(home: Home, environ: Mapping[str, str], *, provider: str | None
     """
     from cloudmesh_cluster.providers.openstack.provider import OpenStackProvider
 
-    clusters: dict[str, set[str]] = {}
     settings: dict[str, Mapping[str, object]] = {}
 
     def add(given: Mapping[str, object]) -> str:
@@ -80,17 +78,23 @@ def known_clouds(home: Home, environ: Mapping[str, str], *, provider: str | None
             for name in state.cluster_names():
                 record = state.record(name)
                 if record.provider_type == "openstack":
-                    clusters.setdefault(add(record.provider_settings), set()).add(name)
+                    add(record.provider_settings)
     if provider is not None:
         choice = choose_provider(home, option=provider, profile=None, environ=environ)
         if choice.type != "openstack":
             raise UsageError(f"provider {provider!r} is {choice.type}, no cloud", hint="--provider openstack")
         wanted = add(choice.settings)
         settings = {wanted: settings[wanted]}
-    return [
-        KnownCloud(name, OpenStackProvider(home, given), frozenset(clusters.get(name, ())))
-        for name, given in settings.items()
-    ]
+    return [KnownCloud(name, OpenStackProvider(home, given)) for name, given in settings.items()]
+
+
+def clusters_on_clouds(home: Home) -> dict[str, Cluster]:
+    """Return the clusters on OpenStack that are known here, by name."""
+    if not home.state_file.exists():
+        return {}
+    with State(home) as state:
+        found = state.clusters()
+        return {each.name: each for each in found if state.record(each.name).provider_type == "openstack"}
 
 
 def ask_each(clouds: list[KnownCloud], question: Callable[[KnownCloud], list[T]], warn: Warn) -> list[T]:
@@ -126,10 +130,7 @@ def remote_clusters(
     clouds = known_clouds(home, environ, provider=provider)
     if not clouds:
         raise UsageError("no cloud is known here", hint="set OS_CLOUD, or name one in providers.yaml")
-    profiles: dict[str, str] = {}
-    if home.state_file.exists():
-        with State(home) as state:
-            profiles = {each.name: each.profile for each in state.clusters()}
+    known = clusters_on_clouds(home)
 
     def clusters_of(cloud: KnownCloud) -> list[RemoteCluster]:
         return [
@@ -137,12 +138,20 @@ def remote_clusters(
                 name=each.name,
                 state=each.stack_status.lower(),
                 provider=cloud.name,
-                profile=profiles[each.name] if each.name in cloud.clusters else "",
+                profile=known[each.name].profile if _is_same(known.get(each.name), each.servers) else "",
                 nodes=len(each.servers),
                 created_at=each.created_at,
-                known=each.name in cloud.clusters,
+                known=_is_same(known.get(each.name), each.servers),
             )
             for each in cloud.provider.list_clusters()
         ]
 
     return ask_each(clouds, clusters_of, warn)
+
+
+def _is_same(known: Cluster | None, servers: Sequence[str]) -> bool:
+    """Return whether a cluster that is known by its name is the one that has these servers: names are not unique."""
+    if known is None:
+        return False
+    own = {node.provider_id for node in known.nodes if node.provider_id}
+    return not own or not servers or not own.isdisjoint(servers)

@@ -13,7 +13,7 @@ from cloudmesh_cluster.events import Emit, Event
 from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.locks import lock_holder
 from cloudmesh_cluster.model import Leftover
-from cloudmesh_cluster.operations.clouds import KnownCloud, Warn, ask_each, known_clouds
+from cloudmesh_cluster.operations.clouds import KnownCloud, Warn, ask_each, clusters_on_clouds, known_clouds
 from cloudmesh_cluster.providers.local.provider import LocalProvider
 from cloudmesh_cluster.providers.openstack.orphans import Orphan
 from cloudmesh_cluster.state import State
@@ -51,10 +51,12 @@ def find_garbage(
     if provider in (None, LOCAL):
         found += [*_local(home), *_layers(home)]
     if provider != LOCAL:
+        # Whatever cloud a cluster is on: what bears the name of a known one is not garbage.
+        known = clusters_on_clouds(home).keys()
 
         def orphans_of(cloud: KnownCloud) -> list[Garbage]:
             return [
-                Garbage(cloud.name, each.kind, each.id, each.cluster) for each in cloud.provider.orphans(cloud.clusters)
+                Garbage(cloud.name, each.kind, each.id, each.cluster) for each in cloud.provider.orphans(known)
             ]
 
         found += ask_each(known_clouds(home, environ, provider=provider), orphans_of, warn)

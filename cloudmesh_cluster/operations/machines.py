@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
+from cloudmesh_cluster.conda.environments import Environments
 from cloudmesh_cluster.errors import LeftBehind, RemoteFailed, Unreachable
 from cloudmesh_cluster.model import Leftover, Node
 from cloudmesh_cluster.operations import plugin_steps
+from cloudmesh_cluster.operations.environment_nodes import remove
 from cloudmesh_cluster.operations.session import Session
 from cloudmesh_cluster.remote import Connections
 
@@ -16,7 +19,7 @@ ANSWER = 10.0
 
 
 async def strip(session: Session, nodes: Sequence[Node], *, force: bool = False) -> None:
-    """Uninstall the plugins from nodes that were machines before the cluster; others are destroyed with all on them.
+    """Uninstall plugins and environments from nodes that were machines before; others are destroyed with all on them.
 
     Args:
         session: the running operation.
@@ -27,17 +30,27 @@ async def strip(session: Session, nodes: Sequence[Node], *, force: bool = False)
         LeftBehind: a plugin could not be uninstalled; the nodes are as they were, so that it can be tried again.
 
     """
-    if not session.machines_stay or not session.plugins:
+    environments = Environments(session.home, session.name).all()
+    if not session.machines_stay or not (session.plugins or environments):
         return
     async with session.connections() as connections:
         there = await _answering(session, connections, nodes)
+        for environment in environments:
+            with _left_behind(session, "environment", environment.name, force=force):
+                await remove(session, connections, environment, there)
         for chosen in reversed(session.plugins):
-            try:
+            with _left_behind(session, "plugin", chosen.plugin.name, force=force):
                 await plugin_steps.uninstall(session, connections, chosen, nodes=there)
-            except RemoteFailed as error:
-                session.journal.warn(str(error))
-                if not force:
-                    raise LeftBehind([Leftover("plugin", chosen.plugin.name)], message=str(error)) from error
+
+
+@contextmanager
+def _left_behind(session: Session, kind: str, name: str, *, force: bool) -> Iterator[None]:
+    try:
+        yield
+    except RemoteFailed as error:
+        session.journal.warn(str(error))
+        if not force:
+            raise LeftBehind([Leftover(kind, name)], message=str(error)) from error
 
 
 async def _answering(session: Session, connections: Connections, nodes: Sequence[Node]) -> list[Node]:

@@ -10,7 +10,7 @@ from cloudmesh_cluster.codec import decode
 from cloudmesh_cluster.errors import UsageError
 from cloudmesh_cluster.events import Emit
 from cloudmesh_cluster.home import Home
-from cloudmesh_cluster.operations import create, delete, importing, scale, services, write
+from cloudmesh_cluster.operations import create, delete, environments, importing, scale, services, write
 from cloudmesh_cluster.operations.plan import Plan
 from cloudmesh_cluster.operations.session import OnFailure, Session, session
 from cloudmesh_cluster.state import RESUMABLE, Operation, State
@@ -33,6 +33,7 @@ KINDS: dict[str, Kind] = {
     "stop": (services.PluginsRequest, services.carry_out_stop),
     "import": (importing.ImportRequest, importing.carry_out),
     "delete": (delete.DeleteRequest, _delete),
+    **dict.fromkeys(environments.KINDS, (environments.EnvironmentRequest, environments.carry_out)),
 }
 
 NEEDING_NO_START = ("create", "stop", "delete", "import")

@@ -8,12 +8,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+from cloudmesh_cluster.conda.settings import PLUGIN as CONDA
 from cloudmesh_cluster.errors import NotFound, UsageError
 from cloudmesh_cluster.events import Emit
 from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.model import Node, PluginUse
 from cloudmesh_cluster.operations import plugin_steps
 from cloudmesh_cluster.operations.create import Summary, finish
+from cloudmesh_cluster.operations.environment_nodes import bring_environments, remove_environments
 from cloudmesh_cluster.operations.existing import refuse_dead, refuse_stopped, require_cluster
 from cloudmesh_cluster.operations.session import Session, session, together
 from cloudmesh_cluster.plugins import ChosenPlugin, resolve
@@ -77,6 +79,8 @@ async def carry_out_install(current: Session, request: PluginsRequest) -> Summar
                 await together(
                     plugin_steps.prepare_node(current, connections, node, chosen, payloads) for node in nodes
                 )
+                if chosen.plugin.name == CONDA:
+                    await bring_environments(current, connections, nodes)
                 await plugin_steps.install_role(current, connections, nodes, chosen)
                 await plugin_steps.start(current, connections, nodes, chosen)
     return await finish(current, began)
@@ -121,6 +125,8 @@ async def remove_plugins(current: Session, names: Sequence[str]) -> None:
     """Stop and uninstall plugins on all nodes, then forget them."""
     async with current.connections() as connections:
         for chosen in reversed(_chosen(current, names)):
+            if chosen.plugin.name == CONDA:
+                await remove_environments(current, connections)
             await plugin_steps.uninstall(current, connections, chosen, nodes=current.cluster.nodes)
     record = current.record
     kept = tuple(use for use in record.profile.plugins if use.name not in names)

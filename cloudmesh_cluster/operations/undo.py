@@ -162,6 +162,12 @@ def forget_cluster(session: Session, *, force: bool = False) -> None:
     session.state.remove_cluster(session.name)
 
 
+async def _restore_environment(session: Session, undo: dict[str, Any]) -> None:
+    from cloudmesh_cluster.operations.environments import undo_environment
+
+    await undo_environment(session, undo)
+
+
 UNDO: dict[str, Undo] = {
     "cluster": _remove_cluster,
     "imported": _forget_imported,
@@ -169,5 +175,6 @@ UNDO: dict[str, Undo] = {
     "nodes": _destroy_nodes,
     "membership": _forget_nodes,
     "plugins": _remove_plugins,
+    "environment": _restore_environment,
     "script": _take_back_script,
 }

@@ -117,6 +117,22 @@ def test_what_is_not_there_is_not_imported(second: CommandLine) -> None:
     assert "no cluster named 'nothing'" in answer.stderr
 
 
+def test_killed_and_resumed(first: CommandLine, second: CommandLine) -> None:
+    """An import that was killed half-way says so, and resume finishes it."""
+    cm = replace(second, home=Path(tempfile.mkdtemp(prefix="cm-", dir="/tmp")))
+    words = cm.argv("cluster", "import", NAME, "--key", str(second.home / "key"))
+    with subprocess.Popen(words, env=cm.environment(), stderr=subprocess.PIPE, text=True) as running:
+        assert running.stderr is not None
+        assert any("reach ..." in line for line in running.stderr)
+        running.kill()
+    assert cm("cluster", "show", NAME, "-f", "value", "-c", "state").stdout.strip() == "interrupted"
+
+    cm("cluster", "resume", NAME)
+    assert rows(cm, "cluster", "nodes", NAME) == rows(first, "cluster", "nodes", NAME)
+    assert cm("cluster", "show", NAME, "-f", "value", "-c", "state").stdout.strip() == "ready"
+    shutil.rmtree(cm.home)
+
+
 def test_import(first: CommandLine, second: CommandLine) -> None:
     """With its key alone another machine knows the cluster as the first one does, and says what it can't know."""
     answer = second("cluster", "import", NAME, "--key", str(second.home / "key"))

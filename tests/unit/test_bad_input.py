@@ -42,7 +42,7 @@ FILES = {
 
 # What is typed; what the message says; what it tells to do.
 BEFORE_A_CLUSTER = [
-    ("create u -p nope", "no profile named 'nope'", "known: dask, default, "),
+    ("create u -p nope", "no profile named 'nope'", "known: conda, dask, default, "),
     ("create u -p defalt", "no profile named 'defalt'", "did you mean 'default'?"),
     ("create u -p ./missing.yaml", "missing.yaml: can't be read: No such file", ""),
     ("create u --provider nope", "no provider named 'nope'", "known: local, openstack, baremetal"),

@@ -71,10 +71,10 @@ def test_every_command_explains_itself(command: Command, capsys: pytest.CaptureF
 
 
 def test_rows_have_formats_and_columns() -> None:
-    """Each command with columns takes `-f` and `-c`."""
+    """Each command with columns takes `-f` and `--column`; `-c` is conda's channel where there is one."""
     for command in TREE.commands:
         flags = {flag for each in command.all_arguments for flag in each.flags}
-        assert {"-f", "-c"} <= flags or not command.columns
+        assert {"-f", "--column"} <= flags or not command.columns
 
 
 def test_mistyped_commands_get_a_hint(cm: CommandLine) -> None:

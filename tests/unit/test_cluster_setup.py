@@ -160,7 +160,7 @@ def test_importing_is_cheap() -> None:
 def service(*words: str) -> Service:
     """Return a service that has begun."""
     started = Service("test", "tcp://127.0.0.1:1", words or SLEEP, environ=os.environ)
-    started.wait_until(lambda: "up" in started.output, timeout=60, hint="")
+    started.begin(lambda: "up" in started.output, timeout=60, hint="", background=True)
     return started
 
 
@@ -220,7 +220,7 @@ sys.path.insert(0, {str(Path(__file__).resolve().parents[2])!r})
 from cloudmesh_cluster.cluster_setup.service import Service
 s = Service("test", "tcp://127.0.0.1:1", [sys.executable, "-c",
     "import os, time; print(os.getpid(), flush=True); time.sleep(600)"], environ=os.environ)
-s.wait_until(lambda: bool(s.output), timeout=60, hint="")
+s.begin(lambda: bool(s.output), timeout=60, hint="", background=True)
 print(s.pid, s.output[0], flush=True)
 time.sleep(600)
 """
@@ -237,7 +237,7 @@ def test_service_that_can_not_start_says_why() -> None:
     """The error of a process that ends while it is waited for has its exit status and last lines."""
     failing = Service("test", "tcp://127.0.0.1:1", ["sh", "-c", "echo no such luck; exit 3"], environ=os.environ)
     with pytest.raises(ConnectionError, match=r"could not be started \(exit 3\):\n  no such luck"):
-        failing.wait_until(lambda: False, timeout=60, hint="")
+        failing.begin(lambda: False, timeout=60, hint="", background=True)
 
 
 def test_service_that_ends_by_itself_is_an_error() -> None:

@@ -15,10 +15,10 @@ from cloudmesh_cluster import multivariate, univariate
 from cloudmesh_cluster.errors import CallFailed
 from cloudmesh_cluster.maps.batches import batches_of, flat
 from tests.conftest import refuse
+from tests.unified_map import DISTRIBUTED, DOCUMENTED, PARALLEL, SERIAL, calls, expected, table
+from tests.unified_map import add as their_add
+from tests.unified_map import square as their_square
 
-SERIAL = ("for_loop", "generator_expression", "generator_function", "list_comprehension", "map", "starmap")
-PARALLEL = ("dask", "futures", "joblib", "multiprocessing")
-DISTRIBUTED = ("dask", "spark")
 LOCAL = [("serial", name) for name in SERIAL] + [("parallel", name) for name in PARALLEL]
 Map = Callable[..., list[Any]]
 
@@ -157,3 +157,18 @@ def test_serial_maps_call_once_and_in_order() -> None:
         getattr(univariate.serial, name)(seen.append, arguments())
 
     assert seen == [1, 2, 3] * len(SERIAL)
+
+
+def test_every_function_of_unified_map_has_its_row() -> None:
+    """The table of docs/cluster-setup.md has the functions of unified_map 1.0.0 with their arguments, all of them."""
+    assert set(table()) == DOCUMENTED
+
+
+@pytest.mark.parametrize("call", calls(r"(uni|multi)variate\.(serial|parallel)"))
+def test_calls_of_unified_map(call: str) -> None:
+    """Serial and parallel maps take the original's arguments, and return what it returned."""
+    if ".dask(" in call or ".joblib(" in call:
+        the_map(univariate, "parallel", "joblib")
+    names = {"univariate": univariate, "multivariate": multivariate, "square": their_square, "add": their_add}
+
+    assert eval(call, names) == expected(call)  # noqa: S307  (a page of ours)

@@ -188,3 +188,15 @@ def test_options_of_openstack_need_it(own: Home) -> None:
         choose_provider(own, option=None, profile=None, environ={}, openstack={"os_cloud": "other"})
 
     assert caught.value.message == "--os-cloud: provider 'local' (default in providers.yaml) is local, no OpenStack"
+
+
+def test_the_cloud_of_the_environment_stays_with_the_cluster(own: Home) -> None:
+    """What OS_CLOUD says is taken down, unless the provider names its cloud, so that later commands find the same."""
+    write(own, LAB)
+    unnamed = choose_provider(own, option="openstack", profile=None, environ={"OS_CLOUD": "a"})
+    named = choose_provider(own, option="cloud", profile=None, environ={"OS_CLOUD": "a"})
+    here = choose_provider(own, option="local", profile=None, environ={"OS_CLOUD": "a"})
+
+    assert unnamed.settings == {"os_cloud": "a"}
+    assert named.settings["os_cloud"] == "devstack"
+    assert here.settings == {}
