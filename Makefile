@@ -10,7 +10,7 @@ PYTEST := $(BIN)/python -m pytest
 SHELL_SCRIPTS = $(shell find . \( -name .git -o -name .venv -o -name build \) -prune -o -type f -print0 | \
 	xargs -0 awk 'FNR == 1 { if (/^\#!.*[\/ ](ba|da)?sh( |$$)/ || FILENAME ~ /\.sh$$/) print FILENAME; nextfile }')
 
-.PHONY: help demo devcloud test check lint unit bench scale clean
+.PHONY: help demo devcloud test check lint unit notebooks bench scale clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -39,6 +39,10 @@ lint:  ## ruff, mypy, shellcheck, yamllint
 	@echo "lint: mypy";       $(BIN)/mypy --no-error-summary
 	@echo "lint: shellcheck"; shellcheck --external-sources $(SHELL_SCRIPTS)
 	@echo "lint: yamllint";   $(BIN)/yamllint --strict .
+
+notebooks:  ## run the tutorials in notebooks/ and save what they answer (ARGS=01 for some)
+	@./bootstrap.sh test
+	@$(BIN)/python -m tests.notebooks $(ARGS)
 
 bench:  ## measure what the README claims, as ratios in one run
 	@./bootstrap.sh bench

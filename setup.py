@@ -55,7 +55,7 @@ def version() -> str:
 
 # Every node of a cluster needs the same versions, so they are exact.
 DASK = ["dask[distributed]==2026.8.0", "bokeh==3.9.2", "joblib>=1.5"]
-SPARK = ["pyspark==4.3.0"]
+SPARK = ["pyspark[connect]==4.3.0"]
 
 setup(
     name="cloudmesh-cluster",
@@ -67,7 +67,7 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.11",
     packages=find_packages(include=["cloudmesh_cluster", "cloudmesh_cluster.*"]),
-    package_data={"": ["py.typed", "*.yaml", "*.sh"], "cloudmesh_cluster": ["profiles/*.yaml"]},
+    package_data={"": ["py.typed", "*.yaml", "*.sh"], "cloudmesh_cluster": ["profiles/*.yaml", "templates/*.j2"]},
     include_package_data=False,
     install_requires=[
         "asyncssh>=2.22",
@@ -91,9 +91,13 @@ setup(
             "ansible-core>=2.17",
             "conda-pack>=0.9",
             "conda-package-handling>=2.4",
+            "ipykernel>=6.29",
+            "ipython>=8.30",
             "mypy>=1.18",
-            "py-rattler>=0.28",
+            "nbclient>=0.10",
+            "nbformat>=5.10",
             "py-rattler-build>=0.73",
+            "py-rattler>=0.28",
             "pytest>=8.4",
             "ruff>=0.14",
             "setuptools>=77",

@@ -28,9 +28,12 @@ class OpenStack:
         return run([str(program), "--os-cloud", self.cloud.name, *words], timeout=PATIENCE)
 
     def stack_of(self, folder: Path, name: str) -> Run:
-        """Make a stack of the files that `cm cluster create --dry-run --output` writes."""
+        """Make a stack of the files that `cm cluster create --dry-run --output` writes, and delete it again."""
         files = ("-t", str(folder / "template.yaml"), "-e", str(folder / "env.yaml"))
-        return self("stack", "create", "--wait", "--poll", "1", *files, name)
+        try:
+            return self("stack", "create", "--wait", "--poll", "1", *files, name)
+        finally:
+            self.delete_stack(name)
 
     def delete_stack(self, name: str) -> Run:
         """Delete a stack and wait until it is gone."""

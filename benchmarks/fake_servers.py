@@ -62,8 +62,11 @@ async def measure(cm: Cm, openstack: OpenStack, servers: int) -> list[Step]:
     added = provider.place(NAME, [servers], taken=[node.private_ip for node in plan.nodes]).addresses[servers]
     more = [Node(f"{NAME}-worker-{servers}", "worker", servers, "planned", added)]
     boots = [_boot(plan, plan.nodes), _boot(plan, more)]
-    raw = _raw(cm.home, openstack, provider, boots)
-    own = [await _counted(work) for work in _own(provider, boots)]
+    try:
+        raw = _raw(cm.home, openstack, provider, boots)
+        own = [await _counted(work) for work in _own(provider, boots)]
+    finally:
+        await provider.destroy_all(NAME)
     return [Step(what, *each, seconds) for what, each, seconds in zip(STEPS, own, raw, strict=True)]
 
 
@@ -87,8 +90,7 @@ def _raw(folder: Path, openstack: OpenStack, provider: OpenStackProvider, boots:
         files = [folder / f"{name}-{part}.yaml" for part in ("template", "environment")]
         for file, data in zip(files, (content, {"parameters": values}), strict=True):
             file.write_text(yaml.safe_dump(data), encoding="utf-8")
-        words = ("stack", name, "--wait", "--poll", "1", "-t", str(files[0]), "-e", str(files[1]))
-        runs.append(openstack(*words, STACK))
+        runs.append(openstack("stack", name, "--wait", "-t", str(files[0]), "-e", str(files[1]), STACK))
         if name == "create":
             runs.append(openstack("server", "list", "--name", f"^{NAME}-"))
     return [run.seconds for run in (*runs, openstack.delete_stack(STACK))]

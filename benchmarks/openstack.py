@@ -107,11 +107,11 @@ def verified(cm: Cm, openstack: OpenStack, nodes: int) -> Verified:
     cm("cluster", "delete", f"bench{nodes}", "-y")
     cm("cluster", "create", f"raw{nodes}", *words, "--dry-run", "--output", str(folder))
     raw = openstack.stack_of(folder, f"cm-raw{nodes}")
-    openstack.delete_stack(f"cm-raw{nodes}")
-    return _counted(nodes, created.seconds, raw.seconds, api_calls.read(file))
+    return counted(nodes, created.seconds, raw.seconds, api_calls.read(file))
 
 
-def _counted(nodes: int, seconds: float, raw: float, calls: Sequence[Call]) -> Verified:
+def counted(nodes: int, seconds: float, raw: float, calls: Sequence[Call]) -> Verified:
+    """Return a cluster's figures, with its calls to the cloud sorted by what they are for."""
     begin = next(position for position, call in enumerate(calls) if call.makes_stack)
     after = calls[begin + 1 :]
     looks = [call for call in after if call.of_events]

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from cloudmesh_cluster.errors import NotFound
+from cloudmesh_cluster.events import Event, EventKind
 from cloudmesh_cluster.model import Check, CheckResult, Cluster, Node, Problem
 from cloudmesh_cluster.role_scripts import environment, with_environment
 from cloudmesh_cluster.targets import select
@@ -69,6 +70,13 @@ async def run_checks(
     return await asyncio.gather(
         *(run(check, node) for check in checks for node in check_nodes(cluster, check))
     )
+
+
+def event_of(result: CheckResult) -> Event:
+    """Return what is told of a check's result when it has just come."""
+    verdict = "ok" if result.ok else f"expected {result.expected}, found {result.actual}"
+    kind: EventKind = "info" if result.ok else "warning"
+    return Event(kind, "verify", result.node, f"{result.check}: {verdict}", result.seconds)
 
 
 async def _run_until_good(connections: Connections, cluster: Cluster, check: Check, node: Node) -> CheckResult:

@@ -28,6 +28,8 @@ class CmError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+        if hint:
+            self.add_note(hint)  # Python shows it below a traceback
 
 
 class UsageError(CmError):
@@ -111,6 +113,14 @@ class LoginDenied(Unreachable):
     """The node does not let the login user in."""
 
 
+class OutOfTime(CmError):
+    """An operation took longer than it was given; `seconds` is how long that was."""
+
+    def __init__(self, seconds: float, *, undone: str, hint: str = "") -> None:
+        super().__init__(f"out of time after {seconds:g} s; not done: {undone}", hint=hint)
+        self.seconds = seconds
+
+
 class RemoteFailed(CmError):
     """Commands or scripts failed on nodes; `results` holds every node's answer."""
 
@@ -153,12 +163,7 @@ class LibraryMissing(UsageError, ImportError):
 
 
 class ConnectionFailed(CmError, ConnectionError):
-    """A scheduler or worker could not be started, reached or kept; the hint is part of what Python shows."""
-
-    def __init__(self, message: str, *, hint: str = "") -> None:
-        super().__init__(message, hint=hint)
-        if hint:
-            self.add_note(hint)
+    """A scheduler or worker could not be started, reached or kept."""
 
 
 class CallFailed(CmError):

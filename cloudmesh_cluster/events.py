@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from typing import Literal
 
 EventKind = Literal["plan", "begin", "done", "failed", "output", "warning", "info", "cloud"]
+VERSIONS = "versions"
+"""The step of events that say which version of something took part in an operation."""
 
 
 def now() -> str:

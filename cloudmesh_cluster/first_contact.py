@@ -40,6 +40,7 @@ class Greeting:
         cloud_init: "done"; "degraded": ended with recoverable errors; "error": a part of it failed; "running": it
             had not ended in time; "absent": the node has none.
         cloud_init_errors: what cloud-init reports, recoverable errors too.
+        system: its distribution and kernel.
 
     """
 
@@ -48,6 +49,7 @@ class Greeting:
     time: float
     cloud_init: CloudInit
     cloud_init_errors: tuple[str, ...] = ()
+    system: str = ""
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,14 @@ def greet(*, cluster: str, user: str, node: Node, nodes: Iterable[Node], timeout
 
 
 def wire(
-    *, cluster: str, user: str, hosts: str, known_hosts: str, authorized_keys: str, remove_bootstrap: bool = True
+    *,
+    cluster: str,
+    user: str,
+    hosts: str,
+    known_hosts: str,
+    authorized_keys: str,
+    ssh_ports: str = "",
+    remove_bootstrap: bool = True,
 ) -> RemoteStep:
     """Return the step that replaces a node's three marked blocks; it is the same for all nodes of a cluster.
 
@@ -89,10 +98,13 @@ def wire(
         hosts: the block that `hosts_block` makes.
         known_hosts: the block that `known_hosts_block` makes.
         authorized_keys: the block that `authorized_keys_block` makes.
+        ssh_ports: what `hosts.ssh_ports` returns.
         remove_bootstrap: whether to remove all bootstrap keys, once the propagation's result has been read.
 
     """
     sections = {"hosts": hosts, "known_hosts": known_hosts, "authorized_keys": authorized_keys}
+    if ssh_ports:
+        sections["ssh_ports"] = ssh_ports
     return _step("wire", [cluster, user, "remove" if remove_bootstrap else "keep"], sections)
 
 
@@ -161,6 +173,7 @@ def parse_greeting(answer: str) -> Greeting:
             time=float(data["time"]),
             cloud_init=state,
             cloud_init_errors=errors,
+            system=str(data.get("system", "")),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ProviderError(f"a node's greeting makes no sense: {answer[:200]!r}") from error

@@ -67,6 +67,23 @@ def authorized_keys_block(cluster: str, nodes: Iterable[Node], public_keys: Mapp
     )
 
 
+def ssh_ports(nodes: Iterable[Node], ports: Mapping[str, int]) -> str:
+    """Return what tells the nodes' own ssh of SSH servers on other ports than 22; empty when there is none.
+
+    Args:
+        nodes: the nodes of the cluster.
+        ports: of SSH servers, by the node's name.
+
+    The host key is looked for by the node's name alone, as if the port were the usual one.
+    """
+    return "".join(
+        f"Host {node.name} {node.short_name} {node.private_ip}\n"
+        f"    Port {ports[node.name]}\n    HostKeyAlias {node.name}\n"
+        for node in nodes
+        if ports.get(node.name, 22) != 22
+    )
+
+
 def replace_block(text: str, cluster: str, block: str) -> str:
     """Return `text` with the cluster's block replaced by `block`, appended when there was none.
 

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import io
 import os
 import shlex
 import socket
-import tarfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -24,9 +22,10 @@ from cloudmesh_cluster.errors import HostKeyMismatch, LoginDenied, Unreachable, 
 from cloudmesh_cluster.hosts import host_key_alias
 from cloudmesh_cluster.model import CommandResult, Node
 from cloudmesh_cluster.remote_command import Command, OnLine, command_line, framed
+from cloudmesh_cluster.remote_files import push_line, refuse_unreadable
 from cloudmesh_cluster.resources import resource
 
-__all__ = ["Connections", "Dial", "OnLine", "command_line", "tarball"]
+__all__ = ["Connections", "Dial", "OnLine", "command_line"]
 
 Dial = Callable[[Node], Awaitable[socket.socket]]
 
@@ -36,20 +35,6 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 1.0
 _END = 5.0  # seconds to kill a command on a node
 _PUSH_WINDOW = 16
 _CHANNELS = 8  # at once on a connection; sshd takes 10, and two are spared for killing
-
-_PUSH = """\
-set -eu
-if [ -d "$1" ]; then set -- "$1/$3" "$2" "$3" "$4"; fi
-case $1 in */*) folder=${1%/*}/ ;; *) folder=./ ;; esac
-mkdir -p -- "$folder"
-new=$(mktemp "$folder.cm.XXXXXX")
-trap 'rm -f -- "$new"' EXIT
-cat >"$new"
-[ "$(stat -c %s "$new")" -eq "$2" ] || { echo "the file was cut off on its way" >&2; exit 1; }
-chmod -- "$4" "$new"
-mv -fT -- "$new" "$1"
-"""
-
 
 class Connections:
     """SSH connections to nodes, made when they are first needed; an async context manager.
@@ -159,7 +144,7 @@ class Connections:
 
         """
         if isinstance(stdin, Path):
-            _refuse_unreadable(stdin)
+            refuse_unreadable(stdin)
         return await self._run(node, line, Command(on_line), sudo=sudo, stdin=stdin, timeout=timeout)
 
     async def run_all(
@@ -201,7 +186,7 @@ class Connections:
             UsageError: the local file can't be read.
 
         """
-        line = f"set -- {shlex.join([remote, *_size_and_name(source), f'{mode:04o}'])}\n{_PUSH}"
+        line = push_line(source, remote, mode)
         async with self._pushes:
             return await self.run(node, line, sudo=sudo, stdin=source, timeout=timeout)
 
@@ -306,7 +291,8 @@ class Connections:
                     node.private_ip, 22, tunnel=tunnel, options=self._options(node, keys)
                 )
             connected = await self._dial(node)
-            return await asyncssh.connect(sock=connected, options=self._options(node, keys))
+            # A socket that a ProxyCommand holds the other end of has no address of its own: asyncssh is told one.
+            return await asyncssh.connect(node.private_ip, sock=connected, options=self._options(node, keys))
 
     def _options(self, node: Node, keys: Sequence[str]) -> asyncssh.SSHClientConnectionOptions:
         return asyncssh.SSHClientConnectionOptions(
@@ -382,32 +368,6 @@ class Connections:
         line = shlex.join([*(["sudo", "-n"] if sudo else []), "bash", "-s", "--", str(session)])
         channel, _ = await self._open[node.name].create_session(lambda: killer, command=line, encoding=None)
         await killer.send(channel, resource("scripts", "boot", "end-session").read_bytes())
-
-
-def tarball(files: Mapping[str, tuple[bytes, int]]) -> bytes:
-    """Return a tar archive for `unpack`: for each relative path its content and its permissions."""
-    archive = io.BytesIO()
-    with tarfile.open(fileobj=archive, mode="w", format=tarfile.PAX_FORMAT) as tar:
-        for path, (content, mode) in sorted(files.items()):
-            member = tarfile.TarInfo(path)
-            member.size, member.mode = len(content), mode
-            tar.addfile(member, io.BytesIO(content))
-    return archive.getvalue()
-
-
-def _size_and_name(source: bytes | Path) -> tuple[str, str]:
-    if isinstance(source, bytes):
-        return str(len(source)), ""
-    _refuse_unreadable(source)
-    return str(source.stat().st_size), source.name
-
-
-def _refuse_unreadable(file: Path) -> None:
-    try:
-        with file.open("rb"):
-            pass
-    except OSError as error:
-        raise UsageError(f"can't read {file}: {error.strerror}") from error
 
 
 async def _pauses(deadline: float) -> AsyncIterator[None]:

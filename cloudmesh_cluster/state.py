@@ -367,6 +367,13 @@ class State:
                 [(operation, r.check, r.node, r.expected, r.actual, r.ok, r.seconds) for r in results],
             )
 
+    def checks(self, operation: str) -> list[CheckResult]:
+        """Return what the checks of an operation found, in the order in which they were stored."""
+        rows = self._db.execute("SELECT * FROM checks WHERE operation=? ORDER BY rowid", (operation,))
+        return [
+            CheckResult(r["name"], r["node"], r["expected"], r["actual"], bool(r["ok"]), r["seconds"]) for r in rows
+        ]
+
     # Written scripts
 
     def add_script(self, cluster: str, script: WrittenScript) -> int:

@@ -54,12 +54,18 @@ class Machines:
         """The user's SSH configuration: the machines are behind a ProxyCommand."""
         return self.nodes.folder / "ssh_config"
 
-    def introduce(self, indices: Sequence[int] | None = None) -> None:
-        """Make the machines known to the user: how to reach them, and the host keys of some or all of them."""
+    def introduce(self, indices: Sequence[int] | None = None, *, also: str = "") -> None:
+        """Make the machines known to the user: how to reach them, and the host keys of some or all of them.
+
+        Args:
+            indices: whose host keys are known; None for all.
+            also: stands first in the SSH configuration.
+
+        """
         words = dial.proxy_command(self.nodes.folder / "engine", "%h")
         program = shlex.join([*words[:-1], "%p"])
         self.ssh_config.write_text(
-            f"Host 10.88.*\n    ProxyCommand {program}\n    ProxyUseFdpass yes\n"
+            f"{also}Host 10.88.*\n    ProxyCommand {program}\n    ProxyUseFdpass yes\n    IdentityFile {self.key}\n"
             f"    UserKnownHostsFile {self.known_hosts}\n    GlobalKnownHostsFile /dev/null\n"
         )
         lines = [
@@ -77,9 +83,10 @@ class Machines:
             f"bare_metal:\n  cloud_provider: none\n  private_key: {self.key}\n  ssh_config: {self.ssh_config}\n"
         )
 
-    def write_profile(self, cm: CommandLine, name: str, *, also: str = "", machines: Sequence[int] = ()) -> None:
-        """Write the runbook's profile: the first machine is the head."""
-        head, *compute = [address(index) for index in (machines or self.indices)]
+    def write_profile(self, cm: CommandLine, name: str, *, also: str = "", machines: Sequence[int | str] = ()) -> None:
+        """Write the runbook's profile, the head first; a machine is its index, or what is to be written."""
+        chosen = machines or self.indices
+        head, *compute = [each if isinstance(each, str) else address(each) for each in chosen]
         folder = cm.home / "profiles.d"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{name}.yaml").write_text(

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from argparse import Namespace
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 from cloudmesh_cluster.cli.common import (
@@ -18,7 +18,6 @@ from cloudmesh_cluster.cli.common import (
     timeout_argument,
     whole_number,
 )
-from cloudmesh_cluster.cli.output import printable
 from cloudmesh_cluster.cli.session import Session
 from cloudmesh_cluster.cli.tree import Command, argument
 from cloudmesh_cluster.errors import UsageError
@@ -95,6 +94,7 @@ def shell_line(words: Sequence[str]) -> str:
 def cmd(args: Namespace, session: Session) -> int:
     """Run a command on nodes at once; equal answers are folded."""
     words = _words(args)
+    from cloudmesh_cluster.cli.summary import folded_answers
     from cloudmesh_cluster.operations.command import command
 
     results = session.run(
@@ -103,7 +103,7 @@ def cmd(args: Namespace, session: Session) -> int:
     )
     if args.format == "table" and not args.column:
         session.result = [asdict(each) for each in results]
-        _print_folded(args.name, results)
+        sys.stdout.write(folded_answers(args.name, results))
     else:
         session.show_rows(args, [asdict(each) for each in results], RESULT_COLUMNS)
     return 0 if all(each.ok for each in results) else 1
@@ -113,20 +113,6 @@ def _words(args: Namespace) -> list[str]:
     if not args.words:
         raise UsageError("no command was given", hint=f"see: cm {args.object} {args.action} --help")
     return list(args.words)
-
-
-def _print_folded(cluster: str, results: Sequence[CommandResult]) -> None:
-    """Print each different answer once, under the nodes that gave it; an answer of one line beside them."""
-    from cloudmesh_cluster.targets import fold_answers
-
-    short = [replace(each, node=each.node.removeprefix(f"{cluster}-")) for each in results]
-    for nodes, answer in fold_answers(short):
-        exit_code = "" if answer.exit == 0 else " [no answer]" if answer.exit < 0 else f" [exit {answer.exit}]"
-        lines = printable(answer.stdout + answer.stderr).splitlines()
-        if len(lines) <= 1:
-            sys.stdout.write(f"{nodes}{exit_code}: {''.join(lines)}".rstrip() + "\n")
-        else:
-            sys.stdout.write(f"{nodes}{exit_code}:\n" + "".join(f"  {line}\n" for line in lines))
 
 
 def ssh(args: Namespace, session: Session) -> int:

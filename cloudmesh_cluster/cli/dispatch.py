@@ -26,24 +26,37 @@ def run_words(words: Sequence[str], session: Session) -> int:
 
     """
     try:
-        return _run(["--help"] if list(words) == ["help"] else list(words), session)
+        return run(["--help"] if list(words) == ["help"] else list(words), session)
     except BrokenPipeError:
         raise
     except SystemExit as done:  # argparse ends so after --help and --version
         return done.code if isinstance(done.code, int) else 0
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  (the outermost place: every error becomes words)
-        sys.stderr.write(failures.explain(error, debug=_wants_tracebacks(words)))
+        sys.stderr.write(failures.explain(error, debug=wants_tracebacks(words)))
         return failures.exit_code(error)
 
 
-def _wants_tracebacks(words: Sequence[str]) -> bool:
+def wants_tracebacks(words: Sequence[str]) -> bool:
+    """Return whether a line asks for tracebacks."""
     try:
         return "--debug" in split_words(words, TREE).own
     except UsageError:
         return "--debug" in words
 
 
-def _run(words: list[str], session: Session) -> int:
+def run(words: Sequence[str], session: Session) -> int:
+    """Run one line and return its exit code; errors are raised as they are.
+
+    Args:
+        words: the line, without `cm`.
+        session: where it was typed.
+
+    Raises:
+        CmError: what the command refused or what failed.
+        SystemExit: argparse has printed a help text or the version.
+
+    """
+    words = list(words)
     if words[:1] == ["help"]:
         words = [*words[1:], "--help"]
     split = split_words(words, TREE)

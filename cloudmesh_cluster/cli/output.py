@@ -35,7 +35,7 @@ def rows_as(style: str, rows: Sequence[Row], columns: Sequence[str], *, width: i
         return _csv([list(columns), *([_cell(value) for value in row.values()] for row in chosen)])
     if style == "value":
         return "".join(" ".join(_one_line(_cell(value)) for value in row.values()) + "\n" for row in chosen)
-    return table(columns, [[_human(value) for value in row.values()] for row in chosen], width=width)
+    return table(columns, [[human(value) for value in row.values()] for row in chosen], width=width)
 
 
 def record_as(style: str, record: Row, columns: Sequence[str]) -> str:
@@ -50,7 +50,7 @@ def record_as(style: str, record: Row, columns: Sequence[str]) -> str:
     if style == "value":
         return "".join(_one_line(_cell(value)) + "\n" for value in chosen.values())
     width = max((len(name) for name in chosen), default=0)
-    return "".join(f"{name:<{width}}  {_human(value)}".rstrip() + "\n" for name, value in chosen.items())
+    return "".join(f"{name:<{width}}  {human(value)}".rstrip() + "\n" for name, value in chosen.items())
 
 
 def chosen_columns(asked: Sequence[str] | None, columns: Sequence[str]) -> list[str]:
@@ -146,16 +146,16 @@ def _cell(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _human(value: Any) -> str:
+def human(value: Any) -> str:
     """Return a value for a person to read, on one line."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.2f}"
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):
-        return ", ".join(_human(item) for item in value)
+        return ", ".join(human(item) for item in value)
     if isinstance(value, Mapping):
-        return ", ".join(f"{key}={_human(item)}" for key, item in value.items())
+        return ", ".join(f"{key}={human(item)}" for key, item in value.items())
     return _one_line("" if value is None else str(value))
 
 

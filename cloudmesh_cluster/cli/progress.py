@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from cloudmesh_cluster.cli.output import printable
-from cloudmesh_cluster.events import Emit, Event
+from cloudmesh_cluster.events import Emit, Event, silent
+
+if TYPE_CHECKING:
+    from types import TracebackType
 
 
 @contextmanager
@@ -22,6 +26,48 @@ def progress_on(stream: TextIO) -> Iterator[Emit]:
 
     with LiveLines(stream) as live:
         yield live
+
+
+class Watched:
+    """The progress of an operation that is called from Python: shown as fits the place, given away, or silent.
+
+    `emit` is its listener; `draw` is called now and then by whoever waits for the operation.
+
+    Args:
+        title: what to call the operation.
+        wanted: None shows it in notebooks and on terminals, True everywhere, False nowhere; a function gets the events.
+
+    """
+
+    def __init__(self, title: str, wanted: bool | Emit | None) -> None:
+        self.emit: Emit = silent
+        self.draw: Callable[[], None] = lambda: None
+        self._title, self._wanted = title, wanted
+        self._open = contextlib.ExitStack()
+
+    def __enter__(self) -> Watched:
+        if callable(self._wanted):
+            self.emit = self._wanted
+        elif self._wanted is not False and in_notebook():
+            from cloudmesh_cluster.cli.notebook import NotebookLines
+
+            lines = self._open.enter_context(NotebookLines(self._title))
+            self.emit, self.draw = lines, lines.draw
+        elif self._wanted or (self._wanted is None and sys.stderr.isatty()):
+            self.emit = self._open.enter_context(progress_on(sys.stderr))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._open.__exit__(kind, error, trace)
+
+
+def in_notebook() -> bool:
+    """Return whether this process is the kernel of a notebook."""
+    core = sys.modules.get("IPython.core.getipython")  # who is in a notebook has imported it
+    shell = core.get_ipython() if core is not None else None
+    return shell is not None and hasattr(shell, "kernel")
 
 
 class PlainLines:

@@ -34,6 +34,7 @@ class Session:
         mode: typed to the OS's shell, to ours, or read from a script.
         document: the here-document or the content of `< FILE`, in the shell and in scripts.
         result: the last answer as plain data.
+        columns: the columns of it that a table shows; none where it is no table.
 
     """
 
@@ -42,6 +43,7 @@ class Session:
     mode: Mode = "one-shot"
     document: bytes | None = None
     result: Any = field(default=None)
+    columns: Sequence[str] = ()
 
     def show_rows(
         self, args: argparse.Namespace, rows: Sequence[Row], columns: Sequence[str], *, brief: Sequence[str] = ()
@@ -57,6 +59,7 @@ class Session:
         """
         chosen = chosen_columns(args.column or (brief if args.format == "table" else ()), columns)
         self.result = [{name: row.get(name) for name in columns} for row in rows]
+        self.columns = chosen if args.format == "table" else ()
         sys.stdout.write(rows_as(args.format, rows, chosen, width=terminal_width()))
 
     def show_record(self, args: argparse.Namespace, record: Row, columns: Sequence[str]) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from cloudmesh_cluster.cli.common import CHECK_COLUMNS, NODE_COLUMNS, cluster_row
 from cloudmesh_cluster.cli.output import Row, printable, record_as, rows_as, terminal_width
 from cloudmesh_cluster.codec import encode
-from cloudmesh_cluster.model import CheckResult, Cluster, Profile
+from cloudmesh_cluster.model import CheckResult, Cluster, CommandResult, Profile
 
 if TYPE_CHECKING:
     from cloudmesh_cluster.operations.create import Summary
@@ -106,3 +106,19 @@ def folded_checks(checks: Sequence[CheckResult]) -> list[Row]:
         }
         for (check, expected, actual, ok), same in groups.items()
     ]  # fmt: skip
+
+
+def folded_answers(cluster: str, results: Sequence[CommandResult]) -> str:
+    """Return each different answer once, under the nodes that gave it; an answer of one line beside them."""
+    from cloudmesh_cluster.targets import fold_answers
+
+    lines = []
+    short = [replace(each, node=each.node.removeprefix(f"{cluster}-")) for each in results]
+    for nodes, answer in fold_answers(short):
+        exit_code = "" if answer.exit == 0 else " [no answer]" if answer.exit < 0 else f" [exit {answer.exit}]"
+        said = printable(answer.stdout + answer.stderr).splitlines()
+        if len(said) <= 1:
+            lines.append(f"{nodes}{exit_code}: {''.join(said)}".rstrip())
+        else:
+            lines += [f"{nodes}{exit_code}:", *(f"  {line}" for line in said)]
+    return "".join(f"{line}\n" for line in lines)

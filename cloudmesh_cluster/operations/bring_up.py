@@ -6,11 +6,13 @@ The same steps serve `create`, `scale`, `replace` and `rebuild`; each can be don
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from cloudmesh_cluster.errors import RemoteFailed
+from cloudmesh_cluster.events import Event
 from cloudmesh_cluster.first_contact import (
     Greeting,
     greet,
@@ -47,6 +49,8 @@ async def make_ready(session: Session) -> Payloads:
         UsageError: something of it can't be had.
 
     """
+    for chosen in session.plugins:
+        session.journal.keep_version(f"plugin {chosen.plugin.name} {chosen.plugin.version}")
     payloads = await fetch_payloads(session)
     await check_wanted(session)
     with session.journal.step("image"):
@@ -88,8 +92,10 @@ async def bring_up(
             gateway_is_open = asyncio.Event()
             if all(node.role != "master" for node in new):
                 gateway_is_open.set()
+            began = time.monotonic()
             with session.journal.step("provision", undo=undo):
                 async for node in provision(boot, session.journal.emit):
+                    session.journal.keep(Event("done", "provision", node.name, seconds=time.monotonic() - began))
                     session.state.put_nodes(session.name, [node])
                     reaching = group.create_task(reach(session, connections, node, gateway_is_open))
                     reached.append(reaching)
@@ -100,7 +106,9 @@ async def bring_up(
                 if boot.propagates:
                     await _read_propagation(session, connections, new[-1])
                 await wire_all(session, connections)
-        await _run_role_scripts(session, connections, new)
+        async with task_group() as group:
+            group.create_task(session.provider.settle(boot, session.journal.emit))
+            group.create_task(_run_role_scripts(session, connections, new))
     names = {node.name for node in new}
     session.set_node_states([node for node in session.cluster.nodes if node.name in names], "running")
 
@@ -200,6 +208,7 @@ async def reach(
         result = await connections.run(node, step.command, sudo=True, stdin=step.stdin, timeout=REACH_DEADLINE + 30)
         raise_failed("first boot", [result], hint=f"the console is in {session.logs}")
         greeting = parse_greeting(result.stdout)
+        session.journal.keep_version(greeting.system, node=node.name)
         if not session.machines_stay:
             judge_first_boot(node, greeting, result)
         if not session.machines_stay and greeting.cloud_init == "degraded":
@@ -228,9 +237,10 @@ def judge_first_boot(node: Node, greeting: Greeting, result: CommandResult) -> N
 async def _read_propagation(session: Session, connections: Connections, last: Node) -> None:
     """Read what the last node's propagation script says; what it could not do, `wire` repairs."""
     step = propagation_result(session.journal.operation.id, PROPAGATION_DEADLINE)
-    result = await connections.run(
-        last, step.command, sudo=True, stdin=step.stdin, timeout=PROPAGATION_DEADLINE + 30
-    )
+    with session.journal.progress("propagate names", node=last.name):
+        result = await connections.run(
+            last, step.command, sudo=True, stdin=step.stdin, timeout=PROPAGATION_DEADLINE + 30
+        )
     raise_failed("propagation", [result])
     propagation = parse_propagation(result.stdout)
     for peer, state in propagation.peers.items():

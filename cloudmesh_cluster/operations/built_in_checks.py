@@ -6,8 +6,9 @@ import asyncio
 import re
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 
+from cloudmesh_cluster.checks import event_of
 from cloudmesh_cluster.first_contact import find_keys
 from cloudmesh_cluster.keys import blob
 from cloudmesh_cluster.keys import read_private as read_key
@@ -36,11 +37,18 @@ async def built_in_checks(
         full_mesh: try SSH between all pairs instead of a ring and master to all.
 
     """
+
+    async def kept(group: Awaitable[list[CheckResult]]) -> list[CheckResult]:
+        results = await group
+        for result in results:
+            session.journal.keep(event_of(result))
+        return results
+
     groups = await asyncio.gather(
-        _names_and_clocks(session, connections),
-        _ssh_between_nodes(session, connections, touching=touching, full_mesh=full_mesh),
-        _bootstrap_keys(session, connections),
-        _bootstrap_login(session, connections),
+        kept(_names_and_clocks(session, connections)),
+        kept(_ssh_between_nodes(session, connections, touching=touching, full_mesh=full_mesh)),
+        kept(_bootstrap_keys(session, connections)),
+        kept(_bootstrap_login(session, connections)),
     )
     return [result for group in groups for result in group] + check_scripts(session)
 

@@ -21,7 +21,7 @@ from cloudmesh_cluster.operations import inspect
 from cloudmesh_cluster.operations.session import connections_of
 from cloudmesh_cluster.providers import provider_of
 from cloudmesh_cluster.redaction import redact, secret_values
-from cloudmesh_cluster.remote import tarball
+from cloudmesh_cluster.remote_files import tarball
 from cloudmesh_cluster.state import State
 
 LIBRARIES = ("asyncssh", "cryptography", "cmd2", "rich", "PyYAML", "Jinja2", "openstacksdk", "python-heatclient")

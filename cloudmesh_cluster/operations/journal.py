@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from cloudmesh_cluster.events import Emit, Event, now
+from cloudmesh_cluster.events import VERSIONS, Emit, Event, now
 from cloudmesh_cluster.state import Operation, State
 
 FLUSH_AFTER = 200
@@ -35,15 +35,25 @@ class Journal:
         self.operation = operation
         self.times: list[StepTime] = []
         self.warnings: list[str] = []
+        self.stopped: list[tuple[str, str]] = []
+        """What was under way when the operation was cancelled, as (step, node), the innermost first."""
         self._listener = emit
         self._events: list[Event] = []
 
     def emit(self, event: Event) -> None:
         """Tell the listener, and keep the event for the journal."""
         self._listener(event)
+        self.keep(event)
+
+    def keep(self, event: Event) -> None:
+        """Keep an event for the journal without a word to the listener: what a report needs and nobody waits for."""
         self._events.append(event)
         if len(self._events) >= FLUSH_AFTER:
             self.flush()
+
+    def keep_version(self, what: str, *, node: str = "") -> None:
+        """Keep which version of something took part, for the report."""
+        self.keep(Event("info", VERSIONS, node, what))
 
     def flush(self) -> None:
         """Write the events that wait."""
@@ -90,6 +100,8 @@ class Journal:
         try:
             yield
         except BaseException as error:
+            if isinstance(error, asyncio.CancelledError):
+                self.stopped.append((name, node))
             message = "stopped" if isinstance(error, asyncio.CancelledError) else str(error) or type(error).__name__
             self.emit(Event("failed", name, node, message, time.monotonic() - began))
             raise

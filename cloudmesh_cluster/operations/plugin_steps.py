@@ -15,7 +15,8 @@ from cloudmesh_cluster.operations.wiring import raise_failed
 from cloudmesh_cluster.payloads import fetch
 from cloudmesh_cluster.plugin_secrets import secret_files
 from cloudmesh_cluster.plugins import ChosenPlugin, settings_sh
-from cloudmesh_cluster.remote import Connections, command_line, tarball
+from cloudmesh_cluster.remote import Connections, command_line
+from cloudmesh_cluster.remote_files import tarball
 from cloudmesh_cluster.resources import resource
 from cloudmesh_cluster.role_scripts import packages_command, plugin_command
 

@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cloudmesh_cluster.checks import run_checks
+from cloudmesh_cluster.checks import event_of, run_checks
 from cloudmesh_cluster.errors import ChecksFailed
-from cloudmesh_cluster.events import Emit, Event
+from cloudmesh_cluster.events import Emit
 from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.model import CheckResult, Node
 from cloudmesh_cluster.operations.built_in_checks import built_in_checks
@@ -68,10 +68,7 @@ async def run_all_checks(
     checks += current.record.profile.checks
 
     def report(result: CheckResult) -> None:
-        kind = "info" if result.ok else "warning"
-        verdict = "ok" if result.ok else f"expected {result.expected}, found {result.actual}"
-        current.journal.emit(Event("info" if kind == "info" else "warning", "verify", result.node,
-                                   f"{result.check}: {verdict}"))  # fmt: skip
+        current.journal.emit(event_of(result))
 
     built_in, own = await asyncio.gather(
         built_in_checks(current, connections, touching=touching, full_mesh=full_mesh),

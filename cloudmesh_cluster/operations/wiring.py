@@ -13,6 +13,7 @@ from cloudmesh_cluster.hosts import (
     client_known_hosts,
     hosts_block,
     known_hosts_block,
+    ssh_ports,
 )
 from cloudmesh_cluster.inventory import render
 from cloudmesh_cluster.model import CommandResult, Node
@@ -45,6 +46,7 @@ async def wire_all(session: Session, connections: Connections | None = None) -> 
         authorized_keys=authorized_keys_block(
             cluster.name, cluster.nodes, session.state.public_keys(cluster.name), session.record.profile.mesh
         ),
+        ssh_ports=ssh_ports(cluster.nodes, _ports(session)) if session.machines_stay else "",
     )
 
     async def wire_node(node: Node) -> CommandResult:
@@ -56,6 +58,11 @@ async def wire_all(session: Session, connections: Connections | None = None) -> 
         if node not in running:
             session.journal.warn("it does not run, and learns nothing of the other nodes", node=node.name)
     raise_failed("wire", await asyncio.gather(*(wire_node(node) for node in running)))
+
+
+def _ports(session: Session) -> dict[str, int]:
+    """Return the ports of the SSH servers, which machines that were there before may have chosen."""
+    return {node.name: int(session.provider.ssh_route(node).get("Port", 22)) for node in session.cluster.nodes}
 
 
 def write_client_files(session: Session) -> None:

@@ -83,6 +83,9 @@ async def write(home: Home, request: WriteRequest, emit: Emit) -> WriteResult:
 
     def refuse(state: State) -> None:
         require_running(home, request.name, states=("ready",))(state)
+        if request.recovery == "rebuild" and state.record(request.name).provider_type == "baremetal":
+            hint = "--undo FILE, or --on-failure keep"
+            raise UsageError("machines that exist have no image to be rebuilt from", hint=hint)
 
     async with session(
         home, request.name, "write", request, emit=emit, on_failure="rollback", outcome=OUTCOMES[request.recovery],

@@ -3,6 +3,12 @@
 # shellcheck source-path=SCRIPTDIR/../boot source=plugin.sh
 source "$(dirname "$0")/plugin.sh"
 
+# One that left and is back must not stay drained; what somebody else has drained stays so.
+take_back() {
+    [[ $(sinfo --noheader --nodes="$CM_NODE" --format=%E) != "leaves the cluster" ]] ||
+        scontrol update NodeName="$CM_NODE" State=RESUME
+}
+
 usable() { [[ $(sinfo --noheader --nodes="$CM_NODE" --format=%T) =~ ^(idle|mixed|allocated)$ ]]; }
 
 case ${1:-} in
@@ -10,6 +16,7 @@ case ${1:-} in
     start)
         cm-service start slurm-munge
         start_all slurm-slurmd 6818
+        take_back
         wait_until "$start_timeout" "$CM_NODE takes jobs" usable || {
             scontrol show node "$CM_NODE" >&2
             exit 1

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
 from tests.baremetal.differences import differences
 from tests.command_line import CommandLine
 from tests.machines import Machines
+
+NODES = ["demo-master", "demo-worker-1", "demo-worker-2", "demo-worker-3"]
 
 
 @dataclass(frozen=True)
@@ -38,15 +42,67 @@ def test_the_runbook_makes_a_verified_cluster(demo: Cluster) -> None:
 
     assert "ready" in demo.cm("cluster", "list").stdout
     assert 1 == answer.stdout.count("here")
-    assert {"n1", "n2", "n3", "n4"} == set(demo.cm("cluster", "cmd", "demo", "--", "hostname").stdout.split()[1::2])
+
+
+def test_machines_keep_their_names(demo: Cluster) -> None:
+    """The host name of a machine is what it was before."""
+    names = demo.cm("cluster", "cmd", "demo", "--", "hostname").stdout.split()[1::2]
+
+    assert {"n1", "n2", "n3", "n4"} == set(names)
+
+
+def test_answers_of_machines_are_folded(demo: Cluster) -> None:
+    """Four equal answers are one; when one machine has another file, its answer stands beside that of the others."""
+    equal = demo.cm("cluster", "cmd", "demo", "--", "cat /etc/os-release").stdout
+    demo.machines.nodes.run(3, "sudo cp /etc/os-release /tmp/kept; echo ODD=yes | sudo tee -a /etc/os-release")
+    odd = demo.cm("cluster", "cmd", "demo", "--", "cat /etc/os-release").stdout
+    demo.machines.nodes.run(3, "cat /tmp/kept | sudo tee /etc/os-release")
+
+    assert (1, 0) == (equal.count("PRETTY_NAME"), equal.count("ODD"))
+    assert (2, 1) == (odd.count("PRETTY_NAME"), odd.count("ODD"))
+
+
+def test_get_brings_a_file_from_each_machine(demo: Cluster, tmp_path: Path) -> None:
+    """From four machines `get` makes four files, none over another."""
+    demo.cm("cluster", "get", "demo", "/etc/hostname", str(tmp_path))
+
+    assert ["n1\n", "n2\n", "n3\n", "n4\n"] == [(tmp_path / node / "hostname").read_text() for node in NODES]
+
+
+def test_the_systems_ssh_reaches_machines(demo: Cluster, tmp_path: Path) -> None:
+    """What `-F ssh` prints leads the system's own ssh to every machine, by the way of the user's configuration."""
+    config = tmp_path / "config"
+    config.write_text(demo.cm("cluster", "inventory", "demo", "-F", "ssh").stdout)
+    for name, said in (("worker-3", "n4\n"), ("demo-master", "n1\n")):
+        words = ["ssh", "-F", str(config), "-o", "BatchMode=yes", name, "hostname"]
+        done = subprocess.run(words, capture_output=True, text=True)
+        assert (0, said, "") == (done.returncode, done.stdout, done.stderr)
+
+
+def test_machines_are_not_rebuilt(demo: Cluster) -> None:
+    """A script that is to rebuild nodes when it fails is refused before it runs: there is no image."""
+    refused = demo.cm("cluster", "write", "demo", "worker", "--on-failure", "rebuild", "touch /ran", expect=2)
+
+    assert "--undo FILE" in refused.stderr
+    demo.cm("cluster", "cmd", "demo", "--", "test ! -e /ran")
+
+
+def test_a_machine_has_one_cluster(demo: Cluster) -> None:
+    """A machine that belongs to a cluster is not taken for another one: preflight says whose it is."""
+    refused = demo.cm("cluster", "create", "other", "-p", "demo-cluster", expect=2)
+
+    assert 4 == refused.stderr.count("it belongs to cluster 'demo'"), str(refused)
 
 
 def test_machines_are_given_back_as_they_were(demo: Cluster) -> None:
-    """After delete the disks of all machines hold what they held before: paths, modes, owners and contents."""
+    """After delete the disks of all machines hold what they held before; what others wrote meanwhile stays."""
     taken = {index: differences(demo.before[index], demo.machines.listing(index)) for index in demo.machines.indices}
+    demo.machines.nodes.run(2, "echo 10.9.9.9 elsewhere | sudo tee -a /etc/hosts")
     demo.cm("cluster", "delete", "demo", "-y")
+    hosts = demo.machines.nodes.run(2, "cat /etc/hosts")
 
     assert all({"./etc/hosts", "./home/admin/.ssh/authorized_keys"} <= set(paths) for paths in taken.values())
+    assert ("10.9.9.9 elsewhere" in hosts, "demo" in hosts) == (True, False)
+    demo.machines.nodes.run(2, "grep -v elsewhere /etc/hosts > /tmp/hosts; sudo cp /tmp/hosts /etc/hosts")
     for index in demo.machines.indices:
-        after = demo.machines.listing(index)
-        assert {} == differences(demo.before[index], after)
+        assert {} == differences(demo.before[index], demo.machines.listing(index))

@@ -18,8 +18,9 @@ import pytest
 from cloudmesh_cluster import keys
 from cloudmesh_cluster.errors import HostKeyMismatch, LoginDenied, Unreachable, UsageError
 from cloudmesh_cluster.model import CommandResult, Node
-from cloudmesh_cluster.remote import Connections, command_line, tarball
+from cloudmesh_cluster.remote import Connections, command_line
 from cloudmesh_cluster.remote_command import OUTPUT_LIMIT, Output
+from cloudmesh_cluster.remote_files import tarball
 from tests.conftest import refuse
 
 NODE = Node("t-master", "master", 0, "running", "127.0.0.1")

@@ -112,7 +112,7 @@ async def _open(
         **({"server_host_key_algs": algorithms.split(",")} if algorithms else {}),
         **keys,
     )
-    return await asyncssh.connect(sock=connected, options=options)
+    return await asyncssh.connect(address, route.port, sock=connected, options=options)
 
 
 def _known(route: Route, address: str) -> Any:

@@ -92,8 +92,9 @@ def _route(machine: Machine, settings: Settings, found: Mapping[str, list[str]])
 
     name, port = one("hostname", machine.host), int(one("port", "22"))
     tokens = {"%h": name, "%n": machine.host, "%p": str(port), "%r": settings.user, "%%": "%"}
+    jump = one("proxyjump")
     program = expanded(one("proxycommand"), tokens)
-    if jump := one("proxyjump"):
+    if jump:
         program = shlex.join(_through(jump, settings, f"[{name}]:{port}"))
     agent = one("identityagent", "SSH_AUTH_SOCK")
     return Route(
@@ -110,7 +111,7 @@ def _route(machine: Machine, settings: Settings, found: Mapping[str, list[str]])
             for each in shlex.split(one(key))
         ),
         program=program,
-        passes_descriptor=bool(program) and one("proxyusefdpass") == "yes",
+        passes_descriptor=bool(program) and not jump and one("proxyusefdpass") == "yes",
     )
 
 

@@ -32,6 +32,8 @@ DEFAULT_NETWORK = "10.88.0.0/16"
 FIRST_ADDRESS = 10
 SPACE_OF_A_NODE = 8
 """What a node without any plugin writes at its first boot, in MiB, and some more."""
+NEIGHBOURS_OF_A_NODE = 5
+"""Entries of the kernel's ARP table, which all nodes share: 256 nodes overflow one of 1024."""
 AT_ONCE = 8
 CONSOLE_PAUSE = 0.1
 ALIVE_EVERY = 2.0
@@ -80,6 +82,9 @@ class LocalProvider:
         if (free := _free_space(self._home.root)) < needed:
             what = f"{free} MiB are free in {self._home.root}, where nodes have their disks; {needed} are the least"
             problems.append(Problem(where, what, "free some space, or set CM_HOME to a folder on a larger disk"))
+        if (needed := (1 + profile.worker.count) * NEIGHBOURS_OF_A_NODE) > (most := _most_neighbours()):
+            fix = f"sudo sysctl net.ipv4.neigh.default.gc_thresh3={2 * needed}"
+            warnings.append(f"the kernel's ARP table has {most} places for all nodes, {needed} may be wanted ({fix})")
         return list(dict.fromkeys(problems)), warnings
 
     def place(self, cluster: str, indices: Sequence[int], *, taken: Sequence[str]) -> Placement:
@@ -91,6 +96,11 @@ class LocalProvider:
     async def make_image(self, profile: Profile, packages: Sequence[str], emit: Emit) -> None:
         """Build what is missing in the cache of the images of both roles, with the packages baked in."""
         await self._layers((profile.master.image, profile.worker.image), packages, emit)
+
+    async def image_layers(self, profile: Profile, packages: Sequence[str], emit: Emit) -> list[Path]:
+        """Return the folders of the layers that nodes of a profile have, built when they are not in the cache."""
+        layers = await self._layers((profile.master.image, profile.worker.image), packages, emit)
+        return list(dict.fromkeys(layer.parent for each in layers.values() for layer in each))
 
     async def provision(self, boot: Boot, emit: Emit) -> AsyncIterator[Node]:
         """Start nodes, a few at a time, from images that `make_image` has built."""
@@ -187,6 +197,9 @@ class LocalProvider:
         word = name or self._settings.get("image")
         return Path(str(word)).expanduser().absolute() if word else None
 
+    async def settle(self, boot: Boot, emit: Emit) -> None:
+        """Do nothing: a node that answers is all there is."""
+
     async def rebuild(self, boot: Boot, emit: Emit) -> AsyncIterator[Node]:
         """Remove nodes with their disks and start them from their image."""
         await self.destroy(boot.cluster, [each.node.name for each in boot.nodes])
@@ -232,6 +245,10 @@ class LocalProvider:
         """Return the program that hands a connected socket to ssh."""
         program = shlex.join(dial.proxy_command(self._engine_folder(node.cluster), node.private_ip))
         return {"ProxyCommand": program, "ProxyUseFdpass": "yes"}
+
+    def evidence(self, cluster: str) -> dict[str, str]:
+        """Return nothing: what nodes print is on their consoles."""
+        return {}
 
     def console(self, node: Node) -> str:
         """Return the node's console log."""
@@ -338,6 +355,14 @@ def _free_space(folder: Path) -> int:
     """Return how many MiB a folder, or the folder that it will be made in, has room for."""
     there = next(each for each in (folder, *folder.parents) if each.exists())
     return shutil.disk_usage(there).free // 2**20
+
+
+def _most_neighbours() -> int:
+    """Return how many entries the kernel's ARP table has, which all network namespaces share."""
+    try:
+        return int(Path("/proc/sys/net/ipv4/neigh/default/gc_thresh3").read_text())
+    except (OSError, ValueError):
+        return 2**31  # not to be seen in this namespace, so that nothing can be said about it
 
 
 def _one_line(message: str) -> str:

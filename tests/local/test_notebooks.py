@@ -1,0 +1,55 @@
+"""The tutorials in `notebooks/` run as they are, on real clusters, and are committed with clean outputs."""
+
+from __future__ import annotations
+
+import getpass
+import re
+import socket
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+
+from cloudmesh_cluster.home import Home
+from cloudmesh_cluster.state import State
+from tests.notebooks import NOTEBOOKS, executed, kernel_environment
+
+ALL = sorted(NOTEBOOKS.glob("*.ipynb"))
+HERE = [path for path in ALL if "openstack" not in path.name]
+OF_A_MACHINE = (r"/root\b", r"/home/\w", r"/work/", r"/w/", r"/tmp/cm-", r"BEGIN [A-Z ]*PRIVATE KEY", r"ssh-ed25519 A")
+
+
+def outputs_of(notebook: Any) -> list[list[str]]:
+    """Return the kinds of outputs of each cell of code."""
+    return [[output.output_type for output in cell.outputs] for cell in notebook.cells if cell.cell_type == "code"]
+
+
+@pytest.mark.parametrize("path", HERE, ids=lambda path: str(path.stem))
+def test_notebook_runs(path: Path, cm_cache: Path) -> None:
+    """Every cell that is not meant to fail succeeds and answers as when it was committed; nothing is left."""
+    with kernel_environment(cm_cache) as environ:
+        notebook = executed(path, environ)
+        with State(Home(Path(environ["CM_HOME"]), cm_cache)) as state:
+            assert state.cluster_names() == []
+
+    assert [len(kinds) > 0 for kinds in outputs_of(notebook)] == [
+        len(kinds) > 0 for kinds in outputs_of(nbformat.read(path, as_version=4))
+    ]
+    for cell in notebook.cells:
+        meant = "raises-exception" in cell.metadata.get("tags", ())
+        assert meant == any(output.output_type == "error" for output in cell.get("outputs", ()))
+
+
+@pytest.mark.parametrize("path", ALL, ids=lambda path: str(path.stem))
+def test_notebook_is_committed_clean(path: Path) -> None:
+    """The committed notebook was run from top to bottom and holds nothing of the machine it was run on."""
+    text = path.read_text(encoding="utf-8")
+    notebook = nbformat.reads(text, as_version=4)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
+    assert [pattern for pattern in OF_A_MACHINE if re.search(pattern, text)] == []
+    assert not re.search(rf"\b({re.escape(socket.gethostname())})\b", text)
+    assert getpass.getuser() in ("root", "user") or getpass.getuser() not in text
+    nbformat.validate(notebook)

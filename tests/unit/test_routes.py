@@ -1,0 +1,81 @@
+"""The way to a machine is what the system's ssh says it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cloudmesh_cluster.errors import UsageError
+from cloudmesh_cluster.hosts import ssh_ports
+from cloudmesh_cluster.model import Machine, Node
+from cloudmesh_cluster.providers.baremetal.routes import Route, expanded, route_to
+from cloudmesh_cluster.providers.baremetal.settings import Settings
+
+
+def route(folder: Path, config: str, machine: Machine) -> Route:
+    """Return the way to a machine by a configuration."""
+    file = folder / "config"
+    file.write_text(config)
+    return route_to(machine, Settings(ssh_config=file, user="admin"))
+
+
+def test_a_direct_way(tmp_path: Path) -> None:
+    """A name stands for the address, port, key, known hosts and alias that it has; the profile's user logs in."""
+    config = "Host n1\n  HostName 10.0.0.1\n  Port 2222\n  User other\n  IdentityFile /k\n  HostKeyAlias a\n"
+    found = route(tmp_path, config + "  UserKnownHostsFile /u1 /u2\n  GlobalKnownHostsFile /g\n", Machine("n1"))
+
+    assert (found.name, found.address, found.port, found.user, found.alias) == (
+        "10.0.0.1", "10.0.0.1", 2222, "admin", "a",
+    )  # fmt: skip
+    assert (found.identities, found.program) == ((Path("/k"),), "")
+    assert found.known_hosts == (Path("/u1"), Path("/u2"), Path("/g"))
+
+
+def test_the_profiles_port_wins(tmp_path: Path) -> None:
+    """A port that the profile gives wins over the configuration's."""
+    assert route(tmp_path, "Host *\n  Port 22\n", Machine("10.0.0.1", 2022)).port == 2022
+
+
+def test_a_jump_host(tmp_path: Path) -> None:
+    """Through a jump host leads an ssh of its own, which reads the same configuration; it passes no descriptor."""
+    config = "Host 10.0.0.*\n  ProxyJump first,me@last:2222\nHost *\n  ProxyUseFdpass yes\n"
+    found = route(tmp_path, config, Machine("10.0.0.1"))
+
+    assert found.program == f"ssh -F {tmp_path}/config -J first -p 2222 -W '[10.0.0.1]:22' -- me@last"
+    assert not found.passes_descriptor
+
+
+def test_a_proxy_command(tmp_path: Path) -> None:
+    """The tokens of a ProxyCommand are filled in as ssh does it; none is no command."""
+    config = "Host n1\n  HostName 10.0.0.1\n  ProxyCommand nc -x p %h %p # %n %r 100%%\n  ProxyUseFdpass yes\n"
+    found = route(tmp_path, config, Machine("n1"))
+
+    assert found.program == "nc -x p 10.0.0.1 22 # n1 admin 100%"
+    assert found.passes_descriptor
+    assert route(tmp_path, "Host *\n  ProxyCommand none\n", Machine("n1")).program == ""
+
+
+def test_a_configuration_with_a_fault(tmp_path: Path) -> None:
+    """What ssh does not understand is the user's to correct, and so is a name that nobody knows."""
+    with pytest.raises(UsageError, match="bad configuration option"):
+        route(tmp_path, "NoSuchThing yes\n", Machine("n1"))
+    with pytest.raises(UsageError, match="can't be resolved here"):
+        _ = route(tmp_path, "", Machine("no-such-host.invalid")).address
+
+
+def test_unknown_tokens_stay() -> None:
+    """A percent sign that is no known token stays as it is."""
+    assert expanded("%h %z 5%", {"%h": "x"}) == "x %z 5%"
+
+
+def test_nodes_learn_of_other_ports() -> None:
+    """Only SSH servers on other ports than 22 are told to the nodes, by every name, with the key of the node's name."""
+    nodes = [
+        Node("d-master", "master", 0, "running", "10.0.0.1"),
+        Node("d-worker-1", "worker", 1, "running", "10.0.0.2"),
+    ]
+
+    assert ssh_ports(nodes, {"d-master": 22, "d-worker-1": 2222}) == (
+        "Host d-worker-1 worker-1 10.0.0.2\n    Port 2222\n    HostKeyAlias d-worker-1\n"
+    )
