@@ -115,6 +115,11 @@ def _check(chosen: ChosenPlugin, payload: Payload, content: Path) -> None:
         raise InvalidInput(problems, hint=f"the digests are in {lock}; remove what Maven keeps of it, and try again")
 
 
+def archive_files(archive: Path) -> list[Path]:
+    """Return the files that make up an archive which `fetch` has returned."""
+    return [archive, _digest_file(archive)]
+
+
 def read_lock(lock: Path) -> dict[str, str]:
     """Return the SHA-256 of each file that a lock file lists, in the format of `sha256sum`.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cloudmesh_cluster.cli import (
     about,
+    bundles,
     cluster_life,
     cluster_look,
     cluster_reach,
@@ -23,6 +24,7 @@ TREE = Tree(
     objects={
         "cluster": "make, use and remove clusters",
         "conda": "environments, the same on every node",
+        "bundle": "what a profile needs, for where there is no network",
         "profile": "what clusters can be made of",
         "plugin": "what clusters can run",
         "provider": "where nodes can come from",
@@ -40,6 +42,7 @@ TREE = Tree(
         *cluster_reach.COMMANDS,
         *cluster_services.COMMANDS,
         *conda.COMMANDS,
+        *bundles.COMMANDS,
         *report.COMMANDS,
         *profiles.COMMANDS,
         *plugins.COMMANDS,

@@ -54,6 +54,12 @@ def cached(environment: CondaEnvironment, home: Home) -> Archive | None:
     return Archive(file, about["sha256"], manifest, tuple(about["link_scripts"]))
 
 
+def files_of(environment: CondaEnvironment, home: Home) -> list[Path]:
+    """Return the files that an archive is made of in the cache."""
+    place = _place(environment, home)
+    return [place.with_suffix(".json"), place.with_suffix(".files"), place]
+
+
 def build(
     environment: CondaEnvironment,
     records: Sequence[RepoDataRecord],

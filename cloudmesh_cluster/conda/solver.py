@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 SYSTEM = 'uname -m; uname -r; getconf GNU_LIBC_VERSION 2>/dev/null || echo "glibc 0"'
 """The shell line that says on a node what conda's virtual packages are made of."""
 PLATFORMS = {"x86_64": "linux-64", "aarch64": "linux-aarch64", "ppc64le": "linux-ppc64le"}
+Progress = Callable[[str], None]
 _NEEDED = "pip install 'cloudmesh-cluster[conda]'"
 
 
@@ -38,6 +39,13 @@ class System:
         machine = next((m for m, platform in PLATFORMS.items() if platform == self.platform), self.platform)
         names = ["__unix=0=0", f"__linux={self.linux}=0", f"__archspec=1={machine}"]
         return (*names, f"__glibc={self.glibc}=0") if self.glibc != "0" else tuple(names)
+
+
+    def runs(self, virtual_packages: Sequence[str]) -> bool:
+        """Return whether what was made for a system with these virtual packages runs on this one."""
+        wanted = dict(text.split("=")[:2] for text in virtual_packages)
+        there = dict(text.split("=")[:2] for text in self.virtual_packages)
+        return wanted.keys() <= there.keys() and all(_numbers(wanted[n]) <= _numbers(there[n]) for n in wanted)
 
 
 ANY_SYSTEM = System("linux-64", "99", "99")

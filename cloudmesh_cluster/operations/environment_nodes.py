@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cloudmesh_cluster.conda import archives, solver
+from cloudmesh_cluster.conda import archives, bundled, solver
 from cloudmesh_cluster.conda.archives import Archive
 from cloudmesh_cluster.conda.channels import Channel, channels_of
 from cloudmesh_cluster.conda.environments import CondaEnvironment, Environments
@@ -247,6 +247,8 @@ async def check_wanted(session: Session) -> None:
     """
     settings = settings_of(session)
     for name in _missing(session, settings):
+        if bundled.find(session.home, bundled.key_of(name, settings)):
+            continue
         solver.require_rattler()
         with session.journal.progress(f"solve {name}"):
             found = channels(session, settings, settings.channel_words())
@@ -274,6 +276,11 @@ async def bring_environments(session: Session, connections: Connections, new: Se
         system = await ask_systems(session, connections, session.cluster.nodes)
         found = channels(session, settings, settings.channel_words())
         for name in missing:
+            key = bundled.key_of(name, settings)
+            ready = bundled.find(session.home, key)
+            if ready is not None and system.runs(ready.virtual_packages):
+                store.write(_taken(session, ready, bundled.lock_file(session.home, key)))
+                continue
             asked = CondaEnvironment(
                 name, settings.environments[name], tuple(each.shown for each in found), "all",
                 settings.install_prefix, system.platform, system.virtual_packages, (), "",
@@ -284,6 +291,16 @@ async def bring_environments(session: Session, connections: Connections, new: Se
         takers = [node for node in nodes_of(environment, session.cluster.nodes) if node.name in there]
         if takers:
             await place(session, connections, environment, takers)
+
+
+def _taken(session: Session, environment: CondaEnvironment, lock: Path) -> CondaEnvironment:
+    """Make an environment of a bundle one of the cluster."""
+    store = Environments(session.home, session.name)
+    write_atomically(store.lock_file(environment), lock.read_bytes())
+    archive = archives.cached(environment, session.home)
+    write_atomically(store.manifest_file(environment), (archive.manifest if archive else "").encode())
+    session.journal.info(f"environment {environment.name} is taken from a bundle")
+    return environment
 
 
 async def remove_environments(session: Session, connections: Connections) -> None:

@@ -97,6 +97,11 @@ class LocalProvider:
         """Build what is missing in the cache of the images of both roles, with the packages baked in."""
         await self._layers((profile.master.image, profile.worker.image), packages, emit)
 
+    async def image_layers(self, profile: Profile, packages: Sequence[str], emit: Emit) -> list[Path]:
+        """Return the folders of the layers that nodes of a profile have, built when they are not in the cache."""
+        layers = await self._layers((profile.master.image, profile.worker.image), packages, emit)
+        return list(dict.fromkeys(layer.parent for each in layers.values() for layer in each))
+
     async def provision(self, boot: Boot, emit: Emit) -> AsyncIterator[Node]:
         """Start nodes, a few at a time, from images that `make_image` has built."""
         engine = self._engine(boot.cluster)
@@ -192,6 +197,9 @@ class LocalProvider:
         word = name or self._settings.get("image")
         return Path(str(word)).expanduser().absolute() if word else None
 
+    async def settle(self, boot: Boot, emit: Emit) -> None:
+        """Do nothing: a node that answers is all there is."""
+
     async def rebuild(self, boot: Boot, emit: Emit) -> AsyncIterator[Node]:
         """Remove nodes with their disks and start them from their image."""
         await self.destroy(boot.cluster, [each.node.name for each in boot.nodes])
@@ -237,6 +245,10 @@ class LocalProvider:
         """Return the program that hands a connected socket to ssh."""
         program = shlex.join(dial.proxy_command(self._engine_folder(node.cluster), node.private_ip))
         return {"ProxyCommand": program, "ProxyUseFdpass": "yes"}
+
+    def evidence(self, cluster: str) -> dict[str, str]:
+        """Return nothing: what nodes print is on their consoles."""
+        return {}
 
     def console(self, node: Node) -> str:
         """Return the node's console log."""

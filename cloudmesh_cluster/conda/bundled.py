@@ -1,0 +1,42 @@
+"""Environments that a bundle brought: locks that were made on another machine, found again by what was asked for."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+from cloudmesh_cluster.codec import decode, encode
+from cloudmesh_cluster.conda import archives
+from cloudmesh_cluster.conda.channels import redacted
+from cloudmesh_cluster.conda.environments import CondaEnvironment
+from cloudmesh_cluster.conda.settings import CondaSettings
+from cloudmesh_cluster.files import write_atomically
+from cloudmesh_cluster.home import Home
+
+
+def key_of(name: str, settings: CondaSettings) -> str:
+    """Return what tells an environment of a profile from any other."""
+    asked = [name, settings.environments[name], list(map(redacted, settings.channel_words())), settings.install_prefix]
+    return hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]
+
+
+def lock_file(home: Home, key: str) -> Path:
+    """Return the file of a bundled lock."""
+    return home.cache / "conda" / "bundled" / f"{key}.lock"
+
+
+def keep(home: Home, key: str, environment: CondaEnvironment) -> list[Path]:
+    """Remember an environment that has been built, beside its lock; return all files that make it up."""
+    about = lock_file(home, key).with_suffix(".json")
+    write_atomically(about, encode(environment).encode(), mode=0o644)
+    return [about, lock_file(home, key), *archives.files_of(environment, home)]
+
+
+def find(home: Home, key: str) -> CondaEnvironment | None:
+    """Return the environment that a bundle brought, None where it brought none or its archive is gone."""
+    about = lock_file(home, key).with_suffix(".json")
+    if not about.exists():
+        return None
+    environment = decode(CondaEnvironment, about.read_text())
+    return environment if archives.cached(environment, home) else None

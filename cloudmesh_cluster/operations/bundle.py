@@ -1,0 +1,117 @@
+"""`cm bundle create` and `use`: a cluster where there is no network."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from cloudmesh_cluster.bundles import Bundle, use_bundle, write_bundle
+from cloudmesh_cluster.conda import archives, bundled, solver
+from cloudmesh_cluster.conda.channels import channels_of
+from cloudmesh_cluster.conda.environments import CondaEnvironment
+from cloudmesh_cluster.conda.settings import CondaSettings
+from cloudmesh_cluster.conda.solver import System
+from cloudmesh_cluster.errors import UsageError
+from cloudmesh_cluster.events import Emit, Event, now
+from cloudmesh_cluster.home import Home
+from cloudmesh_cluster.operations.environment_nodes import settings_from
+from cloudmesh_cluster.operations.plan import CreateRequest, make_plan
+from cloudmesh_cluster.payloads import archive_files, fetch
+from cloudmesh_cluster.plugins import ChosenPlugin, resolve
+from cloudmesh_cluster.providers import provider_of
+
+RELEASES = {"debian-12": System("linux-64", "6.1", "2.36"), "debian-13": System("linux-64", "6.12", "2.41")}
+"""The systems that a bundle can be made for: kernel and C library of a release."""
+
+
+async def create(
+    home: Home, profile: str, output: Path | None, environ: Mapping[str, str], emit: Emit,
+    *, provider: str | None = None, release: str = "debian-12",
+) -> tuple[Path, Bundle]:  # fmt: skip
+    """Collect what a profile needs into one archive.
+
+    Args:
+        home: whose cache.
+        profile: its name or file.
+        output: the archive; None is PROFILE.bundle in the current folder.
+        environ: the environment.
+        emit: told what happens.
+        provider: where the nodes will come from; only for local nodes the image goes along.
+        release: the system of the nodes, a key of `RELEASES`.
+
+    Raises:
+        UsageError: something of it can't be had.
+
+    """
+    plan = make_plan(home, CreateRequest(name="bundle", profile=profile, provider=provider), environ)
+    chosen = resolve(plan.profile.plugins, home)
+    loop = asyncio.get_running_loop()
+
+    def progress(line: str) -> None:
+        loop.call_soon_threadsafe(emit, Event("info", "bundle", message=line))
+
+    files = [path for each in chosen for path in await _payload(each, home, progress)]
+    files += await _environments(home, settings_from(chosen), RELEASES[release], progress)
+    layers: list[Path] = []
+    if plan.provider_type == "local":
+        from cloudmesh_cluster.providers.local.provider import LocalProvider
+
+        local = provider_of(home, "local", plan.provider_settings)
+        packages = sorted({package for each in chosen for package in each.plugin.packages})
+        if isinstance(local, LocalProvider):
+            layers = await local.image_layers(plan.profile, packages, emit)
+    output = (output or Path(f"{plan.profile.name}.bundle")).expanduser().absolute()
+    if output.exists():
+        raise UsageError(f"{output} exists; nothing is overwritten", hint="-o FILE")
+    made = await asyncio.to_thread(write_bundle, home.cache, plan.profile.name, files, layers, output, progress)
+    return output, made
+
+
+async def _payload(chosen: ChosenPlugin, home: Home, progress: solver.Progress) -> list[Path]:
+    archive = await asyncio.to_thread(fetch, chosen, home, progress)
+    return archive_files(archive) if archive else []
+
+
+async def _environments(
+    home: Home, settings: CondaSettings, system: System, progress: solver.Progress
+) -> Sequence[Path]:
+    files: list[Path] = []
+    for name, specs in settings.environments.items():
+        solver.require_rattler()
+        progress(f"environment {name}")
+        words = settings.channel_words()
+        found = channels_of(words, alias=settings.channel_alias, environ=os.environ, tokens={})
+        records = await solver.solve(specs, found, system, home=home, ssl_verify=settings.ssl_verify)
+        environment = CondaEnvironment(
+            name, specs, tuple(each.shown for each in found), "all", settings.install_prefix, system.platform,
+            system.virtual_packages, tuple(solver.package_of(record, found) for record in records), "", made_at=now(),
+        ).with_digest()  # fmt: skip
+        key = bundled.key_of(name, settings)
+        lock = bundled.lock_file(home, key)
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        solver.write_lock(lock, records, found, platform=system.platform)
+        client = solver.client_for(settings.ssl_verify)
+        archive = await asyncio.to_thread(archives.build, environment, records, found, home, client)
+        files += bundled.keep(
+            home, key, replace(environment, archive_sha256=archive.sha256, link_scripts=archive.link_scripts)
+        )
+    return files
+
+
+async def use(home: Home, file: Path, emit: Emit) -> Bundle:
+    """Put what a bundle holds into this machine's cache.
+
+    Raises:
+        UsageError: it is no bundle; nothing was put anywhere.
+
+    """
+    loop = asyncio.get_running_loop()
+
+    def progress(line: str) -> None:
+        loop.call_soon_threadsafe(emit, Event("info", "bundle", message=line))
+
+    home.make()
+    return await asyncio.to_thread(use_bundle, file.expanduser().absolute(), home.cache, progress)
