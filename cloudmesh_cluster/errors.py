@@ -113,6 +113,14 @@ class LoginDenied(Unreachable):
     """The node does not let the login user in."""
 
 
+class OutOfTime(CmError):
+    """An operation took longer than it was given; `seconds` is how long that was."""
+
+    def __init__(self, seconds: float, *, undone: str, hint: str = "") -> None:
+        super().__init__(f"out of time after {seconds:g} s; not done: {undone}", hint=hint)
+        self.seconds = seconds
+
+
 class RemoteFailed(CmError):
     """Commands or scripts failed on nodes; `results` holds every node's answer."""
 

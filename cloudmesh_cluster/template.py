@@ -110,15 +110,19 @@ def render(stack: Stack) -> str:
         autoescape=False,  # noqa: S701 (it is YAML, not HTML: every value goes through tojson)
     )
     environment.filters["tojson"] = _to_json
-    word = stack.operation.replace("-", "_")
     return environment.get_template("cluster.yaml.j2").render(
         **{**asdict(stack), "servers": stack.servers, "additions": stack.additions or Additions("")},
         own_network=bool(stack.cidr),
         version=__version__,
         tags=tags(stack.cluster),
-        handle=f"handle_{word}",
-        condition=f"nodes_up_{word}",
+        handle=handle_of(stack.operation),
+        condition=f"nodes_up_{stack.operation.replace('-', '_')}",
     )
+
+
+def handle_of(operation: str) -> str:
+    """Return the name of the handle that an operation's last node signals."""
+    return f"handle_{operation.replace('-', '_')}"
 
 
 def _to_json(value: object) -> str:

@@ -238,6 +238,7 @@ class Settings:
                 "num_engine_workers": 1,
                 "rpc_response_timeout": 600,
                 "executor_thread_pool_size": 64,
+                "max_stacks_per_tenant": 30,
             },
             "heat_all": {"enabled_services": "engine,api,api_cfn"},
             # One worker: with none, a child a core is forked, and fake:// does not reach between processes.

@@ -70,7 +70,7 @@ def apply(wiring: Wiring, engine: Path, cable: str) -> None:
         DevcloudError: the kernel refuses.
 
     """
-    inside = _namespace(engine)
+    inside = namespace_of(engine)
     try:
         if not _has_cable(inside):
             _lay_cable(inside, cable)
@@ -83,7 +83,8 @@ def apply(wiring: Wiring, engine: Path, cable: str) -> None:
         network.batch(f"neigh flush to {address} dev {BRIDGE}")
 
 
-def _namespace(engine: Path) -> int:
+def namespace_of(engine: Path) -> int:
+    """Return an open descriptor of the network namespace of a running engine."""
     with dial.inner_socket(engine) as inner:
         return fcntl.ioctl(inner.fileno(), _GET_NETWORK_NAMESPACE)
 

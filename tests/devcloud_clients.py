@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -34,11 +35,13 @@ class Devcloud:
     Args:
         cloud: where it is.
         name: the entry in clouds.yaml that is used.
+        clouds: the clouds.yaml; None for the one that devcloud writes.
 
     """
 
     cloud: Cloud
     name: str
+    clouds: Path | None = None
 
     @property
     def admin(self) -> Devcloud:
@@ -48,9 +51,13 @@ class Devcloud:
     @cached_property
     def connection(self) -> Any:
         """Openstacksdk's connection."""
-        import openstack
+        from openstack.config import OpenStackConfig
+        from openstack.connection import Connection
 
-        return openstack.connect(cloud=self.name)
+        if self.clouds is None:
+            return Connection(config=OpenStackConfig().get_one(cloud=self.name))
+        config = OpenStackConfig(config_files=[str(self.clouds)], load_envvars=False)
+        return Connection(config=config.get_one(cloud=self.name))
 
     @cached_property
     def heat(self) -> Any:
@@ -65,6 +72,15 @@ class Devcloud:
         from novaclient import client
 
         return client.Client("2.79", session=self.connection.session, region_name="RegionOne")
+
+    @contextmanager
+    def flavor(self, name: str, *, ram: int, disk: int) -> Iterator[None]:
+        """Have a flavor of one CPU; memory in MiB, disk in GiB."""
+        made = self.connection.compute.create_flavor(name=name, ram=ram, disk=disk, vcpus=1)
+        try:
+            yield
+        finally:
+            self.connection.compute.delete_flavor(made)
 
     def create_stack(self, name: str, template: str, **parameters: str) -> dict[str, Any]:
         """Create a stack, wait for it, and return its outputs."""

@@ -106,7 +106,9 @@ async def bring_up(
                 if boot.propagates:
                     await _read_propagation(session, connections, new[-1])
                 await wire_all(session, connections)
-        await _run_role_scripts(session, connections, new)
+        async with task_group() as group:
+            group.create_task(session.provider.settle(boot, session.journal.emit))
+            group.create_task(_run_role_scripts(session, connections, new))
     names = {node.name for node in new}
     session.set_node_states([node for node in session.cluster.nodes if node.name in names], "running")
 

@@ -6,13 +6,16 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
-from cloudmesh_cluster.errors import CmError
+from cloudmesh_cluster.errors import CmError, OutOfTime
 from cloudmesh_cluster.files import make_private, write_atomically
 from cloudmesh_cluster.model import Node
 from cloudmesh_cluster.operations.session import Session
 from cloudmesh_cluster.remote import Connections
+from cloudmesh_cluster.targets import fold
 
 DEADLINE = 20.0
+NODES_SHOWN = 3
+LINES_SHOWN = 10
 LOGS = "/var/log/cloud-init.log /var/log/cloud-init-output.log /var/log/cm/*.log /var/lib/cm/propagation.json"
 COLLECT = f'for file in {LOGS}; do [ -f "$file" ] && echo "==> $file" && tail -n 200 "$file"; done; exit 0'
 
@@ -34,6 +37,8 @@ async def collect(session: Session) -> None:
 
 async def _collect(session: Session, nodes: Sequence[Node]) -> None:
     folder = Path(session.logs)
+    for name, text in session.provider.evidence(session.name).items():
+        _save(folder / name, text)
     for node in nodes:
         _save(folder / f"{node.name}.console.log", session.provider.console(node))
     there = session.provider.states(session.name)
@@ -52,3 +57,27 @@ def _save(path: Path, text: str) -> None:
     if text:
         make_private(path.parent)
         write_atomically(path, text.encode(errors="replace"))
+
+
+def out_of_time(session: Session, seconds: float) -> OutOfTime:
+    """Return what to raise when the time of an operation is over: what was not done, and what its nodes said last.
+
+    Args:
+        session: whose evidence has been collected.
+        seconds: that the operation was given.
+
+    """
+    steps: dict[str, list[str]] = {}
+    for step, node in session.journal.stopped:
+        steps.setdefault(step, []).extend([node] if node else [])
+    undone = ", ".join(f"{step} {fold(nodes)}".rstrip() for step, nodes in steps.items())
+    late = list(dict.fromkeys(node for nodes in steps.values() for node in nodes))
+    hint = "\n".join(_last_words(session, node) for node in late[:NODES_SHOWN])
+    return OutOfTime(seconds, undone=undone or "nothing was begun", hint=hint)
+
+
+def _last_words(session: Session, node: str) -> str:
+    """Return the end of a node's console as it was saved."""
+    file = Path(session.logs) / f"{node}.console.log"
+    lines = file.read_text(errors="replace").splitlines()[-LINES_SHOWN:] if file.exists() else []
+    return "\n  ".join([f"the console of {node} ends with:", *lines]) if lines else f"the console of {node} is empty"

@@ -35,6 +35,8 @@ class Journal:
         self.operation = operation
         self.times: list[StepTime] = []
         self.warnings: list[str] = []
+        self.stopped: list[tuple[str, str]] = []
+        """What was under way when the operation was cancelled, as (step, node), the innermost first."""
         self._listener = emit
         self._events: list[Event] = []
 
@@ -98,6 +100,8 @@ class Journal:
         try:
             yield
         except BaseException as error:
+            if isinstance(error, asyncio.CancelledError):
+                self.stopped.append((name, node))
             message = "stopped" if isinstance(error, asyncio.CancelledError) else str(error) or type(error).__name__
             self.emit(Event("failed", name, node, message, time.monotonic() - began))
             raise

@@ -79,6 +79,7 @@ async def scale(
         # What would be added might be there by now, and an undo would destroy it.
         if _request(home, state, cluster, wanted_workers(count, len(cluster.workers))) != request:
             raise UsageError(f"the workers of {name!r} have changed meanwhile", hint=f"cm cluster show {name}")
+        _preflight(home, state, name, request)
         refuse_dead(home, state, name, without(cluster, request.remove).nodes)
         refuse_harm(home, state, name, _changed(request))
 
@@ -87,6 +88,24 @@ async def scale(
         on_failure=on_failure if request.add else "keep",
     ) as current:  # fmt: skip
         return await carry_out(current, request)
+
+
+def _preflight(home: Home, state: State, name: str, request: ScaleRequest) -> None:
+    """Refuse a growth for which the provider has no room.
+
+    Raises:
+        InvalidInput: names all problems at once.
+
+    """
+    from cloudmesh_cluster.providers import provider_of
+
+    if not request.add:
+        return
+    record = state.record(name)
+    provider = provider_of(home, record.provider_type, record.provider_settings)
+    problems, _ = provider.preflight(record.profile, needs_internet=False, cluster=name, new=request.add)
+    if problems:
+        raise InvalidInput(problems)
 
 
 def preview(home: Home, name: str, count: str) -> list[tuple[str, Node]]:

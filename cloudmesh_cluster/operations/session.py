@@ -167,10 +167,11 @@ async def session(
         current = Session(home, Journal(state, operation, emit))
         current.journal.keep_version(f"cm {__version__}, Python {platform.python_version()}")
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(timeout) as clock:
                 yield current
         except BaseException as error:
-            raise await _to_its_end(_give_up(current, innermost(error), on_failure, outcome)) from error
+            late = timeout if clock.expired() else None
+            raise await _to_its_end(_give_up(current, innermost(error), on_failure, outcome, late=late)) from error
         finally:
             await _to_its_end(current.disconnect())
         _forget_bootstrap_key(current)
@@ -187,12 +188,16 @@ async def _to_its_end(work: Coroutine[Any, Any, T]) -> T:
     return task.result()
 
 
-async def _give_up(current: Session, error: BaseException, on_failure: OnFailure, outcome: str) -> CmError:
+async def _give_up(
+    current: Session, error: BaseException, on_failure: OnFailure, outcome: str, *, late: float | None
+) -> CmError:
     """Collect evidence, undo what is to be undone, write down what became of it and return what to raise."""
-    from cloudmesh_cluster.operations.evidence import collect
+    from cloudmesh_cluster.operations.evidence import collect, out_of_time
 
     interrupted = isinstance(error, asyncio.CancelledError | KeyboardInterrupt)
     await collect(current)
+    if late is not None:
+        error = out_of_time(current, late)
     if on_failure == "keep":
         _end(current, "interrupted" if interrupted else "failed", error)
         return _what_became(current, error, "kept")

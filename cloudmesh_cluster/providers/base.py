@@ -106,6 +106,14 @@ class Provider(Protocol):
     def provision(self, boot: Boot, emit: Emit) -> AsyncIterator[Node]:
         """Boot nodes and yield each as soon as it runs; nodes that run already are yielded as they are."""
 
+    async def settle(self, boot: Boot, emit: Emit) -> None:
+        """Wait until all that belongs to a boot is done, when its nodes are reached and know each other's names.
+
+        Raises:
+            ProviderError: it is not.
+
+        """
+
     def rebuild(self, boot: Boot, emit: Emit) -> AsyncIterator[Node]:
         """Give nodes a fresh disk and boot them again, and yield each as soon as it runs; address and name stay."""
 
@@ -143,6 +151,9 @@ class Provider(Protocol):
 
     def ssh_route(self, node: Node) -> dict[str, str]:
         """Return the options by which the system's ssh reaches a node; none for a direct connection."""
+
+    def evidence(self, cluster: str) -> dict[str, str]:
+        """Return what else the provider can tell of what happened to a cluster: texts by file name."""
 
     def console(self, node: Node) -> str:
         """Return what a node has printed on its console."""

@@ -149,6 +149,9 @@ class BareMetalProvider:
         self._host_keys[node.name] = list(login.host_keys)
         return login
 
+    async def settle(self, boot: Boot, emit: Emit) -> None:
+        """Do nothing: a machine that answers is all there is."""
+
     async def host_keys(self, node: Node, *, deadline: float) -> list[str]:
         """Return the host keys by which the user knows the machine, or the one whose fingerprint the profile has."""
         if node.name not in self._host_keys:
@@ -171,6 +174,10 @@ class BareMetalProvider:
         if route.program:
             options["ProxyCommand"] = route.program.replace("%", "%%")
         return options | ({"ProxyUseFdpass": "yes"} if route.passes_descriptor else {})
+
+    def evidence(self, cluster: str) -> dict[str, str]:
+        """Return nothing: machines have no keeper who could tell more than they."""
+        return {}
 
     def console(self, node: Node) -> str:
         """Return nothing: nobody sees the console of a machine from here."""

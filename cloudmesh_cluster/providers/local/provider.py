@@ -197,6 +197,9 @@ class LocalProvider:
         word = name or self._settings.get("image")
         return Path(str(word)).expanduser().absolute() if word else None
 
+    async def settle(self, boot: Boot, emit: Emit) -> None:
+        """Do nothing: a node that answers is all there is."""
+
     async def rebuild(self, boot: Boot, emit: Emit) -> AsyncIterator[Node]:
         """Remove nodes with their disks and start them from their image."""
         await self.destroy(boot.cluster, [each.node.name for each in boot.nodes])
@@ -242,6 +245,10 @@ class LocalProvider:
         """Return the program that hands a connected socket to ssh."""
         program = shlex.join(dial.proxy_command(self._engine_folder(node.cluster), node.private_ip))
         return {"ProxyCommand": program, "ProxyUseFdpass": "yes"}
+
+    def evidence(self, cluster: str) -> dict[str, str]:
+        """Return nothing: what nodes print is on their consoles."""
+        return {}
 
     def console(self, node: Node) -> str:
         """Return the node's console log."""

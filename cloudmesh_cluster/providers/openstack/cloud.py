@@ -82,14 +82,31 @@ class Cloud:
         """The client for stacks."""
         from heatclient.client import Client
 
-        return Client("1", session=self.session, region_name=self.sdk.config.get_region_name())
+        return Client("1", session=self.session, **self._where("orchestration"))
 
     @cached_property
     def nova(self) -> Any:
         """The client for consoles, start and stop."""
         from novaclient.client import Client
 
-        return Client(COMPUTE_VERSION, session=self.session, region_name=self.sdk.config.get_region_name())
+        where = self._where("compute")
+        return Client(COMPUTE_VERSION, session=self.session, endpoint_type=where.pop("interface"), **where)
+
+    def _where(self, service: str) -> dict[str, Any]:
+        """Return what clouds.yaml says about where a service is."""
+        config = self.sdk.config
+        return {
+            "region_name": config.get_region_name(service),
+            "interface": config.get_interface(service),
+            "endpoint_override": config.get_endpoint(service),
+        }
+
+    def has(self, service: str) -> bool:
+        """Return whether the cloud has a service, by its type ("orchestration"...)."""
+        where = self._where(service)
+        if where.pop("endpoint_override"):
+            return True
+        return bool(self.session.get_endpoint(service_type=service, **where))
 
     def servers(self, cluster: str) -> list[Any]:
         """Return the servers of a cluster, by one call."""

@@ -1,56 +1,131 @@
-"""What can be refused before a stack exists: everything that a create will need is asked for, all problems at once."""
+"""What can be refused before a stack exists: everything that is needed is asked for, all problems at once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from cloudmesh_cluster.errors import UsageError
-from cloudmesh_cluster.model import Problem, Profile
+from cloudmesh_cluster import template
+from cloudmesh_cluster.errors import ProviderError, UsageError
+from cloudmesh_cluster.model import Node, Problem, Profile, RoleSpec
+from cloudmesh_cluster.providers.base import Boot, NodeBoot
+from cloudmesh_cluster.providers.openstack import quotas
+from cloudmesh_cluster.providers.openstack.blueprint import stack_name, stack_of
 from cloudmesh_cluster.providers.openstack.cloud import Cloud
+from cloudmesh_cluster.providers.openstack.explained import in_words
 from cloudmesh_cluster.providers.openstack.networks import subnet_of
 from cloudmesh_cluster.providers.openstack.settings import Settings
+from cloudmesh_cluster.providers.openstack.stack import Stack
 
 SERVICES = {"identity": "Keystone", "compute": "Nova", "network": "Neutron", "image": "Glance", "orchestration": "Heat"}
+WHERE = "provider openstack"
 
 
-def problems(cloud: Cloud, settings: Settings, profile: Profile) -> list[Problem]:
-    """Return what forbids to make such a cluster in this cloud.
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be made.
+
+    Args:
+        profile: of the cluster.
+        cluster: its name; empty when none is meant.
+        nodes: those to make; those of the profile where no cluster is meant.
+        grows: whether the cluster is there already.
+
+    """
+
+    profile: Profile
+    cluster: str
+    nodes: Sequence[Node]
+    grows: bool
+
+    @property
+    def specs(self) -> dict[str, RoleSpec]:
+        """What the profile says of each role that a node is made of."""
+        both = {"master": self.profile.master, "worker": self.profile.worker}
+        return {role: spec for role, spec in both.items() if any(node.role == role for node in self.nodes)}
+
+
+def wanted(profile: Profile, cluster: str, new: Sequence[Node] | None) -> Wanted:
+    """Return what is to be made; without a list of nodes, what the profile says."""
+    if new is not None:
+        return Wanted(profile, cluster, new, grows=all(node.role != "master" for node in new))
+    roles = ["master", *["worker"] * profile.worker.count]
+    nodes = [Node(f"preview-{index}", role, index, "planned", "") for index, role in enumerate(roles)]  # type: ignore[arg-type]  # (roles are these two words)
+    return Wanted(profile, cluster, nodes, grows=False)
+
+
+def problems(cloud: Cloud, settings: Settings, want: Wanted) -> list[Problem]:
+    """Return what forbids to make such nodes in this cloud.
 
     Raises:
         UsageError: there are no credentials, or the cloud refuses them: nothing more can be asked.
 
     """
-    cloud.session  # noqa: B018 (connects, and says what is wrong with the credentials)
-    missing = [name for service, name in SERVICES.items() if not _has(cloud, service)]
+    found = [*_credentials(cloud)]
+    missing = [name for service, name in SERVICES.items() if not cloud.has(service)]
     if missing:
-        return [Problem("cloud", f"has no {', '.join(missing)}", "cm needs Heat; see openstack catalog list")]
-    found = [*_images_and_flavors(cloud, settings, profile), *_networks(cloud, settings)]
-    return found or [*_quotas(cloud, settings, profile)]
+        return [*found, Problem("cloud", f"has no {', '.join(missing)}", "cm needs Heat; see openstack catalog list")]
+    flavors: dict[str, Any] = {}
+    found += _images_and_flavors(cloud, settings, want.specs, flavors)
+    found += _networks(cloud, settings)
+    found += _names(cloud, want)
+    found += quotas.problems(cloud, settings, want.nodes, flavors, want.specs, grows=want.grows)
+    # Heat's own opinion comes last: it stops at its first problem, which may be one of those above.
+    return found or [*_template(cloud, settings, want)]
 
 
-def _has(cloud: Cloud, service: str) -> bool:
-    return bool(cloud.sdk.config.get_session().get_endpoint(service_type=service))
+def _credentials(cloud: Cloud) -> Iterator[Problem]:
+    """Find an application credential with which Heat can't make the trust that it works by."""
+    token = json.loads(cloud.session.auth.get_auth_state() or "{}").get("body", {}).get("token", {})
+    if token.get("application_credential", {}).get("restricted"):
+        yield Problem(
+            "cloud",
+            "the application credential is restricted, and Heat can't work on its behalf",
+            "openstack application credential create --unrestricted NAME",
+        )
 
 
-def _images_and_flavors(cloud: Cloud, settings: Settings, profile: Profile) -> Iterator[Problem]:
+def _images_and_flavors(
+    cloud: Cloud, settings: Settings, specs: dict[str, RoleSpec], flavors: dict[str, Any]
+) -> Iterator[Problem]:
     sdk = cloud.sdk
-    for role, spec in (("master", profile.master), ("worker", profile.worker)):
-        for kind, name, find, listed in (
-            ("image", spec.image or settings.image, sdk.image.find_image, sdk.image.images),
-            ("flavor", spec.flavor or settings.flavor, sdk.compute.find_flavor, sdk.compute.flavors),
-        ):
-            if not name or find(name) is None:
-                yield Problem(
-                    f"roles.{role}.{kind}",
-                    f"no {kind} {name!r} in the cloud" if name else f"no {kind} is named",
-                    f"--{kind} with one of: {_names(listed)}",
-                )
+    for role, spec in specs.items():
+        image_name, flavor_name = spec.image or settings.image, spec.flavor or settings.flavor
+        image = sdk.image.find_image(image_name, ignore_missing=True) if image_name else None
+        flavor = sdk.compute.find_flavor(flavor_name, ignore_missing=True) if flavor_name else None
+        if image is None:
+            yield _unknown(role, "image", image_name, sdk.image.images)
+        elif image.status != "active":
+            yield Problem(f"roles.{role}.image", f"image {image_name!r} is {image.status}", "choose another one")
+        if flavor is None:
+            yield _unknown(role, "flavor", flavor_name, sdk.compute.flavors)
+            continue
+        flavors[role] = flavor
+        if image is not None:
+            yield from _too_small(role, image, flavor)
 
 
-def _names(listed: Callable[[], Any], most: int = 8) -> str:
+def _unknown(role: str, kind: str, name: str | None, listed: Callable[[], Any], most: int = 8) -> Problem:
     names = sorted(each.name for each in listed() if each.name)
-    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
+    known = ", ".join(names[:most]) + (", ..." if len(names) > most else "")
+    what = f"no {kind} {name!r} in the cloud" if name else f"no {kind} is named"
+    return Problem(f"roles.{role}.{kind}", what, f"--{kind} with one of: {known}")
+
+
+def _too_small(role: str, image: Any, flavor: Any) -> Iterator[Problem]:
+    """Compare what an image needs with what a flavor has; a flavor without a disk is as large as the image."""
+    for what, needed, has, unit in (
+        ("memory", image.min_ram or 0, flavor.ram, "MiB"),
+        ("disk", max(image.min_disk or 0, -(-(image.size or 0) // 2**30)), flavor.disk or 0, "GiB"),
+    ):
+        if needed > has and (what == "memory" or has):
+            yield Problem(
+                f"roles.{role}.flavor",
+                f"flavor {flavor.name!r} has {has} {unit} of {what}, image {image.name!r} needs {needed} {unit}",
+                "--flavor with a larger one: openstack flavor list",
+            )
 
 
 def _networks(cloud: Cloud, settings: Settings) -> Iterator[Problem]:
@@ -58,61 +133,50 @@ def _networks(cloud: Cloud, settings: Settings) -> Iterator[Problem]:
         try:
             subnet_of(cloud, settings.network, settings.subnet)
         except UsageError as error:
-            yield Problem("provider openstack", error.message, error.hint)
+            yield Problem(WHERE, error.message, error.hint)
     external = {each.name: each for each in cloud.sdk.network.networks(is_router_external=True)}
     if settings.external_network:
         if settings.external_network not in {*external, *(each.id for each in external.values())}:
-            yield Problem(
-                "provider openstack",
-                f"no external network {settings.external_network!r}",
-                f"one of: {', '.join(external)}",
-            )
+            yield Problem(WHERE, f"no external network {settings.external_network!r}", f"one of: {', '.join(external)}")
     elif len(external) != 1 and not (settings.network and settings.floating_ip == "none"):
         names = ", ".join(sorted(external)) or "none"
-        yield Problem("provider openstack", "which external network?", f"external_network: one of {names}")
+        yield Problem(WHERE, "which external network?", f"external_network: one of {names}")
 
 
-def _quotas(cloud: Cloud, settings: Settings, profile: Profile) -> Iterator[Problem]:
-    """Compare what the cluster needs with what the project has left; -1 is no limit."""
-    compute = cloud.sdk.compute
-    flavors = {
-        role: compute.find_flavor(spec.flavor or settings.flavor, get_extra_specs=False)
-        for role, spec in (("master", profile.master), ("worker", profile.worker))
+def _names(cloud: Cloud, want: Wanted) -> Iterator[Problem]:
+    """Find what bears already the names that will be given; what a growing cluster must have, it has."""
+    if not want.cluster:
+        return
+    name = stack_name(want.cluster)
+    stack = Stack(cloud, name).find()
+    if want.grows and stack is None:
+        yield Problem("cloud", f"stack {name} is gone: somebody has deleted it", f"cm cluster delete {want.cluster}")
+    if want.grows:
+        return
+    if stack is not None:
+        hint = f"another name for the cluster, or openstack stack delete {name}"
+        yield Problem("cloud", f"there is a stack {name} already, {stack.stack_status}", hint)
+    elif cloud.sdk.compute.find_keypair(name, ignore_missing=True) is not None:
+        hint = f"another name for the cluster, or openstack keypair delete {name}"
+        yield Problem("cloud", f"there is a keypair {name} already", hint)
+
+
+def _template(cloud: Cloud, settings: Settings, want: Wanted) -> Iterator[Problem]:
+    """Let Heat judge the template: it knows its own limits of size, of resources and of stacks."""
+    if want.grows:
+        return
+    nodes = tuple(NodeBoot(node, want.specs[node.role], b"") for node in want.nodes)
+    cluster = want.cluster or "preview"
+    boot = Boot(cluster, settings.cidr, nodes, operation="preview", propagates=True)
+    text = template.render(stack_of(cloud, settings, boot))
+    parameters = {
+        "login_public_key": "preview",
+        "bootstrap_private_key": "preview",
+        "user_data": f"{template.NAME} {template.SHORT_NAME} {template.ADDRESS}",
+        "last_user_data": f"{template.BOOTSTRAP_PRIVATE_KEY} {template.SIGNAL}",
     }
-    workers = profile.worker.count
-    nodes = workers + 1
-    limits = compute.get_limits().absolute
-    floating = {"master": 1, "all": nodes, "none": 0}[settings.floating_ip]
-    own = settings.network is None
-    needed = [
-        ("instances", nodes, limits.instances, limits.instances_used),
-        (
-            "cores",
-            flavors["master"].vcpus + workers * flavors["worker"].vcpus,
-            limits.total_cores,
-            limits.total_cores_used,
-        ),
-        (
-            "MiB of RAM",
-            flavors["master"].ram + workers * flavors["worker"].ram,
-            limits.total_ram,
-            limits.total_ram_used,
-        ),
-        ("keypairs", 1, limits.keypairs, len(list(compute.keypairs()))),
-    ]
-    quota = cloud.sdk.network.get_quota(cloud.sdk.current_project_id, details=True)
-    for what, count, row in (
-        ("ports", nodes + (1 if own else 0), quota.ports),
-        ("floating IPs", floating, quota.floating_ips),
-        ("security groups", 2, quota.security_groups),
-        ("networks", int(own), quota.networks),
-        ("routers", int(own), quota.routers),
-    ):
-        needed.append((what, count, row["limit"], row["used"]))
-    for what, count, limit, used in needed:
-        if limit is not None and limit >= 0 and used + count > limit:
-            yield Problem(
-                "quota",
-                f"{count} {what} are needed, {max(limit - used, 0)} of {limit} are left",
-                "free some, or ask for more",
-            )
+    try:
+        with in_words():
+            cloud.heat.stacks.preview(stack_name=stack_name(cluster), template=text, parameters=parameters)
+    except ProviderError as error:
+        yield Problem("cloud", f"Heat refuses the stack: {error.message}", error.hint)

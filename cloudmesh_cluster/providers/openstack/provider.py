@@ -63,9 +63,9 @@ class OpenStackProvider:
         self, profile: Profile, *, needs_internet: bool, cluster: str = "", new: Sequence[Node] | None = None
     ) -> tuple[list[Problem], list[str]]:
         """Ask the cloud for everything that a create or a growth will need."""
-        from cloudmesh_cluster.providers.openstack.preflight import problems
+        from cloudmesh_cluster.providers.openstack.preflight import problems, wanted
 
-        return problems(self._cloud, self._settings, profile), []
+        return problems(self._cloud, self._settings, wanted(profile, cluster, new)), []
 
     def place(self, cluster: str, indices: Sequence[int], *, taken: Sequence[str]) -> Placement:
         """Choose fixed addresses, so that they are known before anything boots."""
@@ -86,9 +86,15 @@ class OpenStackProvider:
 
     async def provision(self, boot: Boot, emit: Emit) -> AsyncIterator[Node]:
         """Make the stack or let it grow, and yield each server as soon as Heat has it."""
-        provisioning = Provisioning(self._cloud, self._settings, self._stack(boot.cluster), emit)
-        async for node in provisioning.nodes(boot):
+        async for node in self._provisioning(boot, emit).nodes(boot):
             yield node
+
+    async def settle(self, boot: Boot, emit: Emit) -> None:
+        """Wait until the stack is complete."""
+        await self._provisioning(boot, emit).settle(boot)
+
+    def _provisioning(self, boot: Boot, emit: Emit) -> Provisioning:
+        return Provisioning(self._cloud, self._settings, self._stack(boot.cluster), emit)
 
     async def rebuild(self, boot: Boot, emit: Emit) -> AsyncIterator[Node]:
         """Give servers a fresh disk by Nova; a console that still shows the keys of the old one is not believed."""
@@ -111,7 +117,8 @@ class OpenStackProvider:
         try:
             while (keys := parse_console_host_keys(await asyncio.to_thread(self.console, node))) in ([], former):
                 if time.monotonic() - began > deadline:
-                    raise Unreachable(node.name, f"no host key on its console within {deadline:g} s")
+                    tail = await asyncio.to_thread(servers.tail, self._cloud, node.provider_id or "")
+                    raise Unreachable(node.name, f"no host key on its console within {deadline:g} s", hint=tail)
                 # The more nodes wait, the less often each is asked for: the cloud is not asked more often.
                 await asyncio.sleep(max(PAUSE, self._waiting / CONSOLES_A_SECOND))
         finally:
@@ -136,6 +143,11 @@ class OpenStackProvider:
     def ssh_route(self, node: Node) -> dict[str, str]:
         """Return the jump through the master, where there is one."""
         return {"ProxyJump": f"{node.cluster}-master"} if self.via(node) else {}
+
+    def evidence(self, cluster: str) -> dict[str, str]:
+        """Return what happened to the stack and its resources."""
+        rows = [(each.at, each.resource, each.status, each.reason) for each in self._stack(cluster).history()]
+        return {"stack-events.log": "".join("  ".join(row).rstrip() + "\n" for row in rows)}
 
     def console(self, node: Node) -> str:
         """Return the console log that Nova keeps."""
@@ -173,7 +185,7 @@ class OpenStackProvider:
         await asyncio.to_thread(stack.update, smaller, {})
         async for event in stack.follow(since):
             if event.failed and event.of_stack:
-                raise await failure(self._cloud, event)
+                raise await failure(self._cloud, stack, event)
 
     async def destroy_all(self, cluster: str) -> None:
         """Delete the stack with everything in it."""

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator
 from dataclasses import replace
-from typing import Any
 
 from cloudmesh_cluster import template
 from cloudmesh_cluster.errors import ProviderError, UsageError
@@ -16,9 +15,13 @@ from cloudmesh_cluster.providers.openstack import servers
 from cloudmesh_cluster.providers.openstack.blueprint import has_floating_ip, parameters_of, stack_of
 from cloudmesh_cluster.providers.openstack.cloud import Cloud
 from cloudmesh_cluster.providers.openstack.settings import Settings
-from cloudmesh_cluster.providers.openstack.stack import Stack, StackEvent
+from cloudmesh_cluster.providers.openstack.stack import Stack, StackEvent, Stalled, gone
 
-TAIL = 10
+SIGNAL_GRACE = 20.0
+"""Seconds in which the last node may tell Heat that it is done, after it has told us."""
+SETTLE_DEADLINE = 600.0
+STALLED_AFTER = 30.0
+"""Seconds without an event after which a stack that an earlier process has asked for is taken for abandoned."""
 
 
 class Provisioning:
@@ -37,6 +40,8 @@ class Provisioning:
         self._settings = settings
         self._stack = stack
         self._emit = emit
+        self._servers: dict[int, str] = {}
+        self._floating: dict[int, str] = {}
 
     async def nodes(self, boot: Boot) -> AsyncIterator[Node]:
         """Make the stack or let it grow, and yield each server as soon as Heat has it.
@@ -45,90 +50,177 @@ class Provisioning:
             ProviderError: Heat could not build it; says what failed first.
 
         """
-        wanted = {each.node.index: each.node for each in boot.nodes}
-        there, since = await self._ask_for(boot)
-        for index in sorted(there.keys() & wanted.keys()):
-            floating = await asyncio.to_thread(self._floating_of, wanted[index])
-            yield self._node(wanted[index], there[index], floating)
-        if since is _NOTHING_TO_FOLLOW:
-            return
-        async for node in self._arrivals(since, {i: wanted[i] for i in wanted.keys() - there.keys()}):
-            yield node
-
-    async def _ask_for(self, boot: Boot) -> tuple[dict[int, str], Any]:
-        """Make Heat build what is missing; return the servers that are there, and the event to follow from."""
+        waiting = {each.node.index: each.node for each in boot.nodes}
         text = template.render(await asyncio.to_thread(stack_of, self._cloud, self._settings, boot))
-        parameters = parameters_of(boot)
-        found = await asyncio.to_thread(self._stack.find)
-        if found is None:
-            await asyncio.to_thread(self._stack.create, text, parameters, tags=template.tags(boot.cluster))
-            return {}, None
-        there = await asyncio.to_thread(self._stack.servers)
-        if found.stack_status.endswith("_IN_PROGRESS"):
-            return there, await self._stack.event_before_current_action()
-        missing = [each.node.index for each in boot.nodes if each.node.index not in there]
-        if not missing and found.stack_status.endswith("_COMPLETE"):
-            return there, _NOTHING_TO_FOLLOW
-        since = await self._stack.last_event()
-        await asyncio.to_thread(self._grow, text, parameters, missing)
-        return there, since
+        since, patience = await self._ask_for(boot, text)
+        for node in self._take_ready(waiting):
+            yield node
+        if not waiting:
+            return
+        try:
+            async for node in self._arrivals(since, waiting, patience):
+                yield node
+        except Stalled:
+            since = await self._begin_again(boot, text, untouched=len(waiting) == len(boot.nodes))
+            async for node in self._arrivals(since, waiting, None):
+                yield node
 
-    def _grow(self, text: str, parameters: Mapping[str, str], indices: Sequence[int]) -> None:
+    async def _ask_for(self, boot: Boot, text: str) -> tuple[str | None, float | None]:
+        """Make Heat build what is missing; return the event to follow from, and how long nothing may happen."""
+        found = await asyncio.to_thread(self._stack.find)
+        self._servers = await asyncio.to_thread(self._stack.servers) if found else {}
+        if found and not self._servers and found.stack_status.startswith(("DELETE_", "ROLLBACK_")):
+            # An earlier process, or somebody else, was taking it back: nothing of it is worth keeping.
+            await self._stack.delete()
+            found = None
+        if found is None:
+            if all(each.node.index for each in boot.nodes):
+                raise ProviderError(f"stack {self._stack.name} is gone", hint=f"cm cluster delete {boot.cluster}")
+            parameters = parameters_of(boot)
+            await asyncio.to_thread(self._stack.create, text, parameters, tags=template.tags(boot.cluster))
+            return None, None
+        self._floating = await asyncio.to_thread(self._floating_addresses)
+        if found.stack_status.endswith("_IN_PROGRESS"):
+            return await self._stack.event_before_current_action(), STALLED_AFTER
+        since = await self._stack.last_event()
+        if not found.stack_status.endswith("_COMPLETE") or self._missing(boot):
+            await self._grow(boot, text)
+        return since, None
+
+    async def _begin_again(self, boot: Boot, text: str, *, untouched: bool) -> str | None:
+        """Take over a stack whose maker died, as Heat's own engine may; return the event to follow from."""
+        if untouched and any(each.node.index == 0 for each in boot.nodes) and self._is_all(boot):
+            # Heat may have forgotten what it was just making, which is in the way of making it once more.
+            await self._stack.delete()
+            parameters = parameters_of(boot)
+            await asyncio.to_thread(self._stack.create, text, parameters, tags=template.tags(boot.cluster))
+            return None
+        since = await self._stack.last_event()
+        await self._grow(boot, text)
+        return since
+
+    def _missing(self, boot: Boot) -> list[int]:
+        return [each.node.index for each in boot.nodes if each.node.index not in self._servers]
+
+    def _is_all(self, boot: Boot) -> bool:
+        return self._servers.keys() <= {each.node.index for each in boot.nodes}
+
+    async def _grow(self, boot: Boot, text: str) -> None:
         import yaml
 
-        found = self._stack.find()
+        found, parameters = await asyncio.to_thread(self._stack.find), parameters_of(boot)
         if found is not None and found.parameters.get("login_public_key") != parameters["login_public_key"]:
             # A new key pair would make Heat replace every server.
             hint = "put the key back that the cluster was made with"
             raise UsageError("the login key is not the one that the stack was made with", hint=hint)
         # What is there stays as its own template says, so that Heat has no reason to make any of it anew. Its preview
         # of an update can't prove that: it calls everything replaced that refers to something else.
-        self._stack.update(template.grown(self._stack.template(), yaml.safe_load(text), indices=indices), parameters)
+        now = await asyncio.to_thread(self._stack.template)
+        grown = template.grown(now, yaml.safe_load(text), indices=self._missing(boot))
+        await asyncio.to_thread(self._stack.update, grown, parameters)
 
-    async def _arrivals(self, since: str | None, wanted: Mapping[int, Node]) -> AsyncIterator[Node]:
-        """Follow the stack to its end, and yield each wanted node as soon as it has its server and floating IP."""
-        arrived: dict[int, str] = {}
-        floating: dict[int, str] = {}
+    async def _arrivals(
+        self, since: str | None, waiting: dict[int, Node], patience: float | None
+    ) -> AsyncIterator[Node]:
+        """Follow the stack, and yield each node that is waited for when it has its server and floating IP."""
         failed: StackEvent | None = None
-        async for event in self._stack.follow(since):
+        async for event in self._stack.follow(since, patience=patience):
             self._emit(Event("info", "provision", message=f"{event.resource}: {event.in_words}"))
             if event.failed and not event.of_stack:
                 failed = failed or event
             if event.failed and event.of_stack:
-                raise await failure(self._cloud, failed or event)
+                raise await failure(self._cloud, self._stack, failed or event)
             index = template.index_of(event.resource)
-            if index is None or index not in wanted or not event.complete:
+            if index is None or not event.complete:
                 continue
             if event.resource.startswith("server_"):
-                arrived[index] = event.physical_id
+                self._servers[index] = event.physical_id
             elif event.resource.startswith("floating_ip_"):
-                floating[index] = await asyncio.to_thread(self._floating_address, event.physical_id)
-            else:
-                continue
-            if index in arrived and (index in floating or not has_floating_ip(self._settings, wanted[index])):
-                yield self._node(wanted[index], arrived[index], floating)
+                self._floating[index] = await asyncio.to_thread(self._floating_address, event.physical_id)
+            for node in self._take_ready(waiting):
+                yield node
+            if not waiting:
+                return
+        lacking = ", ".join(f"server_{index}" for index in sorted(waiting))
+        raise ProviderError(f"stack {self._stack.name} is complete without {lacking}")
 
-    def _node(self, node: Node, server: str, floating: Mapping[int, str]) -> Node:
-        return replace(node, state="booting", provider_id=server, public_ip=floating.get(node.index, node.public_ip))
+    def _take_ready(self, waiting: dict[int, Node]) -> list[Node]:
+        """Return the nodes that have all they need, which are not waited for any more."""
+        ready = [
+            index
+            for index, node in waiting.items()
+            if index in self._servers and (index in self._floating or not has_floating_ip(self._settings, node))
+        ]
+        return [
+            replace(
+                waiting.pop(index),
+                state="booting",
+                provider_id=self._servers[index],
+                public_ip=self._floating.get(index),
+            )
+            for index in ready
+        ]
+
+    def _floating_addresses(self) -> dict[int, str]:
+        """Return the floating IPs that the stack has already, by the index of their nodes."""
+        return {index: self._floating_address(identity) for index, identity in self._stack.floating_ips().items()}
 
     def _floating_address(self, identity: str) -> str:
         return str(self._cloud.sdk.network.get_ip(identity).floating_ip_address)
 
-    def _floating_of(self, node: Node) -> dict[int, str]:
-        """Return the floating IP of a node that an earlier process has asked for."""
-        if not has_floating_ip(self._settings, node) or node.public_ip:
-            return {}
-        resource = self._cloud.heat.resources.get(self._stack.name, f"floating_ip_{node.index}")
-        return {node.index: str(resource.attributes["floating_ip_address"])}
+    async def settle(self, boot: Boot) -> None:
+        """Wait until the stack is complete; the signal of a node that can't reach Heat is given for it.
+
+        Raises:
+            ProviderError: the stack failed, or does not end what it does.
+
+        """
+        try:
+            async with asyncio.timeout(SIGNAL_GRACE):
+                return await self._until_settled()
+        except TimeoutError:
+            await self._signal_for(boot)
+        try:
+            async with asyncio.timeout(SETTLE_DEADLINE):
+                await self._until_settled()
+        except TimeoutError:
+            hint = f"openstack stack resource list {self._stack.name}"
+            raise ProviderError(f"stack {self._stack.name} does not become complete", hint=hint) from None
+
+    async def _until_settled(self) -> None:
+        found = await asyncio.to_thread(self._stack.find)
+        if found is None:
+            raise gone(self._stack)
+        if found.stack_status.endswith("_COMPLETE"):
+            return
+        failed: StackEvent | None = None
+        async for event in self._stack.follow(await self._stack.event_before_current_action()):
+            if event.failed:
+                failed = failed if failed and event.of_stack else event
+            if event.failed and event.of_stack:
+                raise await failure(self._cloud, self._stack, failed or event)
+
+    async def _signal_for(self, boot: Boot) -> None:
+        """Release the wait condition in the place of the last node."""
+        handle = template.handle_of(boot.operation)
+        if not await asyncio.to_thread(self._stack.is_waiting, handle):
+            return
+        last = boot.nodes[-1].node
+        self._emit(
+            Event(
+                "warning", "provision", last.name,
+                "it could not tell Heat that it is done, cm does that for it; where nodes can't reach Heat,"
+                " say signal: ssh in providers.yaml",
+            )
+        )  # fmt: skip
+        await asyncio.to_thread(self._stack.signal, handle)
 
 
-async def failure(cloud: Cloud, event: StackEvent) -> ProviderError:
+async def failure(cloud: Cloud, stack: Stack, event: StackEvent) -> ProviderError:
     """Return what Heat says of the first resource that failed, with the end of its console."""
-    tail = ""
-    if event.resource.startswith("server_") and event.physical_id:
-        printed = await asyncio.to_thread(servers.console, cloud, event.physical_id)
-        tail = "\n".join(printed.splitlines()[-TAIL:])
+    found = await asyncio.to_thread(stack.find)
+    if found is None or found.stack_status.startswith("DELETE_"):
+        return gone(stack)
+    is_server = event.resource.startswith("server_") and event.physical_id
+    tail = await asyncio.to_thread(servers.tail, cloud, event.physical_id) if is_server else ""
     return ProviderError(f"{event.resource}: {event.reason}", hint=tail)
-
-
-_NOTHING_TO_FOLLOW = object()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cloudmesh_cluster.errors import ProviderError
 from cloudmesh_cluster.model import Leftover
 from cloudmesh_cluster.providers.openstack.cloud import Cloud
+from cloudmesh_cluster.providers.openstack.explained import in_words
 from cloudmesh_cluster.template import tags
 
 if TYPE_CHECKING:
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 def remains(cloud: Cloud, cluster: str, stack: Stack) -> list[Leftover]:
     """Return everything that bears the cluster's name or tags, with the command that removes it."""
     network, tag = cloud.sdk.network, tags(cluster)[1]
-    found = [("stack", stack.name, f"openstack stack delete {stack.name}")] if stack.find() else []
+    found = [("stack", stack.name, f"openstack stack delete {stack.name}")] if _may_be_there(stack) else []
     found += [("server", each.id, f"openstack server delete {each.id}") for each in cloud.servers(cluster)]
     for kind, listed in (
         ("floating ip", [each for each in network.ips() if each.description == tag]),
@@ -33,3 +35,12 @@ def remains(cloud: Cloud, cluster: str, stack: Stack) -> list[Leftover]:
         for volume in cloud.sdk.block_storage.volumes(metadata={"cm_cluster": cluster}):
             found.append(("volume", volume.id, f"openstack volume delete {volume.id}"))
     return [Leftover(*each) for each in found]
+
+
+def _may_be_there(stack: Stack) -> bool:
+    """Return whether there is a stack; as long as Heat does not say, there may be."""
+    try:
+        with in_words():
+            return stack.find() is not None
+    except ProviderError:
+        return True

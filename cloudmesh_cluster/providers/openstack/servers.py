@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
@@ -10,8 +11,12 @@ from cloudmesh_cluster.errors import ProviderError
 from cloudmesh_cluster.model import Node
 from cloudmesh_cluster.providers.base import NodeBoot
 from cloudmesh_cluster.providers.openstack.cloud import Cloud
+from cloudmesh_cluster.providers.openstack.explained import in_words
 
 PAUSE = 2.0
+DEADLINE = 600.0
+LINES = 10
+NO_CONSOLE = "(no console"
 STATES = {"ACTIVE": "running", "SHUTOFF": "stopped", "ERROR": "failed"}
 
 
@@ -22,12 +27,19 @@ def states(cloud: Cloud, cluster: str) -> dict[str, str]:
 
 def console(cloud: Cloud, server: str) -> str:
     """Return the console log that Nova keeps of a server, or why it has none."""
-    from novaclient.exceptions import ClientException
-
     try:
-        return str(cloud.nova.servers.get_console_output(server) or "")
-    except ClientException as error:
-        return f"(no console: {error})"
+        with in_words():
+            return str(cloud.nova.servers.get_console_output(server) or "")
+    except ProviderError as error:
+        return f"{NO_CONSOLE}: {error})"
+
+
+def tail(cloud: Cloud, server: str) -> str:
+    """Return the end of a server's console; nothing where it has none."""
+    lines = console(cloud, server).splitlines()[-LINES:]
+    if lines and lines[0].startswith(NO_CONSOLE):
+        return ""
+    return "\n  ".join(["its console ends with:", *lines]) if lines else "its console is empty"
 
 
 async def rebuild(cloud: Cloud, boots: Sequence[NodeBoot]) -> AsyncIterator[Node]:
@@ -78,15 +90,20 @@ async def switch(cloud: Cloud, nodes: Sequence[Node], action: str, *, until: str
         action: "start" or "stop".
         until: the state that they reach by it.
 
+    Raises:
+        ProviderError: a server is gone, has failed, or takes too long.
+
     """
     if not nodes:
         return
-    cluster = nodes[0].cluster
+    began, cluster = time.monotonic(), nodes[0].cluster
     now = await asyncio.to_thread(states, cloud, cluster)
     for node in nodes:
-        if now.get(node.name) != until:
+        if now.get(node.name) not in (until, None):
             await asyncio.to_thread(getattr(cloud.nova.servers, action), node.provider_id)
-    names = {node.name for node in nodes}
-    while any(now.get(name) != until for name in names):
+    while waiting := {node.name: now.get(node.name, "gone") for node in nodes if now.get(node.name) != until}:
+        for name, state in waiting.items():
+            if state in ("gone", "failed") or time.monotonic() - began > DEADLINE:
+                raise ProviderError(f"{name} is {state}, it can't be {until}", hint=f"openstack server show {name}")
         await asyncio.sleep(PAUSE)
         now = await asyncio.to_thread(states, cloud, cluster)

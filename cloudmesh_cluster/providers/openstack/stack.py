@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,12 @@ from cloudmesh_cluster.template import index_of
 
 PAUSE = 1.0
 TIMEOUT_MINUTES = 60
-DELETE_ATTEMPTS = 3
+DELETE_ATTEMPTS = 2
+"""Heat itself tries each resource several times before it says that a delete has failed."""
+
+
+class Stalled(ProviderError):
+    """Nothing happens to a stack that has not ended what it does."""
 
 
 @dataclass(frozen=True)
@@ -80,24 +86,57 @@ class Stack:
 
     def servers(self) -> dict[int, str]:
         """Return the ids of the stack's complete servers by index."""
+        return self._complete("OS::Nova::Server")
+
+    def floating_ips(self) -> dict[int, str]:
+        """Return the ids of the stack's complete floating IPs by the index of their servers."""
+        return self._complete("OS::Neutron::FloatingIP")
+
+    def _complete(self, kind: str) -> dict[int, str]:
         return {
             index: each.physical_resource_id
             for each in self._cloud.heat.resources.list(self.name)
-            if each.resource_type == "OS::Nova::Server"
+            if each.resource_type == kind
             and each.resource_status in ("CREATE_COMPLETE", "UPDATE_COMPLETE")
             and (index := index_of(each.resource_name)) is not None
         }
 
-    def create(self, template: str, parameters: Mapping[str, str], *, tags: list[str]) -> None:
-        """Ask Heat to make the stack; it returns before anything of it exists."""
-        self._cloud.heat.stacks.create(
-            stack_name=self.name,
-            template=template,
-            parameters=dict(parameters),
-            disable_rollback=True,
-            timeout_mins=TIMEOUT_MINUTES,
-            tags=",".join(tags),
+    def is_waiting(self, handle: str) -> bool:
+        """Return whether a wait condition of the stack still waits for its handle to be signalled."""
+        return any(
+            each.resource_type == "OS::Heat::WaitCondition"
+            and each.resource_status.endswith("_IN_PROGRESS")
+            and each.resource_name == handle.replace("handle_", "nodes_up_", 1)
+            for each in self._cloud.heat.resources.list(self.name)
         )
+
+    def signal(self, handle: str) -> None:
+        """Signal a handle, as a node does."""
+        self._cloud.heat.resources.signal(self.name, handle, {"status": "SUCCESS", "data": "told by cm"})
+
+    def create(self, template: str, parameters: Mapping[str, str], *, tags: list[str]) -> None:
+        """Ask Heat to make the stack; it returns before anything of it exists.
+
+        Raises:
+            ProviderError: there is a stack of this name, which somebody else has made.
+
+        """
+        from heatclient.exc import HTTPConflict
+
+        try:
+            self._cloud.heat.stacks.create(
+                stack_name=self.name,
+                template=template,
+                parameters=dict(parameters),
+                disable_rollback=True,
+                timeout_mins=TIMEOUT_MINUTES,
+                tags=",".join(tags),
+            )
+        except HTTPConflict:
+            # A request that was sent again after its answer was lost meets the stack that it has made itself.
+            found = self.find()
+            if found is None or found.parameters.get("login_public_key") != parameters["login_public_key"]:
+                raise
 
     def update(self, template: Mapping[str, Any], parameters: Mapping[str, str]) -> None:
         """Ask Heat to change the stack; what the template does not touch stays as it is."""
@@ -123,29 +162,38 @@ class Stack:
         begun = [i for i, each in enumerate(events) if each.of_stack and each.status.endswith("_IN_PROGRESS")]
         return events[begun[-1] - 1].id if begun and begun[-1] > 0 else None
 
-    async def follow(self, since: str | None = None) -> AsyncIterator[StackEvent]:
+    async def follow(self, since: str | None = None, *, patience: float | None = None) -> AsyncIterator[StackEvent]:
         """Yield events as they come, until the stack itself has ended what it does.
 
         Each look asks for the events after the last one only, and there is a pause after each: neither what a look
         costs nor how often there is one grows with the stack.
 
+        Args:
+            since: the event after which to begin.
+            patience: seconds for which nothing may happen; Heat's own timeout if not given.
+
         Raises:
+            Stalled: nothing happens any more.
             ProviderError: the stack was deleted behind our back.
 
         """
         from heatclient.exc import HTTPNotFound
 
-        marker, running = since, True
+        marker, running, quiet_since = since, True, time.monotonic()
         while running:
             try:
                 events = await asyncio.to_thread(self._events_after, marker)
             except HTTPNotFound:
-                raise ProviderError(f"stack {self.name} was deleted while it was worked on") from None
+                raise gone(self) from None
             for event in events:
                 marker = event.id
                 yield event
                 if event.of_stack and not event.status.endswith("_IN_PROGRESS"):
                     running = False
+            if events:
+                quiet_since = time.monotonic()
+            elif time.monotonic() - quiet_since > (patience or 60 * TIMEOUT_MINUTES):
+                raise Stalled(f"nothing happens to stack {self.name} any more")
             if running:
                 await asyncio.sleep(PAUSE)
 
@@ -180,29 +228,53 @@ class Stack:
             ProviderError: something of it can't be deleted; the first reason is given.
 
         """
-        began = time.monotonic()
+        from heatclient.exc import HTTPNotFound
+
+        began, reason = time.monotonic(), ""
         for _ in range(DELETE_ATTEMPTS):
             stack = await asyncio.to_thread(self.find)
             if stack is None:
                 return
-            await asyncio.to_thread(self._cloud.heat.stacks.delete, stack.id)
-            reason = await self._until_deleted(stack.id, began + deadline)
-            if reason is None:
+            if not stack.stack_status.endswith("_COMPLETE"):
+                await asyncio.to_thread(self._free_router)
+            try:
+                await asyncio.to_thread(self._cloud.heat.stacks.delete, stack.id)
+            except HTTPNotFound:
+                return
+            # The status of an attempt before this one is still there for a moment.
+            await asyncio.sleep(2 * PAUSE)
+            if not (reason := await self._until_deleted(stack.id, began + deadline)):
                 return
         raise ProviderError(f"stack {self.name} can't be deleted: {reason}", hint=f"openstack stack delete {self.name}")
 
-    async def _until_deleted(self, identity: str, deadline: float) -> str | None:
-        """Return None when the stack is gone, else why it is not."""
+    def _free_router(self) -> None:
+        """Take the interfaces off the stack's own router: an engine that dies while it adds one knows nothing of it."""
+        from openstack.exceptions import ConflictException, NotFoundException
+
+        network = self._cloud.sdk.network
+        for router in network.routers(name=self.name, tags="cm"):
+            for port in network.ports(device_id=router.id, device_owner="network:router_interface"):
+                # One that floating IPs need is known to Heat: it stays until they are gone.
+                with suppress(ConflictException, NotFoundException):
+                    network.remove_interface_from_router(router, port_id=port.id)
+
+    async def _until_deleted(self, identity: str, deadline: float) -> str:
+        """Return why the stack is not gone; nothing when it is."""
         from heatclient.exc import HTTPNotFound
 
         while time.monotonic() < deadline:
             try:
                 stack = await asyncio.to_thread(lambda: self._cloud.heat.stacks.get(identity, resolve_outputs=False))
             except HTTPNotFound:
-                return None
+                return ""
             if stack.stack_status == "DELETE_COMPLETE":
-                return None
+                return ""
             if stack.stack_status == "DELETE_FAILED":
                 return str(stack.stack_status_reason)
             await asyncio.sleep(PAUSE)
         return "it takes too long"
+
+
+def gone(stack: Stack) -> ProviderError:
+    """Return what to raise when a stack was deleted behind our back."""
+    return ProviderError(f"stack {stack.name} was deleted while it was worked on")

@@ -1,0 +1,73 @@
+"""A proxy in front of a real service that now and then answers as a service in trouble does."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
+
+import requests
+
+PASSED_ON = ("X-Auth-Token", "Content-Type", "Accept", "User-Agent")
+TROUBLE = b'{"error": {"message": "in trouble"}}'
+Fault = Callable[[int, str], int]
+"""Takes the number and the method of a request; returns the status to answer, or 0 to pass it on."""
+
+
+@dataclass
+class Proxy:
+    """A running proxy: where it listens, and what it has answered by itself."""
+
+    url: str
+    answered: list[int] = field(default_factory=list)
+
+
+@contextmanager
+def faulty_proxy(target: str, fault: Fault) -> Iterator[Proxy]:
+    """Pass requests on to a service, except where there is a fault.
+
+    Args:
+        target: the service's URL, without a slash at its end.
+        fault: says what is wrong with a request.
+
+    """
+    numbers = count(1)
+
+    class Handler(BaseHTTPRequestHandler):
+        def _pass_on(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            if status := fault(next(numbers), self.command):
+                proxy.answered.append(status)
+                return self._answer(status, TROUBLE, {"Content-Type": "application/json"})
+            headers = {name: self.headers[name] for name in PASSED_ON if name in self.headers}
+            got = requests.request(
+                self.command, target + self.path, data=body, headers=headers, timeout=300, allow_redirects=False
+            )
+            kept = {name: got.headers[name] for name in ("Content-Type", "Location") if name in got.headers}
+            return self._answer(got.status_code, got.content, kept)
+
+        def _answer(self, status: int, content: bytes, headers: dict[str, str]) -> None:
+            self.send_response(status)
+            for name, value in {**headers, "Content-Length": str(len(content))}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(content)
+
+        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = _pass_on  # noqa: N815 (http.server's names)
+
+        def log_message(self, *arguments: object) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    proxy = Proxy(f"http://127.0.0.1:{server.server_address[1]}")
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield proxy
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
