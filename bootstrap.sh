@@ -160,13 +160,13 @@ ensure_subordinate_ids() {
 
 # The stamp says for which tree, interpreter and level the environment was made; setup.py newer than it means again.
 ensure_environment() {
-  local python made_for extras=test stamp=$venv/.stamp
+  local python made_for extras stamp=$venv/.stamp
   python=$(find_python)
-  [[ $level == bench ]] && extras=test,bench
+  case $level in test) extras='test' ;; bench) extras='test,bench' ;; *) extras='check' ;; esac
   made_for="$here $python $("$python" --version)"
   if [[ -e $stamp && ! $here/setup.py -nt $stamp ]] &&
     [[ $(head -n 1 "$stamp") == "$made_for" ]] &&
-    { [[ $extras == test ]] || grep -qx "$extras" "$stamp"; }; then
+    [[ $extras == check || $(tail -n 1 "$stamp") == "$extras"* ]]; then
     return
   fi
   if [[ ! -e $stamp || $(head -n 1 "$stamp") != "$made_for" ]]; then

@@ -56,6 +56,16 @@ def version() -> str:
 # Every node of a cluster needs the same versions, so they are exact.
 DASK = ["dask[distributed]==2026.8.0", "bokeh==3.9.2", "joblib>=1.5"]
 SPARK = ["pyspark[connect]==4.3.0"]
+# What lint and unit tests need.
+CHECK = [
+    "mypy>=1.18",
+    "pytest>=8.4",
+    "ruff>=0.14",
+    "setuptools>=77",
+    "types-PyYAML>=6.0.12",
+    "types-setuptools",
+    "yamllint>=1.37",
+]
 
 setup(
     name="cloudmesh-cluster",
@@ -85,7 +95,9 @@ setup(
         "conda": ["conda-pack>=0.9", "py-rattler>=0.28", "setuptools>=77"],
         "dask": DASK,
         "spark": SPARK,
+        "check": CHECK,
         "test": [
+            *CHECK,
             *DASK,
             *SPARK,
             "ansible-core>=2.17",
@@ -93,17 +105,10 @@ setup(
             "conda-package-handling>=2.4",
             "ipykernel>=6.29",
             "ipython>=8.30",
-            "mypy>=1.18",
             "nbclient>=0.10",
             "nbformat>=5.10",
             "py-rattler-build>=0.73",
             "py-rattler>=0.28",
-            "pytest>=8.4",
-            "ruff>=0.14",
-            "setuptools>=77",
-            "types-PyYAML>=6.0.12",
-            "types-setuptools",
-            "yamllint>=1.37",
         ],
         "bench": ["python-openstackclient>=8"],
     },

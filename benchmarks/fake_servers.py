@@ -61,7 +61,8 @@ async def measure(cm: Cm, openstack: OpenStack, servers: int) -> list[Step]:
     provider = OpenStackProvider(Home(cm.home, cm.cache), plan.provider_settings)
     added = provider.place(NAME, [servers], taken=[node.private_ip for node in plan.nodes]).addresses[servers]
     more = [Node(f"{NAME}-worker-{servers}", "worker", servers, "planned", added)]
-    boots = [_boot(plan, plan.nodes), _boot(plan, more)]
+    login = generate(login_comment(NAME)).public
+    boots = [_boot(plan, plan.nodes, login), _boot(plan, more, login)]
     try:
         raw = _raw(cm.home, openstack, provider, boots)
         own = [await _counted(work) for work in _own(provider, boots)]
@@ -70,12 +71,12 @@ async def measure(cm: Cm, openstack: OpenStack, servers: int) -> list[Step]:
     return [Step(what, *each, seconds) for what, each, seconds in zip(STEPS, own, raw, strict=True)]
 
 
-def _boot(plan: Plan, nodes: Sequence[Node]) -> Boot:
+def _boot(plan: Plan, nodes: Sequence[Node], login: str) -> Boot:
     known = {node.name: node for node in (*plan.nodes, *nodes)}
     operation = nodes[-1].name
     return make_boot(
         cluster=plan.cluster, operation=operation, profile=plan.profile, network=plan.network,
-        nodes=tuple(known.values()), booted=nodes, login_public_key=generate(login_comment(plan.cluster)).public,
+        nodes=tuple(known.values()), booted=nodes, login_public_key=login,
         bootstrap=generate(bootstrap_comment(operation)),
     )  # fmt: skip
 

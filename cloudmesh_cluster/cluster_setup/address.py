@@ -42,6 +42,11 @@ class Address:
         """The host as it stands before a port: an IPv6 address in brackets."""
         return f"[{self.host}]" if ":" in self.host else self.host
 
+    @property
+    def page_host(self) -> str:
+        """Where Dask can put a web page: it knows no IPv6 there, so beside an IPv6 address it is on the loopback."""
+        return "127.0.0.1" if ":" in self.host else self.host
+
 
 def parse_address(text: str, schemes: tuple[str, ...], *, any_port: bool = False) -> Address:
     """Return an address in its parts.

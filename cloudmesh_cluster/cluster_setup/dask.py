@@ -78,7 +78,8 @@ def start_scheduler(
     Args:
         scheduler_address: where it shall listen, on this machine: HOST:PORT, with or without tcp:// or tls://; port 0
             is one that is free, and the handle knows it.
-        dashboard_port: of its web page, on the same host; another one if it is taken. None: no page.
+        dashboard_port: of its web page, on the same host (IPv6: on the loopback); another one if it is taken. None: no
+            page.
         idle_timeout: seconds without work after which it stops by itself.
         tls: the certificates of a tls:// address; Dask's own configuration may hold them too.
         timeout: seconds until it must serve.
@@ -98,7 +99,7 @@ def start_scheduler(
     words = ["scheduler", "--host", address.bracketed, "--port", str(address.port), "--protocol", address.scheme]
     words += ["--scheduler-file", str(said), *_tls_words(tls)]
     words += ["--no-dashboard"] if dashboard_port is None else []
-    words += ["--dashboard-address", f"{address.bracketed}:{dashboard_port or 0}"]
+    words += ["--dashboard-address", f"{address.page_host}:{dashboard_port or 0}"]
     words += [] if idle_timeout is None else ["--idle-timeout", f"{idle_timeout}s"]
     service = _service("Dask scheduler", address, words, clean_up=folder)
 
@@ -107,7 +108,7 @@ def start_scheduler(
             return False
         service.address = identity["address"]
         if dashboard_port is not None:
-            service.dashboard = f"http://{address.bracketed}:{identity['services']['dashboard']}/status"
+            service.dashboard = f"http://{address.page_host}:{identity['services']['dashboard']}/status"
         return True
 
     service.begin(ready, timeout=timeout, hint="its last lines say why", background=background)
@@ -166,12 +167,12 @@ def start_worker(
     with ExitStack() as stack:
         client = stack.enter_context(_client(address, tls, timeout=timeout))
         host = host or own_address_towards(address)
-        bracketed = Address("tcp", host, 0).bracketed
+        own = Address("tcp", host, 0)
         words = ["worker", str(address), "--nworkers", "1", "--nthreads", str(num_cores), "--name", name]
-        words += ["--memory-limit", memory, "--nanny" if nanny else "--no-nanny", "--host", host]
+        words += ["--memory-limit", memory, "--nanny" if nanny else "--no-nanny", "--host", own.bracketed]
         words += ["--worker-port", str(port), "--nanny-port", str(nanny_port), "--death-timeout", f"{timeout}s"]
         words += ["--no-dashboard"] if dashboard_port is None else []
-        words += ["--dashboard-address", f"{bracketed}:{dashboard_port or 0}", *_tls_words(tls)]
+        words += ["--dashboard-address", f"{own.page_host}:{dashboard_port or 0}", *_tls_words(tls)]
         words += [] if local_directory is None else ["--local-directory", str(local_directory)]
         words += ["--resources", " ".join(f"{key}={value}" for key, value in resources.items())] if resources else []
         service = _service("Dask worker", address, words, name=name)

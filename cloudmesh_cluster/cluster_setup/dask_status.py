@@ -63,7 +63,7 @@ def _worker(found: Mapping[str, Any], tasks: int, versions: Mapping[str, str]) -
 
 def _dashboard(identity: Mapping[str, Any]) -> str:
     port = identity["services"].get("dashboard")
-    host = parse_address(identity["address"], ("tcp", "tls")).bracketed
+    host = parse_address(identity["address"], ("tcp", "tls")).page_host
     return f"http://{host}:{port}/status" if port else ""
 
 

@@ -87,7 +87,9 @@ class Environments:
 
     def all(self) -> list[CondaEnvironment]:
         """Return all environments by name."""
-        return [decode(CondaEnvironment, file.read_text()) for file in sorted(self.folder.glob("*.json"))]
+        # What belongs to one lock of an environment has the lock's digest after an @ in its name.
+        files = [file for file in sorted(self.folder.glob("*.json")) if "@" not in file.name]
+        return [decode(CondaEnvironment, file.read_text()) for file in files]
 
     def find(self, name: str) -> CondaEnvironment | None:
         """Return an environment, None when there is none of that name."""

@@ -21,7 +21,7 @@ from tests.command_line import CommandLine
 from tests.conftest import refuse
 from tests.schedulers import MARK, any_address, interpreter, listens, nothing_left, wait_for
 
-ROUNDS = 5
+ROUNDS = 3  # of two Javas each; five with Dask, where they cost a third
 SMALL = {"SPARK_DAEMON_MEMORY": "256m"}
 SLOW = 300.0  # seconds: Java starts slowly on a machine that is busy
 
@@ -100,7 +100,7 @@ def test_errors(connected: Service) -> None:
         spark.start_worker(connected.address, "5 apples")
 
 
-def test_one_interpreter_five_times() -> None:
+def test_one_interpreter_again_and_again() -> None:
     """Scheduler and worker with background=True stop, and can be started again at the same address at once."""
     address, port = any_address()
     for _ in range(ROUNDS):

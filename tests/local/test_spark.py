@@ -22,7 +22,7 @@ def slow(number):
     time.sleep(0.5)
     return number
 session = SparkSession.builder.getOrCreate()
-numbers = session.sparkContext.parallelize(range(60), 60)
+numbers = session.sparkContext.parallelize(range(24), 24)
 while session.sparkContext._jsc.sc().getExecutorMemoryStatus().size() < 3:
     time.sleep(0.1)
 print("begun", flush=True)
@@ -81,7 +81,7 @@ def test_a_dead_worker_is_missed_the_job_ends_right_and_a_new_one_comes(cluster:
         assert {row["node"] for row in rows if not row["ok"]} == {"p-worker-2"}
         while (present := alive(cluster)) != ["p-worker-1"]:
             assert time.monotonic() - killed < PATIENCE, present
-        assert job.stdout.readline() == f"{sum(range(60))}\n"
+        assert job.stdout.readline() == f"{sum(range(24))}\n"
         assert job.wait(PATIENCE) == 0
 
     cluster("cluster", "replace", "p", "worker-2", timeout=600)
