@@ -183,6 +183,9 @@ def test_shell_twins(cm: CommandLine) -> None:
 
 def test_calls_of_unified_map(connected: Service) -> None:
     """The rows on Spark of the table in docs/cluster-setup.md, as they stand there."""
+    from pyspark import cloudpickle
+
+    cloudpickle.register_pickle_by_value(theirs)  # as if written right here: the workers don't have our tests
     names = {"univariate": univariate, "multivariate": multivariate, "square": theirs.square, "add": theirs.add}
     for call in theirs.calls(r"\w+\.distributed\.spark"):
         assert eval(call, names) == theirs.expected(call)  # noqa: S307  (a page of ours)
