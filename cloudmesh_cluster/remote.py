@@ -32,7 +32,7 @@ Dial = Callable[[Node], Awaitable[socket.socket]]
 _ATTEMPT = 30.0  # seconds for one login; a node may be busy booting
 _RECONNECT = 10.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 1.0
-_END = 5.0  # seconds to kill a command on a node
+_END = 15.0  # seconds to kill a command on a node
 _PUSH_WINDOW = 16
 _CHANNELS = 8  # at once on a connection; sshd takes 10, and two are spared for killing
 

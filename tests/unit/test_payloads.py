@@ -326,7 +326,7 @@ home = Home(Path({str(home.root)!r}), Path({str(home.cache)!r}))
 get(resolve([PluginUse("small", {{}})], home)[0], home)
 """
     with subprocess.Popen([sys.executable, "-c", code]) as process:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not (maven / "runs").exists() and time.monotonic() < deadline:
             time.sleep(0.02)
         process.send_signal(signal.SIGKILL)
