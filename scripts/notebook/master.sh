@@ -14,10 +14,14 @@ install_jupyterlab() {
     for part in share etc; do ln -sfn "site-packages/$part" "$home/$part"; done
 }
 
-# A folder that is there already stays its owner's.
+# A folder that is there already stays its owner's, but for one that an earlier uninstall has left.
 make_directory() {
     [[ $directory == /* ]] || die "directory: $directory is no absolute path"
-    if [[ ! -d $directory ]]; then install -d -m 2770 -o notebook -g notebook "$directory"; fi
+    if [[ ! -d $directory ]]; then
+        install -d -m 2770 -o notebook -g notebook "$directory"
+    elif [[ $(stat -c '%U %a' "$directory") == "$user 2770" ]]; then
+        chown -R notebook:notebook "$directory"
+    fi
     as notebook test -w "$directory" || die "the user notebook can't write to $directory, which was there before"
     if id -u "$user" >/dev/null 2>&1; then usermod --append --groups notebook "$user"; fi
 }
