@@ -35,6 +35,10 @@ CONDA_KEYS = {
     "conda_channels": "channels", "default_channels": "default_channels", "channel_alias": "channel_alias"
 }  # fmt: skip
 """Keys of profiles that are settings of the plugin `conda` here."""
+NO_SETTINGS = {
+    ("notebook", "password"): "a random token is made instead; cm cluster open NAME notebook brings the page with it",
+}
+"""Settings of acluster's plugins that mean nothing here, and why."""
 _LISTS = ("channels", "default_channels", "conda_acl")
 
 
@@ -76,7 +80,7 @@ def translate_plugins(source: Source, uses: Sequence[PluginUse], *, user: str) -
         name = PLUGINS.get(use.name, use.name)
         if name not in NO_PLUGINS:
             settings = {**(chosen[name].settings if name in chosen else {}), **use.settings}
-            chosen[name] = PluginUse(name, settings)
+            chosen[name] = PluginUse(name, {key: settings[key] for key in settings if (name, key) not in NO_SETTINGS})
     if "conda" in chosen:
         given = {ours: source[theirs].plain() for theirs, ours in CONDA_KEYS.items() if not source[theirs].missing}
         chosen["conda"] = PluginUse("conda", _conda({**given, **chosen["conda"].settings}, user=user))
@@ -98,6 +102,8 @@ def read_ignored(source: Source, machines: tuple[Machine, ...], uses: Sequence[P
     if machines:
         reasons |= dict.fromkeys(DUMMIES, "machines that exist have no image or size to choose")
     plugins = [f"plugin {use.name}: {_NO_SALT}" for use in uses if use.name in NO_PLUGINS]
+    given = {(use.name, key) for use in uses for key in use.settings}
+    plugins += [f"plugins.{name}.{key}: {why}" for (name, key), why in NO_SETTINGS.items() if (name, key) in given]
     return (*(f"{key}: {reason}" for key, reason in reasons.items() if not source[key].missing), *plugins)
 
 

@@ -19,8 +19,10 @@ from cloudmesh_cluster.yaml_nodes import Written
 from cloudmesh_cluster.yaml_source import Source, Value
 
 PayloadKind = Literal["maven", "pip"]
-SettingType = Literal["text", "integer", "number", "boolean", "size", "duration", "list", "lists"]
-SETTING_TYPES: tuple[SettingType, ...] = ("text", "integer", "number", "boolean", "size", "duration", "list", "lists")
+SettingType = Literal["text", "integer", "number", "boolean", "size", "duration", "port", "list", "lists"]
+SETTING_TYPES: tuple[SettingType, ...] = (
+    "text", "integer", "number", "boolean", "size", "duration", "port", "list", "lists"
+)  # fmt: skip
 DEFAULT_MEMORY = 2048
 DEFAULT_CPUS = 1.0
 _NAME = r"[a-z][a-z0-9-]{0,29}"
@@ -44,12 +46,13 @@ class Port:
 
     Args:
         name: what it serves.
-        number: the TCP port.
+        number: the TCP port, where no setting says another.
         role: whose nodes serve it.
         ui: whether a browser can look at it.
         path: the page to open.
         token: the file on the node that holds what the page asks for, readable for root; empty for none.
         when: the setting that must be true for it to be served; empty for always.
+        setting: the setting that holds the number; empty for none.
 
     """
 
@@ -60,6 +63,7 @@ class Port:
     path: str = "/"
     token: str = ""
     when: str = ""
+    setting: str = ""
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,7 @@ class Payload:
         python: for pip, the Python of the nodes ("3.11").
         keep: which files of another source, and of what pip brings as sources, are kept, and where; the first rule that
             fits counts.
+        role: whose nodes get it; None for all.
 
     """
 
@@ -97,6 +102,7 @@ class Payload:
     pom: str = ""
     python: str = ""
     keep: tuple[Keep, ...] = (Keep("(.+)", r"\1"),)
+    role: RoleName | None = None
 
 
 @dataclass(frozen=True)
@@ -145,12 +151,13 @@ def load_plugin(folder: Path) -> Plugin:
 
     """
     source = Source.read(folder / "plugin.yaml", name=str(folder / "plugin.yaml"))
+    settings = tuple(_read_setting(name, value) for name, value in source["settings"].entries())
     plugin = Plugin(
         name=folder.name,
         description=source["description"].required().text(""),
         version=source["version"].text(""),
         folder=folder,
-        settings=tuple(_read_setting(name, value) for name, value in source["settings"].entries()),
+        settings=settings,
         requires=source["requires"].texts(),
         packages=tuple(
             item.text("", pattern=_PACKAGE_NAME, form="the name of a Debian package")
@@ -161,7 +168,7 @@ def load_plugin(folder: Path) -> Plugin:
             item.text("", pattern=r"[a-z][a-z0-9.-]*", form="a file's name") for item in source["secrets"].items()
         ),
         certificates=source["certificates"].text(""),
-        ports=tuple(_read_port(name, value) for name, value in source["ports"].entries()),
+        ports=tuple(_read_port(name, value, settings) for name, value in source["ports"].entries()),
         order=cast(
             "tuple[RoleName, ...]",
             tuple(item.text("master", choices=("master", "worker")) for item in source["order"].items())
@@ -195,6 +202,7 @@ def _read_payload(value: Value, folder: Path) -> Payload | None:
         python=value["python"].required().text("", pattern=r"3\.\d+", form='a Python, such as "3.11"')
         if kind == "pip"
         else "",
+        role=cast("RoleName | None", value["role"].text(None, choices=("master", "worker"))),
     )
     return replace(payload, keep=keep) if keep else payload
 
@@ -206,7 +214,10 @@ def _file_of(folder: Path, value: Value) -> str:
     return name
 
 
-def _read_port(name: Written, value: Value) -> Port:
+def _read_port(name: Written, value: Value, settings: Sequence[Setting]) -> Port:
+    chosen = value["setting"].text("")
+    if chosen and (chosen, "port") not in {(setting.name, setting.type) for setting in settings}:
+        value["setting"].report(f"{chosen!r} is no setting of type port")
     return Port(
         name,
         value["number"].required().integer(1, least=1, most=65535),
@@ -215,6 +226,7 @@ def _read_port(name: Written, value: Value) -> Port:
         value["path"].text("/", pattern="/.*", form="a path that begins with /"),
         value["token"].text("", pattern="/.+", form="the path of a file on the node"),
         value["when"].text(""),
+        chosen,
     )
 
 
@@ -229,6 +241,8 @@ def _typed(value: Value, kind: SettingType, default: object) -> object:
         return {str(name): _texts(item) for name, item in value.entries()}
     if kind == "integer":
         return value.integer(0)
+    if kind == "port":
+        return value.integer(0, least=1, most=65535)
     if kind == "number":
         return value.number(0.0)
     if kind == "boolean":
@@ -264,7 +278,8 @@ def resolve(uses: Sequence[PluginUse], home: Home) -> tuple[ChosenPlugin, ...]:
         plugin = load_plugin(known[name])
         for required in plugin.requires:
             add(required, (*path, name))
-        chosen[name] = ChosenPlugin(plugin, _settings(plugin, given.get(name), problems))
+        settings = _settings(plugin, given.get(name), problems)
+        chosen[name] = ChosenPlugin(replace(plugin, ports=_ports(plugin, settings)), settings)
 
     for use in uses:
         add(use.name, ())
@@ -282,6 +297,13 @@ def _settings(plugin: Plugin, use: PluginUse | None, problems: list[Problem]) ->
     }
     problems += source.problems
     return settings
+
+
+def _ports(plugin: Plugin, settings: Mapping[str, object]) -> tuple[Port, ...]:
+    """Return the ports of a plugin with the numbers that its settings say."""
+    return tuple(
+        replace(port, number=cast("int", settings[port.setting])) if port.setting else port for port in plugin.ports
+    )
 
 
 def settings_sh(chosen: ChosenPlugin, *, master: RoleSpec, worker: RoleSpec, role: RoleName) -> bytes:

@@ -239,6 +239,8 @@ class Settings:
                 "rpc_response_timeout": 600,
                 "executor_thread_pool_size": 64,
                 "max_stacks_per_tenant": 30,
+                # What is in the way of a delete does not go by itself on one machine; Heat would try for 67 s.
+                "action_retry_limit": 3,
             },
             "heat_all": {"enabled_services": "engine,api,api_cfn"},
             # One worker: with none, a child a core is forked, and fake:// does not reach between processes.

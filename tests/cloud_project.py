@@ -154,3 +154,16 @@ def cm_of(project: Project, cache: Path, providers: str) -> Iterator[CommandLine
         delete_clusters(command_line)
     finally:
         shutil.rmtree(home)
+
+
+@contextmanager
+def nothing_left(project: Project, cm: CommandLine) -> Iterator[None]:
+    """Compare all that is in a project before and after: nothing may have come, and no cluster `t` be known."""
+    before = project.everything()
+    yield
+    try:
+        left = sorted(set(project.everything()) - set(before))
+        assert not left, left
+        assert cm("cluster", "list", "-f", "json").stdout.strip() == "[]"
+    finally:  # what one test leaves is not the next one's
+        cm("cluster", "delete", "t", "--force", "-y", expect=None)

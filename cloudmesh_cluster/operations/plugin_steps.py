@@ -69,13 +69,18 @@ async def prepare_node(
         await _bring_cm_service(connections, node)
         folder = f"/usr/local/lib/cm/plugins/{name}"
         raise_failed(f"push {name}", [await connections.unpack(node, archive, folder, sudo=True, timeout=TIMEOUT)])
-        if payload := payloads.get(name):
+        if (payload := _payload_for(node, chosen, payloads)) is not None:
             place = f"/var/cache/cm/payloads/{name}/{payload.name}"
             raise_failed(
                 f"push {payload.name}", [await connections.push(node, payload, place, sudo=True, timeout=TIMEOUT)]
             )
     await _install_packages(session, connections, node, chosen)
     await call(session, connections, [node], chosen, "all", "install")
+
+
+def _payload_for(node: Node, chosen: ChosenPlugin, payloads: Payloads) -> Path | None:
+    wanted = chosen.plugin.payload
+    return payloads.get(chosen.plugin.name) if wanted and wanted.role in (None, node.role) else None
 
 
 async def _install_packages(session: Session, connections: Connections, node: Node, chosen: ChosenPlugin) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,8 +12,21 @@ import pytest
 
 from tests.baremetal.differences import differences
 from tests.command_line import CommandLine
+from tests.conda_channel import make_channel, require_tools
 from tests.machines import Machines
 
+CONDA = """\
+conda_channels:
+  - {channel}
+default_channels: {channel}
+plugins:
+  - conda:
+      install_prefix: /opt/anaconda
+      conda_sh: false
+      conda_acl: true
+      environments:
+        root: [python, greet=0.1]
+"""
 NODES = ["demo-master", "demo-worker-1", "demo-worker-2", "demo-worker-3"]
 
 
@@ -26,11 +40,13 @@ class Cluster:
 
 
 @pytest.fixture(scope="module")
-def demo(shared_cm: CommandLine, four: Machines) -> Iterator[Cluster]:
-    """Return a cluster of four machines made from the runbook's two files."""
+def demo(shared_cm: CommandLine, four: Machines, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Return a cluster of four machines made from the runbook's two files, with an environment from a channel here."""
+    require_tools()
+    channel = make_channel(tmp_path_factory.mktemp("conda") / "channel", greet_versions=["0.1"])
     before = {index: four.listing(index) for index in four.indices}
     four.write_provider(shared_cm)
-    four.write_profile(shared_cm, "demo-cluster")
+    four.write_profile(shared_cm, "demo-cluster", also=CONDA.format(channel=channel.as_uri()))
     shared_cm("cluster", "create", "demo", "-p", "demo-cluster")
     yield Cluster(shared_cm, four, before)
 
@@ -42,6 +58,16 @@ def test_the_runbook_makes_a_verified_cluster(demo: Cluster) -> None:
 
     assert "ready" in demo.cm("cluster", "list").stdout
     assert 1 == answer.stdout.count("here")
+
+
+def test_machines_have_an_environment_from_a_lock(demo: Cluster) -> None:
+    """Below /opt/anaconda every machine has the same environment, made with the cluster, and its programs run."""
+    line = "/opt/anaconda/envs/root/bin/greet"
+    answers = json.loads(demo.cm("cluster", "cmd", "demo", "-f", "json", "--", line).stdout)
+    [row] = json.loads(demo.cm("conda", "check", "demo", "-f", "json").stdout)
+
+    assert ["greet 0.1"] * 4 == [answer["stdout"].split(" from ")[0] for answer in answers]
+    assert (row["what"], row["nodes"], row["ok"]) == ("same", "master,worker-[1-3]", True)
 
 
 def test_machines_keep_their_names(demo: Cluster) -> None:

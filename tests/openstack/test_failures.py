@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cloud_project import Project, cm_of, own_project
+from tests.cloud_project import Project, cm_of, nothing_left, own_project
 from tests.command_line import Answer, CommandLine
 from tests.devcloud_clients import Devcloud, wait_for
 from tests.journal_watch import Instant, begun, signalled, started
@@ -57,14 +57,9 @@ def cm(project: Project, cm_cache: Path) -> Iterator[CommandLine]:
 
 @pytest.fixture(autouse=True)
 def _empty_cloud(project: Project, cm: CommandLine) -> Iterator[None]:
-    """Compare all that is in the project before and after each test: nothing may be left, and no cluster."""
-    before = project.everything()
-    yield
-    try:
-        assert project.everything() == before
-        assert cm("cluster", "list", "-f", "json").stdout.strip() == "[]"
-    finally:  # what one test leaves is not the next one's
-        cm("cluster", "delete", "t", "--force", "-y", expect=None)
+    """Let no test leave anything in the cloud."""
+    with nothing_left(project, cm):
+        yield
 
 
 def evidence(cm: CommandLine, cluster: str) -> dict[str, str]:

@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from cloudmesh_cluster.providers.openstack.cloud import Cloud
+from cloudmesh_cluster.providers.openstack.orphans import orphans
+from cloudmesh_cluster.template import tags
 from devcloud import nodes, wiring
 from devcloud.network import batch, feed
 from tests.cloud_project import Project, cm_of, own_project
@@ -75,6 +78,20 @@ def test_a_stack_that_is_gone(cm: CommandLine, project: Project) -> None:
     assert "cm cluster delete t" in answer.stderr
     cm("cluster", "delete", "t", "-y")
     assert cm("cluster", "list", "-f", "json").stdout.strip() == "[]"
+
+
+def test_the_own_project_only(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An administrator, who is shown all projects, is not told that what is in others is nobody's."""
+    network = project.member.connection.network
+    made = network.create_network(name="cm-x")
+    network.set_tags(made, tags("x"))
+    seen = {each.id for each in orphans(Cloud(project.devcloud.admin.name), ())}
+    monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(project.clouds))
+    seen_by_owner = {each.id for each in orphans(Cloud(project.name), ())}
+    network.delete_network(made)
+
+    assert made.id not in seen
+    assert made.id in seen_by_owner
 
 
 @contextmanager

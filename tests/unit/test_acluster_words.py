@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from cloudmesh_cluster.errors import InvalidInput
+from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.model import Machine, Profile
+from cloudmesh_cluster.plugins import resolve
 from cloudmesh_cluster.profile import load_profile, with_overrides
 from cloudmesh_cluster.profile_yaml import to_yaml
 
@@ -129,3 +131,14 @@ def test_plugins_and_channels(tmp_path: Path) -> None:
     assert (conda["conda_acl"], conda["conda_sh"]) == (["admin"], "false")
     assert {each.split(":")[0] for each in profile.ignored} == {"anaconda_url", "node_id", "node_type", "plugin salt"}
     assert with_overrides(profile, settings=["mesh=none"]).plugins == profile.plugins
+
+
+def test_the_password_of_the_notebook(tmp_path: Path) -> None:
+    """A random token is made instead; port and directory mean the same."""
+    settings = "{password: acluster, port: 8899, directory: /srv/notebooks}"
+    profile = load(tmp_path, f"plugins:\n  - notebook: {settings}\n")
+    (chosen,) = resolve(profile.plugins, Home(tmp_path, tmp_path))
+
+    assert (chosen.settings["port"], chosen.settings["directory"]) == (8899, "/srv/notebooks")
+    assert [each.split(":")[0] for each in profile.ignored] == ["plugins.notebook.password"]
+    assert not any("acluster" in each for each in profile.ignored)

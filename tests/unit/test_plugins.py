@@ -121,6 +121,20 @@ def test_sizes_of_nodes_are_told_by_role(home: Home) -> None:
     assert shell(chosen, "CM_MEMORY_MB", master=RoleSpec(count=1)) == "2048"
 
 
+def test_a_port_has_the_number_that_its_setting_says(home: Home) -> None:
+    """The default of the plugin, or what the profile says; what is no port is refused with its bounds."""
+    numbers = [
+        [port.number for port in resolve([PluginUse("notebook", settings)], home)[0].plugin.ports]
+        for settings in ({}, {"port": "8899"})
+    ]
+
+    assert numbers == [[8888], [8899]]
+    with pytest.raises(InvalidInput, match=r"plugins\.notebook\.port: expected at most 65535, got 65536"):
+        resolve([PluginUse("notebook", {"port": "65536"})], home)
+    folder = write(home, "odd", "description: d\nports: {p: {number: 1, setting: port}}\n")
+    assert problems(folder) == ["2:33: ports.p.setting: 'port' is no setting of type port"]
+
+
 def test_a_plugin_of_the_user_wins_over_a_built_in_one(home: Home) -> None:
     """The name decides."""
     folder = write(home, "hadoop", "description: mine\n")

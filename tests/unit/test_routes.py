@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from cloudmesh_cluster.errors import UsageError
 from cloudmesh_cluster.hosts import ssh_ports
 from cloudmesh_cluster.model import Machine, Node
-from cloudmesh_cluster.providers.baremetal.routes import Route, expanded, route_to
+from cloudmesh_cluster.providers.baremetal.routes import Route, connect, expanded, route_to
 from cloudmesh_cluster.providers.baremetal.settings import Settings
 
 
@@ -37,13 +38,42 @@ def test_the_profiles_port_wins(tmp_path: Path) -> None:
     assert route(tmp_path, "Host *\n  Port 22\n", Machine("10.0.0.1", 2022)).port == 2022
 
 
-def test_a_jump_host(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("jump", "words"),
+    [
+        ("first,me@last:2222", "-J first -l me -p 2222 -W '[10.0.0.1]:22' -- last"),
+        ("me@10.0.0.9", "-l me -W '[10.0.0.1]:22' -- 10.0.0.9"),
+        ("[fd00::9]:2222", "-p 2222 -W '[10.0.0.1]:22' -- fd00::9"),
+        ("ssh://me@last:2222", "-l me -p 2222 -W '[10.0.0.1]:22' -- last"),
+    ],
+)
+def test_a_jump_host(tmp_path: Path, jump: str, words: str) -> None:
     """Through a jump host leads an ssh of its own, which reads the same configuration; it passes no descriptor."""
-    config = "Host 10.0.0.*\n  ProxyJump first,me@last:2222\nHost *\n  ProxyUseFdpass yes\n"
+    config = f"Host 10.0.0.1\n  ProxyJump {jump}\nHost *\n  ProxyUseFdpass yes\n"
     found = route(tmp_path, config, Machine("10.0.0.1"))
 
-    assert found.program == f"ssh -F {tmp_path}/config -J first -p 2222 -W '[10.0.0.1]:22' -- me@last"
+    assert found.program == f"ssh -F {tmp_path}/config -o BatchMode=yes {words}"
     assert not found.passes_descriptor
+
+
+@pytest.mark.parametrize("passes", ["yes", "no"])
+def test_the_last_words_of_a_program_are_the_reason(tmp_path: Path, passes: str) -> None:
+    """A program that does not lead to the machine has said why, and that is what the user reads."""
+    said = "ProxyCommand printf 'debug\\nno such host\\ngone\\n' >&2"
+    silent = "ProxyCommand true"
+    for line, reason in ((said, "no such host; gone"), (silent, "the ProxyCommand did not connect")):
+        found = route(tmp_path, f"Host n1\n  {line}\n  ProxyUseFdpass {passes}\n", Machine("n1"))
+        with pytest.raises(ConnectionRefusedError) as raised:
+            asyncio.run(connect(found, "10.0.0.1", 22))
+        assert raised.value.strerror == reason
+
+
+def test_a_program_that_leads_there(tmp_path: Path) -> None:
+    """What the server says first is still to be read when its program has connected."""
+    found = route(tmp_path, "Host n1\n  ProxyCommand echo SSH-2.0\n", Machine("n1"))
+
+    with asyncio.run(connect(found, "10.0.0.1", 22)) as connected:
+        assert connected.recv(64) == b"SSH-2.0\n"
 
 
 def test_a_proxy_command(tmp_path: Path) -> None:

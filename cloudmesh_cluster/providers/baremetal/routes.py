@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shlex
 import socket
 import subprocess
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from cloudmesh_cluster.errors import UsageError
 from cloudmesh_cluster.model import Machine
 from cloudmesh_cluster.providers.baremetal.settings import Settings
 
 _PATIENCE = 20.0
+_MUCH = 4096
 
 
 @dataclass(frozen=True)
@@ -121,11 +125,15 @@ def _config(settings: Settings) -> list[str]:
 
 def _through(jump: str, settings: Settings, place: str) -> list[str]:
     """Return the words of an ssh that connects to a place from the last of some jump hosts, as ProxyJump does."""
-    *before, last = jump.split(",")
-    user_host, _, port = last.rpartition(":") if last.count(":") == 1 else (last, "", "")
-    jumps = ["-J", ",".join(before)] if before else []
-    ports = ["-p", port] if port else []
-    return ["ssh", *_config(settings), *jumps, *ports, "-W", place, "--", user_host]
+    before, _, last = jump.rpartition(",")
+    found = re.fullmatch(r"(?:(?P<user>.*)@)?(?:\[(?P<address>.*)\]|(?P<name>[^:]*))(?::(?P<port>\d+))?", last)
+    if found is None:
+        raise UsageError(f"ssh: no ProxyJump: {last}", hint="correct your SSH configuration")
+    options = {"-J": before, "-l": found["user"], "-p": found["port"]}
+    chosen = [word for option, value in options.items() if value for word in (option, value)]
+    # Many machines are asked at once, so that nobody can answer a question.
+    quiet = ["-o", "BatchMode=yes"]
+    return ["ssh", *_config(settings), *quiet, *chosen, "-W", place, "--", found["address"] or found["name"]]
 
 
 def expanded(text: str, tokens: Mapping[str, str]) -> str:
@@ -157,9 +165,7 @@ async def connect(route: Route, address: str, port: int) -> socket.socket:
     """
     if not route.program:
         return await _direct(address, port)
-    through = await asyncio.to_thread(_through_program, route)
-    through.setblocking(False)
-    return through
+    return await _through_program(route)
 
 
 async def _direct(address: str, port: int) -> socket.socket:
@@ -177,21 +183,63 @@ async def _direct(address: str, port: int) -> socket.socket:
     return connecting
 
 
-def _through_program(route: Route) -> socket.socket:
+async def _through_program(route: Route) -> socket.socket:
+    """Return a socket on which the machine has begun to speak; if it does not, what the program says is the reason."""
     ours, theirs = socket.socketpair()
-    with theirs:
-        # OpenSSH gives the user's own ProxyCommand to a shell, so it may be written for one.
-        words, end = ["/bin/sh", "-c", f"exec {route.program}"], theirs.fileno()
-        program = subprocess.Popen(words, stdin=end, stdout=end, stderr=subprocess.DEVNULL)
-    return _received(ours, program) if route.passes_descriptor else ours
+    ours.setblocking(False)
+    with tempfile.TemporaryFile("a+b") as said:
+        with theirs:
+            program = await asyncio.to_thread(_started, route.program, theirs, said)
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                await _readable(ours)
+            return _received(ours) if route.passes_descriptor else _answering(ours)
+        except BaseException as error:
+            ours.close()
+            program.kill()
+            if not isinstance(error, OSError):
+                raise
+            silent = f"no answer within {_PATIENCE:g} s" if isinstance(error, TimeoutError) else error.strerror
+            raise ConnectionRefusedError(None, _last_words(said) or silent) from error
 
 
-def _received(ours: socket.socket, program: subprocess.Popen[bytes]) -> socket.socket:
+def _started(line: str, end: socket.socket, said: IO[bytes]) -> subprocess.Popen[bytes]:
+    # OpenSSH gives the user's own ProxyCommand to a shell, so it may be written for one.
+    words = ["/bin/sh", "-c", f"exec {line}"]
+    return subprocess.Popen(words, stdin=end.fileno(), stdout=end.fileno(), stderr=said)
+
+
+async def _readable(ours: socket.socket) -> None:
+    loop = asyncio.get_running_loop()
+    readable = asyncio.Event()
+    loop.add_reader(ours, readable.set)
+    try:
+        await readable.wait()
+    finally:
+        loop.remove_reader(ours)
+
+
+def _answering(ours: socket.socket) -> socket.socket:
+    """Return a socket if it has something to read; SSH servers speak first."""
+    if not ours.recv(1, socket.MSG_PEEK):
+        raise ConnectionRefusedError(None, "the ProxyCommand did not connect")
+    return ours
+
+
+def _received(ours: socket.socket) -> socket.socket:
     """Return the socket that a program with ProxyUseFdpass sends."""
-    with ours:
-        ours.settimeout(_PATIENCE)
-        _, descriptors, _, _ = socket.recv_fds(ours, 1, 1)
-        program.wait(_PATIENCE)
+    _, descriptors, _, _ = socket.recv_fds(ours, 1, 1)
     if not descriptors:
         raise ConnectionRefusedError(None, "the ProxyCommand did not connect")
-    return socket.socket(fileno=descriptors[0])
+    ours.close()
+    received = socket.socket(fileno=descriptors[0])
+    received.setblocking(False)
+    return received
+
+
+def _last_words(said: IO[bytes]) -> str:
+    """Return the last two lines of what a program said; ssh gives the reason first, then what it means."""
+    # Reading at a place of its own leaves the program, which may still write, its place.
+    text = os.pread(said.fileno(), _MUCH, max(0, os.fstat(said.fileno()).st_size - _MUCH)).decode("utf-8", "replace")
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return "; ".join(lines[-2:])

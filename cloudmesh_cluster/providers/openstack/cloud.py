@@ -108,6 +108,11 @@ class Cloud:
             return True
         return bool(self.session.get_endpoint(service_type=service, **where))
 
+    @property
+    def own(self) -> dict[str, str]:
+        """What to ask Neutron for: an administrator is shown all projects otherwise."""
+        return {"project_id": self.sdk.current_project_id}
+
     def servers(self, cluster: str) -> list[Any]:
         """Return the servers of a cluster, by one call."""
         found = self.nova.servers.list(search_opts={"name": f"^{cluster}-"})

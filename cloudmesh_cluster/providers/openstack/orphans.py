@@ -35,7 +35,7 @@ def orphans(cloud: Cloud, known: Collection[str]) -> list[Orphan]:
     found = [Orphan("stack", f"{PREFIX}{name}", name) for name in sorted(stacks - set(known))]
     # What a stack has made goes with it; heat.stacks.list knows no stack without our tags, so each is asked for.
     owned = stacks | set(known)
-    loose = [each for each in _marked(cloud) if each.cluster not in owned]
+    loose = [each for each in marked(cloud) if each.cluster not in owned]
     untagged = {name for name in {each.cluster for each in loose} if _has_stack(cloud, name)}
     return found + [each for each in loose if each.cluster not in untagged]
 
@@ -50,9 +50,9 @@ def _has_stack(cloud: Cloud, cluster: str) -> bool:
     return bool(stack.stack_status != "DELETE_COMPLETE")
 
 
-def _marked(cloud: Cloud) -> Iterator[Orphan]:
+def marked(cloud: Cloud) -> Iterator[Orphan]:
     """Yield everything but stacks that bears a mark of ours, in an order in which it can be deleted."""
-    network = cloud.sdk.network
+    network, own = cloud.sdk.network, cloud.own
     for server in cloud.nova.servers.list(limit=-1):
         if cluster := server.metadata.get("cm_cluster"):
             yield Orphan("server", server.id, cluster)
@@ -60,18 +60,18 @@ def _marked(cloud: Cloud) -> Iterator[Orphan]:
         for volume in cloud.sdk.block_storage.volumes():
             if cluster := (volume.metadata or {}).get("cm_cluster"):
                 yield Orphan("volume", volume.id, cluster)
-    for address in network.ips():
+    for address in network.ips(**own):
         if (address.description or "").startswith(TAG):
             yield Orphan("floating ip", address.id, address.description.removeprefix(TAG))
     for kind, listed in (
-        ("port", network.ports(tags="cm")),
-        ("router", network.routers(tags="cm")),
-        ("network", network.networks(tags="cm")),
+        ("port", network.ports(tags="cm", **own)),
+        ("router", network.routers(tags="cm", **own)),
+        ("network", network.networks(tags="cm", **own)),
     ):
         for each in listed:
             if cluster := next((tag.removeprefix(TAG) for tag in each.tags if tag.startswith(TAG)), ""):
                 yield Orphan(kind, each.id, cluster)
-    for group in network.security_groups():
+    for group in network.security_groups(**own):
         if group.name.startswith(PREFIX) and (group.description or "").startswith(GROUP_MARKS):
             yield Orphan("security group", group.id, group.name.removeprefix(PREFIX).removesuffix("-login"))
     for keypair in cloud.sdk.compute.keypairs():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from keystoneauth1.exceptions import ConnectFailure
 from keystoneauth1.session import Session
 
 CONNECT_RETRIES = 4
@@ -22,19 +23,27 @@ IDEMPOTENT = ("GET", "HEAD", "DELETE")
 class PatientSession(Session):
     """A session of keystoneauth that tries again by itself, whichever client asks through it.
 
-    A cloud that has never answered gets less patience: its address may just be wrong.
+    A cloud that has never answered gets less patience: its address may just be wrong. So does a service that was waited
+    for in vain, until it answers again.
     """
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
         self.timeout = self.timeout or TIMEOUT
         self._answered = False
+        self._gone: set[str] = set()
 
     def request(self, url: str, method: str, **keywords: Any) -> Any:  # type: ignore[override]  # (passed on as they are)
         """Send a request, as often as it makes sense."""
-        keywords["connect_retries"] = CONNECT_RETRIES if self._answered else 1
+        service = str((keywords.get("endpoint_filter") or {}).get("service_type", ""))
+        keywords["connect_retries"] = CONNECT_RETRIES if self._answered and service not in self._gone else 1
         keywords["status_code_retries"] = STATUS_RETRIES
         keywords["retriable_status_codes"] = HARMLESS_AGAIN if method.upper() in IDEMPOTENT else NOT_DONE
-        answer = super().request(url, method, **keywords)
+        try:
+            answer = super().request(url, method, **keywords)
+        except ConnectFailure:
+            self._gone.add(service)
+            raise
         self._answered = True
+        self._gone.discard(service)
         return answer

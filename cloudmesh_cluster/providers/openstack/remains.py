@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 
 def remains(cloud: Cloud, cluster: str, stack: Stack) -> list[Leftover]:
     """Return everything that bears the cluster's name or tags, with the command that removes it."""
-    network, tag = cloud.sdk.network, tags(cluster)[1]
+    network, tag, own = cloud.sdk.network, tags(cluster)[1], cloud.own
     found = [("stack", stack.name, f"openstack stack delete {stack.name}")] if _may_be_there(stack) else []
     found += [("server", each.id, f"openstack server delete {each.id}") for each in cloud.servers(cluster)]
     for kind, listed in (
-        ("floating ip", [each for each in network.ips() if each.description == tag]),
-        ("port", network.ports(tags=tag)),
-        ("router", network.routers(tags=tag)),
-        ("network", network.networks(tags=tag)),
+        ("floating ip", [each for each in network.ips(**own) if each.description == tag]),
+        ("port", network.ports(tags=tag, **own)),
+        ("router", network.routers(tags=tag, **own)),
+        ("network", network.networks(tags=tag, **own)),
     ):
         found += [(kind, each.id, f"openstack {kind} delete {each.id}") for each in listed]
-    for group in network.security_groups():
+    for group in network.security_groups(**own):
         if group.name in (stack.name, f"{stack.name}-login"):
             found.append(("security group", group.id, f"openstack security group delete {group.id}"))
     if cloud.sdk.compute.find_keypair(stack.name):

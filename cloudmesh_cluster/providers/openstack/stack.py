@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -230,13 +229,15 @@ class Stack:
         """
         from heatclient.exc import HTTPNotFound
 
+        from cloudmesh_cluster.providers.openstack.strays import remove_strays  # which knows stacks
+
         began, reason = time.monotonic(), ""
         for _ in range(DELETE_ATTEMPTS):
             stack = await asyncio.to_thread(self.find)
             if stack is None:
                 return
             if not stack.stack_status.endswith("_COMPLETE"):
-                await asyncio.to_thread(self._free_router)
+                await asyncio.to_thread(remove_strays, self._cloud, stack)
             try:
                 await asyncio.to_thread(self._cloud.heat.stacks.delete, stack.id)
             except HTTPNotFound:
@@ -246,17 +247,6 @@ class Stack:
             if not (reason := await self._until_deleted(stack.id, began + deadline)):
                 return
         raise ProviderError(f"stack {self.name} can't be deleted: {reason}", hint=f"openstack stack delete {self.name}")
-
-    def _free_router(self) -> None:
-        """Take the interfaces off the stack's own router: an engine that dies while it adds one knows nothing of it."""
-        from openstack.exceptions import ConflictException, NotFoundException
-
-        network = self._cloud.sdk.network
-        for router in network.routers(name=self.name, tags="cm"):
-            for port in network.ports(device_id=router.id, device_owner="network:router_interface"):
-                # One that floating IPs need is known to Heat: it stays until they are gone.
-                with suppress(ConflictException, NotFoundException):
-                    network.remove_interface_from_router(router, port_id=port.id)
 
     async def _until_deleted(self, identity: str, deadline: float) -> str:
         """Return why the stack is not gone; nothing when it is."""

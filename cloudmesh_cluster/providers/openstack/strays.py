@@ -1,0 +1,53 @@
+"""What was made for a stack and Heat knows nothing of: its engine died between the making and the writing down."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from itertools import chain
+from typing import Any
+
+from cloudmesh_cluster.providers.openstack.cloud import Cloud
+from cloudmesh_cluster.providers.openstack.found import PREFIX
+from cloudmesh_cluster.providers.openstack.orphans import Orphan, marked, remove
+
+
+def remove_strays(cloud: Cloud, stack: Any) -> None:
+    """Delete what would be left of a stack that is about to be deleted, or keep it from being deleted.
+
+    What can't be deleted stays: whoever looks for remains will find it.
+    """
+    from openstack.exceptions import SDKException
+
+    for stray in strays(cloud, stack):
+        with suppress(SDKException):
+            remove(cloud, stray)
+    network = cloud.sdk.network
+    for router in network.routers(name=stack.stack_name, tags="cm", **cloud.own):
+        for port in network.ports(device_id=router.id, device_owner="network:router_interface"):
+            # One that floating IPs need is known to Heat: it stays until they are gone.
+            with suppress(SDKException):
+                network.remove_interface_from_router(router, port_id=port.id)
+
+
+def strays(cloud: Cloud, stack: Any) -> list[Orphan]:
+    """Return what is of a stack and not among its resources, in an order in which it can be deleted."""
+    known = {each.physical_resource_id for each in cloud.heat.resources.list(stack.stack_name)}
+    cluster = stack.stack_name.removeprefix(PREFIX)
+    ours = (each for each in marked(cloud) if each.cluster == cluster)
+    return [each for each in chain(_untagged(cloud, stack, cluster), ours) if each.id not in known]
+
+
+def _untagged(cloud: Cloud, stack: Any, cluster: str) -> Iterator[Orphan]:
+    """Yield what has the stack's names, is younger than it, and has no tags yet: they come by a second request."""
+    network, own = cloud.sdk.network, cloud.own
+    node = re.compile(re.escape(cluster) + r"-(master|worker-\d+)")
+    for kind, listed in (
+        ("port", (each for each in network.ports(**own) if node.fullmatch(each.name or ""))),
+        ("router", network.routers(name=stack.stack_name, **own)),
+        ("network", network.networks(name=stack.stack_name, **own)),
+    ):
+        for each in listed:
+            if not each.tags and (each.created_at or "") >= stack.creation_time:
+                yield Orphan(kind, each.id, cluster)
