@@ -48,7 +48,7 @@ class HeldTunnel:
             async with tunnel(home, cluster, port) as here:
                 self._ready.set_result(here)
                 await asyncio.Event().wait()
-        except Exception as error:
+        except Exception as error:  # whatever it is, the one who waits for the port is told
             if self._ready.done():
                 raise
             self._ready.set_exception(error)
