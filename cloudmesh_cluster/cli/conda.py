@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cloudmesh_cluster.cli.common import NAME, target_argument
 from cloudmesh_cluster.cli.session import Session
@@ -102,17 +102,28 @@ def info(args: Namespace, session: Session) -> int:
 
 
 def check(args: Namespace, session: Session) -> int:
-    """Prove that environments are the same on all nodes; print what is not."""
+    """Prove that environments are the same on all nodes; print what is not, or mend it."""
     if args.venv and args.environment:
         raise UsageError("-n and --venv are two environments", hint="give one of them")
+    if args.venv and args.fix:
+        raise UsageError("--fix is for environments with a lock; of --venv there is no record", hint="leave one out")
+    rows = _compared(args, session)
+    if args.fix and not all(row["ok"] for row in rows):
+        from cloudmesh_cluster.operations.environments import fix
+
+        session.run([args.name], lambda emit: fix(session.home, args.name, rows, emit))
+        rows = _compared(args, session)
+    session.show_rows(args, rows, CHECK_COLUMNS)
+    return 0 if all(row["ok"] for row in rows) else ChecksFailed.exit_code
+
+
+def _compared(args: Namespace, session: Session) -> list[dict[str, Any]]:
     from cloudmesh_cluster.operations.environment_looks import check as look
 
-    rows = session.run(
+    return session.run(
         [args.name],
         lambda _: look(session.home, args.name, args.environment, venv=args.venv, target=args.target),
     )
-    session.show_rows(args, rows, CHECK_COLUMNS)
-    return 0 if all(row["ok"] for row in rows) else ChecksFailed.exit_code
 
 
 def _environment(default: str | None, text: str) -> Argument:
@@ -182,9 +193,10 @@ COMMANDS = (
     Command(
         "conda", "check", "prove that environments are the same on all nodes", check,
         columns=CHECK_COLUMNS, column_flags=_COLUMN,
-        examples=("conda check demo", "conda check demo --venv /opt/tools"),
+        examples=("conda check demo", "conda check demo --fix", "conda check demo --venv /opt/tools"),
         arguments=(
             NAME, _ANY, _TARGET, argument("--venv", metavar="PATH", help="a plain virtual environment on the nodes"),
+            argument("--fix", action="store_true", help="bring an environment once more to nodes that have it damaged"),
         ),
     ),
 )  # fmt: skip

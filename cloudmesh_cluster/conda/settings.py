@@ -50,6 +50,12 @@ def read_settings(values: Mapping[str, object]) -> CondaSettings:
     prefix = str(values["install_prefix"]).rstrip("/")
     if not _PREFIX.fullmatch(prefix) or ".." in prefix.split("/"):
         problems.append(Problem("plugins.conda.install_prefix", f"{prefix!r} is no folder for environments", "a path"))
+    ssl_verify = str(values["ssl_verify"])
+    if ssl_verify.lower() in ("true", "false"):
+        ssl_verify = ssl_verify.lower()
+    elif not ssl_verify.startswith(("/", "~/")):
+        what = f"{ssl_verify!r} is neither true nor false nor a path"
+        problems.append(Problem("plugins.conda.ssl_verify", what, "the whole path of a file of certificates"))
     environments: dict[str, tuple[str, ...]] = values.get("environments") or {}  # type: ignore[assignment]  # by its type
     problems += [
         Problem(f"plugins.conda.environments.{name}", f"{name!r} is no name", "letters, digits, _ . -")
@@ -63,6 +69,6 @@ def read_settings(values: Mapping[str, object]) -> CondaSettings:
         channels=tuple(values["channels"] or ()),  # type: ignore[arg-type]  # a list, by its type
         default_channels=tuple(values["default_channels"] or ()),  # type: ignore[arg-type]
         channel_alias=str(values["channel_alias"] or ""),
-        ssl_verify=str(values["ssl_verify"]).lower(),
+        ssl_verify=ssl_verify,
         environments=environments,
     )

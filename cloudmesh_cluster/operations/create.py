@@ -17,8 +17,9 @@ from cloudmesh_cluster.operations.plan import CreateRequest, Plan, make_plan
 from cloudmesh_cluster.operations.session import Session, session
 from cloudmesh_cluster.operations.verify import verify_all
 from cloudmesh_cluster.providers import provider_of
+from cloudmesh_cluster.records import ClusterRecord, WrittenScript
 from cloudmesh_cluster.role_scripts import digest
-from cloudmesh_cluster.state import ClusterRecord, State, WrittenScript
+from cloudmesh_cluster.state import State
 
 
 @dataclass(frozen=True)

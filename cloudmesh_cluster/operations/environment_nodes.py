@@ -187,22 +187,34 @@ async def place(
     """
     answers = await connections.run_all(nodes, node_line("has", environment), sudo=True, timeout=TIMEOUT)
     if lacking := [node for node, answer in zip(nodes, answers, strict=True) if not answer.ok]:
-        await _push(session, connections, environment, lacking)
+        await push(session, connections, environment, lacking)
     await use(session, connections, environment, nodes, before=before)
 
 
-async def _push(
+async def push(
     session: Session, connections: Connections, environment: CondaEnvironment, nodes: Sequence[Node]
 ) -> None:
+    """Bring an environment to nodes, in the place of what they have of it; what packages have to say is told once.
+
+    Raises:
+        RemoteFailed: a node could not take it.
+
+    """
     archive, pushes = await archive_of(session, environment), asyncio.Semaphore(PUSHES)
     step, line = f"push environment {environment.name}", node_line("unpack", environment, *environment.link_scripts)
 
-    async def push(node: Node) -> None:
+    said: dict[str, None] = {}
+
+    async def bring(node: Node) -> None:
         async with pushes:
             with session.journal.progress(step, node=node.name):
-                raise_failed(step, [await connections.run(node, line, sudo=True, stdin=archive, timeout=TIMEOUT)])
+                result = await connections.run(node, line, sudo=True, stdin=archive, timeout=TIMEOUT)
+                raise_failed(step, [result])
+                said.update(dict.fromkeys(result.stdout.splitlines()))
 
-    await together(push(node) for node in nodes)
+    await together(bring(node) for node in nodes)
+    for message in said:
+        session.journal.info(message)
 
 
 async def use(

@@ -1,14 +1,14 @@
-"""`cm conda create`, `install`, `update`, `remove`, `push`: one lock for all nodes, and all or none of them use it."""
+"""`cm conda create`, `install`, `update`, `remove`, `push`, `check --fix`: one lock, and all nodes or none use it."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from cloudmesh_cluster.codec import decode, encode
 from cloudmesh_cluster.conda import archives, solver
@@ -28,8 +28,8 @@ from cloudmesh_cluster.remote import Connections
 from cloudmesh_cluster.state import State
 from cloudmesh_cluster.targets import select
 
-Action = Literal["create", "install", "update", "remove", "push"]
-KINDS = tuple(f"conda-{action}" for action in ("create", "install", "update", "remove", "push"))
+Action = Literal["create", "install", "update", "remove", "push", "fix"]
+KINDS = tuple(f"conda-{action}" for action in get_args(Action))
 _KEPT = ("name", "version", "build", "channel", "url", "sha256")
 _SPEC_NAME = re.compile(r"(?:.*::)?([A-Za-z0-9_.-]+)")
 
@@ -43,7 +43,7 @@ class EnvironmentRequest:
         environment: its name.
         specs: packages, as conda's match specs; for `remove` their names, none for the whole environment.
         channels: where to look first, without secrets.
-        target: the nodes that a new environment is for; None for all.
+        target: the nodes that a new environment is for; None for all. For `fix` those that have it damaged.
         prefix: the folder on this machine that is pushed whole.
 
     """
@@ -98,10 +98,32 @@ async def change(home: Home, name: str, request: EnvironmentRequest, emit: Emit)
         return await carry_out(current, request)
 
 
+async def fix(home: Home, name: str, rows: Sequence[Mapping[str, Any]], emit: Emit) -> None:
+    """Bring environments once more, whole, to the nodes on which a check has found them damaged.
+
+    Args:
+        home: whose cluster.
+        name: the cluster's.
+        rows: what `environment_looks.check` said.
+        emit: told what happens.
+
+    Raises:
+        OperationFailed: a node could not take it; `check` names it.
+
+    """
+    damaged: dict[str, list[str]] = {}
+    for row in rows:
+        if not row["ok"]:
+            damaged.setdefault(row["environment"], []).append(row["nodes"])
+    for environment, nodes in damaged.items():
+        await change(home, name, EnvironmentRequest("fix", environment, target=",".join(dict.fromkeys(nodes))), emit)
+
+
 def _finish_killed(state: State, name: str, request: EnvironmentRequest) -> None:
     """Let this operation take the place of one on the same environment that was killed: it does all of it again."""
     killed = state.unfinished(name)
-    if killed is not None and killed.kind in KINDS and killed.request["environment"] == request.environment:
+    kinds = ("conda-fix",) if request.action == "fix" else KINDS
+    if killed is not None and killed.kind in kinds and killed.request["environment"] == request.environment:
         state.end_operation(killed.id, state="superseded", error="killed; done again by the next one")
 
 
@@ -114,6 +136,8 @@ def _refuse(store: Environments, request: EnvironmentRequest) -> None:
     if request.action in ("push", "create") or (request.action == "install" and name == ROOT and found is None):
         return
     found = store.one(name)
+    if request.action == "fix":
+        return
     if found.pushed and not (request.action == "remove" and not request.specs):
         raise UsageError(f"environment {name!r} was pushed whole and has no specs", hint="push it again, or remove it")
     if request.target is not None and request.target != found.target:
@@ -146,7 +170,9 @@ def _name_of(spec: str) -> str:
 
 def _target(store: Environments, request: EnvironmentRequest) -> str:
     found = store.find(request.environment)
-    return found.target if found and request.action != "push" else request.target or (found.target if found else "all")
+    if found and request.action not in ("push", "fix"):
+        return found.target
+    return request.target or (found.target if found else "all")
 
 
 def _without_tokens(home: Home, state: State, name: str, request: EnvironmentRequest) -> EnvironmentRequest:
@@ -163,6 +189,8 @@ async def carry_out(current: Session, request: EnvironmentRequest) -> Environmen
     before = store.find(request.environment)
     target = _target(store, request)
     nodes = select(current.cluster.nodes, target)
+    if request.action == "fix":
+        return await _fix(current, store.one(request.environment), nodes)
     undo = {"kind": "environment", "environment": request.environment, "before": encode(before) if before else None}
     with current.journal.step(f"environment {request.environment}", undo=undo):
         async with current.connections() as connections:
@@ -175,6 +203,15 @@ async def carry_out(current: Session, request: EnvironmentRequest) -> Environmen
                 await steps.remove(current, connections, before, gone)
             store.write(after)
     return EnvironmentResult(before, after, nodes)
+
+
+async def _fix(current: Session, environment: CondaEnvironment, nodes: Sequence[Node]) -> EnvironmentResult:
+    # No undo: what was damaged is no state to go back to.
+    with current.journal.step(f"fix environment {environment.name}"):
+        async with current.connections() as connections:
+            await steps.push(current, connections, environment, nodes)
+            await steps.use(current, connections, environment, nodes)
+    return EnvironmentResult(environment, environment, tuple(nodes))
 
 
 async def _remove(

@@ -14,7 +14,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from cloudmesh_cluster.events import VERSIONS, Emit, Event, now
-from cloudmesh_cluster.state import Operation, State
+from cloudmesh_cluster.records import Operation
+from cloudmesh_cluster.state import State
 
 FLUSH_AFTER = 200
 

@@ -24,8 +24,9 @@ from cloudmesh_cluster.operations.rebuild import renew
 from cloudmesh_cluster.operations.session import OnFailure, Session, session
 from cloudmesh_cluster.operations.wiring import wire_all
 from cloudmesh_cluster.providers.base import Placement
+from cloudmesh_cluster.records import ClusterRecord
 from cloudmesh_cluster.remote import Connections
-from cloudmesh_cluster.state import ClusterRecord, State
+from cloudmesh_cluster.state import State
 from cloudmesh_cluster.targets import select
 
 LAST_WORDS = 10.0

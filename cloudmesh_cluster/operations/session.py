@@ -21,8 +21,9 @@ from cloudmesh_cluster.model import Cluster, Leftover, Node
 from cloudmesh_cluster.operations.journal import Journal, new_operation
 from cloudmesh_cluster.providers import provider_of
 from cloudmesh_cluster.providers.base import Provider
+from cloudmesh_cluster.records import LOOKING, RESUMABLE, ClusterRecord, Operation
 from cloudmesh_cluster.remote import Connections
-from cloudmesh_cluster.state import LOOKING, RESUMABLE, ClusterRecord, Operation, State
+from cloudmesh_cluster.state import State
 
 if TYPE_CHECKING:
     from cloudmesh_cluster.plugins import ChosenPlugin

@@ -26,7 +26,8 @@ from cloudmesh_cluster.model import (
     Profile,
     ScriptExpectation,
 )
-from cloudmesh_cluster.state import ClusterRecord, Operation, State, WrittenScript
+from cloudmesh_cluster.records import ClusterRecord, Operation, WrittenScript
+from cloudmesh_cluster.state import State
 
 NODES = (Node("t-master", "master", 0, "planned", "10.0.0.1"), Node("t-worker-1", "worker", 1, "planned", "10.0.0.2"))
 CLUSTER = Cluster("t", "creating", "here", "default", "2026-01-01T00:00:00.000+00:00", NODES)
