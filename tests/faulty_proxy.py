@@ -10,10 +10,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import requests
 
-PASSED_ON = ("X-Auth-Token", "Content-Type", "Accept", "User-Agent")
+PASSED_ON = (
+    *("X-Auth-Token", "Content-Type", "Accept", "User-Agent", "OpenStack-API-Version"),
+    "X-OpenStack-Nova-API-Version",
+)
 TROUBLE = b'{"error": {"message": "in trouble"}}'
-Fault = Callable[[str], int]
-"""Takes the method of a request; returns the status to answer, or 0 to pass it on."""
+Fault = Callable[[str, bytes], int]
+"""Takes the method and the body of a request; returns the status to answer, or 0 to pass it on."""
 
 
 @dataclass
@@ -39,7 +42,7 @@ def faulty_proxy(target: str, fault: Fault) -> Iterator[Proxy]:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             if token := self.headers.get("X-Auth-Token"):
                 proxy.tokens.add(token)
-            if status := fault(self.command):
+            if status := fault(self.command, body):
                 proxy.answered.append(status)
                 return self._answer(status, TROUBLE, {"Content-Type": "application/json"})
             headers = {name: self.headers[name] for name in PASSED_ON if name in self.headers}

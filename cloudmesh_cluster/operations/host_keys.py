@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Final
 
 from cloudmesh_cluster.errors import Unreachable, UsageError
@@ -47,12 +48,27 @@ async def learn_host_keys(
         return await session.provider.host_keys(node, deadline=LAST_WORD)
     except Unreachable as error:
         session.journal.warn(trusted(fingerprint, error.reason), node=node.name)
+        session.journal.flush()
         return HostKeys((shown,), FIRST_USE)
 
 
 def trusted(fingerprint: str, reason: str) -> str:
     """Return the warning that a host key is trusted although nobody vouches for it."""
     return f"its host key {fingerprint} is trusted on first use: {reason}"
+
+
+def refuse_rebuild(nodes: Sequence[Node]) -> None:
+    """Raise when one of some nodes would come back from a rebuild with a host key for which nobody vouches.
+
+    Raises:
+        UsageError: nobody has vouched for the one that it has.
+
+    """
+    for node in nodes:
+        if node.host_key_from == FIRST_USE:
+            what = f"nobody vouches for the host key of {node.name}, nor for the one that it has after a rebuild"
+            again = f"cm cluster replace {node.cluster} {node.short_name} --trust-on-first-use"
+            raise UsageError(what, hint=f"--undo FILE, or --on-failure keep, and then {again}")
 
 
 def refuse_pointless_trust(provider_type: str, wanted: bool) -> None:

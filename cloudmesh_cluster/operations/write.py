@@ -12,6 +12,7 @@ from cloudmesh_cluster.events import Emit, now
 from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.model import CommandResult, Node, ScriptExpectation
 from cloudmesh_cluster.operations.existing import require_running
+from cloudmesh_cluster.operations.host_keys import refuse_rebuild
 from cloudmesh_cluster.operations.scripts import judge_script, run_script, test_script
 from cloudmesh_cluster.operations.session import Session, session
 from cloudmesh_cluster.records import WrittenScript
@@ -87,6 +88,8 @@ async def write(home: Home, request: WriteRequest, emit: Emit) -> WriteResult:
         if request.recovery == "rebuild" and state.record(request.name).provider_type == "baremetal":
             hint = "--undo FILE, or --on-failure keep"
             raise UsageError("machines that exist have no image to be rebuilt from", hint=hint)
+        if request.recovery == "rebuild":
+            refuse_rebuild(select(state.cluster(request.name).nodes, request.role))
 
     async with session(
         home, request.name, "write", request, emit=emit, on_failure="rollback", outcome=OUTCOMES[request.recovery],

@@ -11,6 +11,7 @@ import pytest
 from tests.baremetal.differences import differences
 from tests.command_line import CommandLine
 from tests.engine_nodes import address
+from tests.journal_watch import Instant, signalled
 from tests.machines import Machines
 
 PLUGIN = {
@@ -32,6 +33,7 @@ case $1 in
 esac
 """,
 }
+TAKEN = Instant("unknown machine taken", "SELECT 1 FROM nodes WHERE state='taken' AND name='new-worker-1'")
 JUMP = """\
 Host {far}
     ProxyJump admin@{near}
@@ -106,6 +108,30 @@ def test_grow_shrink_and_go(field: Field) -> None:
     assert "2222" == to_worker_2["stdout"].split()[-1]
     assert {} == gone
     assert {} == field.left_on(1, 2, 3, 4)
+
+
+def test_a_machine_that_is_trusted_on_first_use(field: Field) -> None:
+    """A host key that nobody knows is refused, or trusted once if asked: it is held to by resume, and gives back."""
+    known_hosts = field.machines.known_hosts
+    everybody = known_hosts.read_text()
+    known_hosts.write_text("".join(line for line in everybody.splitlines(True) if not line.startswith(address(2))))
+    field.machines.write_profile(field.cm, "new", machines=[1, 2])
+    words = ("cluster", "create", "new", "-p", "new")
+    refused = field.cm(*words, expect=2)
+    dry = field.cm(*words, "--trust-on-first-use", "--dry-run", "-f", "json")
+    killed = signalled(field.cm, *words, "--trust-on-first-use", at=TAKEN)
+    field.cm("cluster", "resume", "new")
+    rows = json.loads(field.cm("cluster", "nodes", "new", "-f", "json").stdout)
+    field.cm("cluster", "delete", "new", "-y")
+    left = field.left_on(1, 2)
+    known_hosts.write_text(everybody)
+
+    assert 1 == refused.stderr.count("its host key is not known")
+    assert refused.stderr.index("ssh-keyscan") < refused.stderr.index("host_key: ") < refused.stderr.index("--trust-on")
+    assert json.loads(dry.stdout)["trust_on_first_use"]
+    assert "new-worker-1: its host key SHA256:" in killed.stderr
+    assert ["known hosts", "first use"] == [row["host_key_from"] for row in rows]
+    assert {} == left
 
 
 def test_a_machine_that_does_not_answer_is_not_forgotten(field: Field) -> None:

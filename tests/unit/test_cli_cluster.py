@@ -52,6 +52,18 @@ def test_dry_run_shows_the_plan_and_touches_nothing(cm: CommandLine) -> None:
     assert cm("cluster", "list", "-f", "json").stdout == "[]\n"
 
 
+def test_nodes_that_are_started_here_are_not_trusted_on_first_use(
+    own_home: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where host keys are known before anybody answers, the option is wrong usage, for every command that has it."""
+    add_cluster(own_home, "t")
+    for words in ("create u --provider local --dry-run", "scale t +1", "replace t worker-1"):
+        assert main(["cluster", *words.split(), "--trust-on-first-use"]) == 2
+        assert "their host keys are known before anybody answers" in capsys.readouterr().err
+    assert main(["cluster", "history", "-f", "json"]) == 0
+    assert capsys.readouterr().out == "[]\n"
+
+
 def test_rows_have_the_keys_of_the_contract(own_home: Home, capsys: pytest.CaptureFixture[str]) -> None:
     """Clusters and nodes are printed with stable keys, in order."""
     add_cluster(own_home, "t")

@@ -40,6 +40,7 @@ def test_words(error: Exception, message: str) -> None:
     told = provider_error(error)
 
     assert told.message.split(" (HTTP")[0] == message
+    assert told.status == (int(message.split()[2].strip(":")) if "answers" in message.split()[:2] else None)
     assert "\n" not in told.message
 
 

@@ -10,9 +10,11 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+import asyncssh
 import pytest
 
 from cloudmesh_cluster import keys
@@ -127,6 +129,27 @@ def with_connections(server: Server, work: Callable[[Connections], Coroutine[Any
 def run(server: Server, line: str, **options: Any) -> CommandResult:
     """Run one line on the server."""
     return with_connections(server, lambda connections: connections.run(NODE, line, **options))
+
+
+def test_the_host_key_that_is_shown(server: Server) -> None:
+    """Who does not know a node is told the key that it shows, with its fingerprint, without a login."""
+
+    async def shown() -> tuple[str, str]:
+        async with server.connections(host_keys={}) as connections:
+            return await connections.shown_host_key(NODE, within=10)
+
+    key, fingerprint = asyncio.run(shown())
+
+    assert key.split()[:2] == server.host_key.split()[:2]
+    assert fingerprint == asyncssh.import_public_key(server.host_key).get_fingerprint()
+
+
+def test_nobody_shows_a_host_key(server: Server) -> None:
+    """A node that does not answer in time is unreachable, and the reason is told."""
+    silent = replace(NODE, private_ip="127.0.0.9")
+
+    with pytest.raises(Unreachable, match=r"Errno 111.*tried for 1 s"):
+        with_connections(server, lambda connections: connections.shown_host_key(silent, within=1))
 
 
 def test_answer_of_a_command(server: Server) -> None:

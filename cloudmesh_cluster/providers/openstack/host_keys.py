@@ -26,7 +26,7 @@ from cloudmesh_cluster.providers.openstack.stack import Stack
 
 PAUSE = 2.0
 LOOKS_A_SECOND = 4.0
-REFUSALS = (401, 403, 405, 501)
+REFUSALS = (403, 405, 501)
 """Answers that will be the same however often a cloud is asked."""
 FIRST_USE = "or trust whoever answers: --trust-on-first-use of create, scale and replace"
 WAYS = {
