@@ -10,13 +10,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import requests
 
-PASSED_ON = (
-    *("X-Auth-Token", "Content-Type", "Accept", "User-Agent", "OpenStack-API-Version"),
-    "X-OpenStack-Nova-API-Version",
-)
+PASSED_ON = ("X-Auth-Token", "Content-Type", "Accept", "User-Agent")
 TROUBLE = b'{"error": {"message": "in trouble"}}'
-Fault = Callable[[str, bytes], int]
-"""Takes the method and the body of a request; returns the status to answer, or 0 to pass it on."""
+Fault = Callable[[str, str], int]
+"""Takes the method and the path of a request; returns the status to answer, or 0 to pass it on."""
 
 
 @dataclass
@@ -42,7 +39,7 @@ def faulty_proxy(target: str, fault: Fault) -> Iterator[Proxy]:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             if token := self.headers.get("X-Auth-Token"):
                 proxy.tokens.add(token)
-            if status := fault(self.command, body):
+            if status := fault(self.command, self.path):
                 proxy.answered.append(status)
                 return self._answer(status, TROUBLE, {"Content-Type": "application/json"})
             headers = {name: self.headers[name] for name in PASSED_ON if name in self.headers}

@@ -129,7 +129,7 @@ def test_a_machine_that_is_trusted_on_first_use(field: Field) -> None:
     assert 1 == refused.stderr.count("its host key is not known")
     assert refused.stderr.index("ssh-keyscan") < refused.stderr.index("host_key: ") < refused.stderr.index("--trust-on")
     assert json.loads(dry.stdout)["trust_on_first_use"]
-    assert "new-worker-1: its host key SHA256:" in killed.stderr
+    assert "new-worker-1: warning: its host key SHA256:" in killed.stderr
     assert ["known hosts", "first use"] == [row["host_key_from"] for row in rows]
     assert {} == left
 

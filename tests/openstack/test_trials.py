@@ -54,7 +54,7 @@ def test_a_cloud_in_trouble(cm: CommandLine, project: Project) -> None:
     """Answers 429, 500 and 503, and a token that is revoked in the middle, do not keep a cluster from being made."""
     looks = cycle((0, 0, 0, 429, 0, 0, 0, 500, 0, 0, 0, 503))
 
-    def fault(method: str, _: bytes) -> int:
+    def fault(method: str, _: str) -> int:
         return next(looks) if method == "GET" else 0
 
     with (
@@ -72,7 +72,7 @@ def test_a_cloud_in_trouble(cm: CommandLine, project: Project) -> None:
 
 def test_a_cloud_that_stays_in_trouble(cm: CommandLine, project: Project) -> None:
     """A service that answers nothing but 503 ends the command with what it said, after some attempts."""
-    with heat_behind_a_proxy(project, lambda method, body: 503) as proxy:
+    with heat_behind_a_proxy(project, lambda method, path: 503) as proxy:
         answer = cm("cluster", "create", "t", "--provider", "troubled", "-n", "1", "-y", expect=1)
 
     assert "OpenStack answers 503: in trouble" in answer.stderr

@@ -1,12 +1,14 @@
 """Whom the host keys of servers are learnt from: Nova, which keeps the console, or Heat, whom each node tells its own.
 
-A node tells them through a handle that no other node can signal, with the id of its server: so what a server before it
-has said in its place does not count, and one that is made anew by Nova, under the same id, gets another handle.
+A node tells them through a handle of its own. Heat takes signals for a handle from all nodes of the stack; so what a
+node says is sealed with its token, which no other node has, together with the id of its server: neither another node
+nor a server that was there before is taken for it. One that Nova makes anew, under the same id, gets another handle.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -33,6 +35,12 @@ WAYS = {
     "console": f"host_keys: handle in providers.yaml, where nodes can reach Heat; {FIRST_USE}",
     "handle": f"host_keys: console in providers.yaml, where the cloud gives one; {FIRST_USE}",
 }
+
+
+def seal(token: str, server: str, keys: str) -> str:
+    """Return the mark by which a node proves that it has the token of its handle, as `tell-host-keys` makes it."""
+    inner = hashlib.sha256(f"{token} {server} {keys}".encode()).hexdigest()
+    return hashlib.sha256(f"{token} {inner}".encode()).hexdigest()
 
 
 class HostKeyDesk:
@@ -114,8 +122,12 @@ class HostKeyDesk:
             stack = self._stacks.setdefault(node.cluster, self._stack_of(node.cluster))
             if node.name not in self._handles and (handle := stack.host_key_handles().get(node.index)):
                 self._handles[node.name] = handle
-            signals = stack.signals(self._handles[node.name]) if node.name in self._handles else {}
-        return parse_host_keys(str(signals.get(node.provider_id or "", {}).get("data", "")))
+            if (handle := self._handles.get(node.name)) is None or not (signals := stack.signals(handle)):
+                return []
+            token = stack.attribute(handle, "token")
+        told = (str(each.get("data", "")).partition(" ") for each in signals.values())
+        sealed = (keys for mark, _, keys in told if mark == seal(token, node.provider_id or "", keys))
+        return parse_host_keys(next(sealed, ""))
 
     def _nothing(self, node: Node, deadline: float) -> Unreachable:
         where = "told to Heat" if self._by_handle else "on its console"
@@ -140,6 +152,6 @@ class HostKeyDesk:
         return replace(boot, nodes=tuple(told))
 
     def _with_command(self, stack: Stack, each: NodeBoot) -> NodeBoot:
-        command = stack.command_of(self._handles[each.node.name])
+        command = stack.attribute(self._handles[each.node.name], "curl_cli")
         told = each.user_data.replace(template.HOST_KEYS_SIGNAL.encode(), command.encode())
         return replace(each, user_data=told)

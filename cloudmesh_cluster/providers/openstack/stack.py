@@ -125,10 +125,10 @@ class Stack:
             self._identity = str(self._cloud.heat.stacks.get(self.name, resolve_outputs=False).identifier)
         return dict(self._cloud.heat.resources.metadata(self._identity, handle) or {})
 
-    def command_of(self, handle: str) -> str:
-        """Return the command line that signals a handle, with its token."""
-        found = self._cloud.heat.resources.get(self.name, handle, with_attr=["curl_cli"])
-        return str(found.attributes["curl_cli"])
+    def attribute(self, handle: str, name: str) -> str:
+        """Return what Heat tells of a handle: "curl_cli", the command line that signals it, or the "token" in that."""
+        found = self._cloud.heat.resources.get(self._identity or self.name, handle, with_attr=[name])
+        return str(found.attributes[name])
 
     def create(self, template: str, parameters: Mapping[str, str], *, tags: list[str]) -> None:
         """Ask Heat to make the stack; it returns before anything of it exists.
