@@ -28,7 +28,9 @@ DUMMIES = ("node_id", "node_type")
 """Keys that acluster demands, and that are dummies where machines are listed; elsewhere they are image and flavor."""
 
 
-PLUGINS = {"hdfs": "hadoop", "yarn": "hadoop", "spark-standalone": "spark", "distributed": "dask"}
+PLUGINS = {
+    "hdfs": "hadoop", "yarn": "hadoop", "spark-standalone": "spark", "distributed": "dask", "ipython-parallel": "ipyparallel"
+}  # fmt: skip
 """Plugins of acluster that have another name here."""
 NO_PLUGINS = ("salt",)
 CONDA_KEYS = {
