@@ -29,7 +29,8 @@ DUMMIES = ("node_id", "node_type")
 
 
 PLUGINS = {
-    "hdfs": "hadoop", "yarn": "hadoop", "spark-standalone": "spark", "distributed": "dask", "ipython-parallel": "ipyparallel"
+    "hdfs": "hadoop", "yarn": "hadoop", "spark-standalone": "spark", "distributed": "dask",
+    "ipython-parallel": "ipyparallel",
 }  # fmt: skip
 """Plugins of acluster that have another name here."""
 NO_PLUGINS = ("salt",)

@@ -17,7 +17,7 @@ channel() { # udp_recv|tcp_accept
 }
 
 # A node counts as dead when it was silent for four times `silence`, so it says every `silence` that it is there. What is
-# measured, and how often, is what Debian's gmond.conf says.
+# measured is what Debian's gmond.conf says, but every five seconds: the master's gmond knows nothing when it has started.
 configure() {
     local silence
     silence=$(between 1 $((dead_after / 4)) 3600)
@@ -42,7 +42,8 @@ END
             channel udp_recv
             channel tcp_accept
         fi
-        sed -n '/^modules/,$p' /etc/ganglia/gmond.conf | sed "0,/time_threshold = 20/s//time_threshold = $silence/"
+        sed -nE '/^modules/,$ { s/(collect_every|time_threshold) = [0-9]+/\1 = 5/; p }' /etc/ganglia/gmond.conf |
+            sed "0,/time_threshold = 5/s//time_threshold = $silence/" # the first is that of the heartbeat
     } | write_file "$conf/gmond.conf" 644
 }
 

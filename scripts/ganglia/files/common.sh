@@ -21,5 +21,7 @@ gridname "$CM_CLUSTER"
 trusted_hosts 127.0.0.1 $(addresses | xargs)
 setuid off
 rrd_rootdir "$data/rrds"
+# Every 2 seconds for two hours, every minute for a week, every hour for a year.
+RRAs "RRA:AVERAGE:0.5:1:3600" "RRA:AVERAGE:0.5:30:10080" "RRA:AVERAGE:0.5:1800:8760"
 END
 }
