@@ -16,7 +16,7 @@ from cloudmesh_cluster.errors import ProviderError, Unreachable, UsageError
 from cloudmesh_cluster.events import Emit, Event
 from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.hosts import parse_console_host_keys
-from cloudmesh_cluster.model import Leftover, Node, Problem, Profile
+from cloudmesh_cluster.model import HostKeys, Leftover, Node, Problem, Profile
 from cloudmesh_cluster.providers.base import Boot, NodeBoot, Placement
 from cloudmesh_cluster.providers.local.blocking import to_its_end
 from cloudmesh_cluster.providers.local.config_drives import config_drives, write_config_drive
@@ -45,7 +45,7 @@ class LocalProvider:
 
     """
 
-    signal = None
+    signal = host_keys_signal = None
 
     def __init__(self, home: Home, settings: Mapping[str, object]) -> None:
         self._home = home
@@ -60,7 +60,13 @@ class LocalProvider:
         return profile
 
     def preflight(
-        self, profile: Profile, *, needs_internet: bool, cluster: str = "", new: Sequence[Node] | None = None
+        self,
+        profile: Profile,
+        *,
+        needs_internet: bool,
+        cluster: str = "",
+        new: Sequence[Node] | None = None,
+        trust_on_first_use: bool = False,
     ) -> tuple[list[Problem], list[str]]:
         """Return what this machine lacks, and what will be missed."""
         from cloudmesh_cluster.providers.local.engine.requirements import requirements
@@ -154,7 +160,7 @@ class LocalProvider:
         """Return nothing: no node has to do with another one."""
         return []
 
-    async def host_keys(self, node: Node, *, deadline: float) -> list[str]:
+    async def host_keys(self, node: Node, *, deadline: float) -> HostKeys:
         """Return the host keys that cloud-init printed on the node's console."""
         engine, began, looked = self._engine_of(node), time.monotonic(), time.monotonic()
         while not (keys := parse_console_host_keys(engine.console(node.name))):
@@ -165,7 +171,7 @@ class LocalProvider:
             if time.monotonic() - began > deadline:
                 raise Unreachable(node.name, f"no host key on its console within {deadline:g} s")
             await asyncio.sleep(CONSOLE_PAUSE)
-        return keys
+        return HostKeys(tuple(keys), "console")
 
     async def dial(self, node: Node, port: int = 22) -> socket.socket:
         """Return a socket of the nodes' own network, connected to the node."""
