@@ -241,11 +241,18 @@ class Cluster(ClusterView):
         )
         return self._answers(results, f"get {remote}")
 
-    def scale(self, workers: int | str) -> Cluster:
-        """Change the number of workers: to a number, or by `"+2"` or `"-1"`; return the cluster."""
+    def scale(self, workers: int | str | None = None, *, machines: Sequence[str] = ()) -> Cluster:
+        """Change the number of workers; return the cluster.
+
+        Args:
+            workers: a number, `"+2"` or `"-1"`; None is as many more as there are machines.
+            machines: machines that exist, ADDRESS or ADDRESS:PORT, that become workers.
+
+        """
         from cloudmesh_cluster.operations.scale import scale
 
-        self._run("scale", lambda emit: scale(self._home, self.name, str(workers), emit))
+        count = None if workers is None else str(workers)
+        self._run("scale", lambda emit: scale(self._home, self.name, count, emit, machines=machines))
         return self
 
     def replace(self, node: str) -> Cluster:

@@ -74,7 +74,9 @@ def scale(args: Namespace, session: Session) -> int:
         return _show_preview(args, session)
     from cloudmesh_cluster.operations.scale import scale as change
 
-    summary = session.run([args.name], lambda emit: change(session.home, args.name, args.count, emit))
+    summary = session.run(
+        [args.name], lambda emit: change(session.home, args.name, args.count, emit, machines=args.machines)
+    )
     return show_summary(summary, session, args.format)
 
 
@@ -84,7 +86,7 @@ def _show_preview(args: Namespace, session: Session) -> int:
 
     session.result = [
         {"action": action, **{name: getattr(node, name) for name in PREVIEW_COLUMNS[1:]}}
-        for action, node in preview(session.home, args.name, args.count)
+        for action, node in preview(session.home, args.name, args.count, machines=args.machines)
     ]
     sys.stdout.write(rows_as(args.format, session.result, PREVIEW_COLUMNS, width=terminal_width()))
     return 0
@@ -178,11 +180,13 @@ COMMANDS = (
         "cluster", "scale", "add or remove workers", scale,
         examples=(
             "cluster scale hadoop 5", "cluster scale hadoop +2", "cluster scale hadoop -1",
-            "cluster scale hadoop 5 --dry-run",
+            "cluster scale hadoop 5 --dry-run", "cluster scale demo --machine 172.31.55.78",
         ),
         arguments=(
             NAME,
-            argument("count", metavar="N|+N|-N", help="the number of workers, or how many more or fewer"),
+            argument("count", nargs="?", metavar="N|+N|-N", help="the number of workers, or how many more or fewer"),
+            argument("--machine", dest="machines", action="append", default=[], metavar="ADDRESS[:PORT]",
+                     help="on baremetal: this machine becomes a worker, also if the profile lacks it; may be repeated"),
             argument("--dry-run", action="store_true", help="say which nodes would come, go and stay, and do nothing"),
             SUMMARY_FORMAT,
         ),
