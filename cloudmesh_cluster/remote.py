@@ -12,15 +12,17 @@ import os
 import shlex
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import asyncssh
 
 from cloudmesh_cluster.errors import HostKeyMismatch, LoginDenied, Unreachable, UsageError
 from cloudmesh_cluster.hosts import host_key_alias
 from cloudmesh_cluster.model import CommandResult, Node
+from cloudmesh_cluster.pauses import pauses
 from cloudmesh_cluster.remote_command import Command, OnLine, command_line, framed
 from cloudmesh_cluster.remote_files import push_line, refuse_unreadable
 from cloudmesh_cluster.resources import resource
@@ -31,7 +33,6 @@ Dial = Callable[[Node], Awaitable[socket.socket]]
 
 _ATTEMPT = 30.0  # seconds for one login; a node may be busy booting
 _RECONNECT = 10.0
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 1.0
 _END = 15.0  # seconds to kill a command on a node
 _PUSH_WINDOW = 16
 _CHANNELS = 8  # at once on a connection; sshd takes 10, and two are spared for killing
@@ -91,6 +92,25 @@ class Connections:
     def pin(self, node: Node, keys: Sequence[str]) -> None:
         """Set a node's host keys (`ssh-ed25519 AAAA...`); no other is accepted from now on."""
         self._host_keys[node.name] = tuple(keys)
+
+    async def shown_host_key(self, node: Node, *, within: float) -> tuple[str, str]:
+        """Return the host key that a node shows, whoever it is, and its fingerprint; it is told nothing.
+
+        Raises:
+            Unreachable: nobody has answered in `within` seconds.
+
+        """
+        reason = "it shows no host key"
+        async for _ in pauses(time.monotonic() + within):
+            try:
+                async with self._logins, asyncio.timeout(_ATTEMPT):
+                    way = await self._way_to(node)
+                    key = await asyncssh.get_server_host_key(node.private_ip, **way, config=None)
+                if key is not None:
+                    return key.export_public_key().decode().strip(), key.get_fingerprint()
+            except (OSError, asyncssh.Error) as error:
+                reason = str(error) or type(error).__name__
+        raise Unreachable(node.name, f"{reason} (tried for {within:.0f} s)")
 
     async def connect(self, node: Node, *, within: float = 60.0, login_grace: float = 0.0) -> None:
         """Connect to a node, if there is no open connection; try again while it doesn't answer.
@@ -263,7 +283,7 @@ class Connections:
     async def _connected(self, node: Node, within: float, login_grace: float) -> asyncssh.SSHClientConnection:
         deadline = time.monotonic() + within
         denied_since: float | None = None
-        async for _ in _pauses(deadline):
+        async for _ in pauses(deadline):
             try:
                 async with self._logins:
                     return await self._login(node)
@@ -284,15 +304,15 @@ class Connections:
         if not (keys := self._host_keys.get(node.name)):
             raise HostKeyMismatch(node.name, "no host key of it is known")
         async with asyncio.timeout(_ATTEMPT):
-            if (gateway := self._via(node)) is not None:
-                await self.connect(gateway, within=_ATTEMPT)
-                tunnel = self._open[gateway.name]
-                return await asyncssh.connect(
-                    node.private_ip, 22, tunnel=tunnel, options=self._options(node, keys)
-                )
-            connected = await self._dial(node)
-            # A socket that a ProxyCommand holds the other end of has no address of its own: asyncssh is told one.
-            return await asyncssh.connect(node.private_ip, sock=connected, options=self._options(node, keys))
+            way = await self._way_to(node)
+            return await asyncssh.connect(node.private_ip, **way, options=self._options(node, keys))
+
+    async def _way_to(self, node: Node) -> dict[str, Any]:
+        """Return how asyncssh gets to a node; it may know the address of neither end, and is always told it."""
+        if (gateway := self._via(node)) is None:
+            return {"sock": await self._dial(node)}
+        await self.connect(gateway, within=_ATTEMPT)
+        return {"port": 22, "tunnel": self._open[gateway.name]}
 
     def _options(self, node: Node, keys: Sequence[str]) -> asyncssh.SSHClientConnectionOptions:
         return asyncssh.SSHClientConnectionOptions(
@@ -368,16 +388,6 @@ class Connections:
         line = shlex.join([*(["sudo", "-n"] if sudo else []), "bash", "-s", "--", str(session)])
         channel, _ = await self._open[node.name].create_session(lambda: killer, command=line, encoding=None)
         await killer.send(channel, resource("scripts", "boot", "end-session").read_bytes())
-
-
-async def _pauses(deadline: float) -> AsyncIterator[None]:
-    """Yield at once and then after growing pauses, until `deadline` has passed; at least once."""
-    pause = _FIRST_PAUSE
-    yield
-    while (left := deadline - time.monotonic()) > 0:
-        await asyncio.sleep(min(pause, left))
-        pause = min(pause * 1.5, _LONGEST_PAUSE)
-        yield
 
 
 async def _all(answers: Iterable[Awaitable[CommandResult]]) -> list[CommandResult]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import re
 import time
 from collections.abc import Sequence
@@ -17,14 +18,16 @@ from cloudmesh_cluster.model import Cluster, Node
 from cloudmesh_cluster.operations.bring_up import bring_up, make_ready
 from cloudmesh_cluster.operations.create import Summary, finish
 from cloudmesh_cluster.operations.existing import refuse_dead, refuse_harm, require_any_running, require_cluster
+from cloudmesh_cluster.operations.host_keys import refuse_pointless_trust
 from cloudmesh_cluster.operations.machines import strip
 from cloudmesh_cluster.operations.plugin_steps import leave, without
 from cloudmesh_cluster.operations.rebuild import renew
 from cloudmesh_cluster.operations.session import OnFailure, Session, session
 from cloudmesh_cluster.operations.wiring import wire_all
 from cloudmesh_cluster.providers.base import Placement
+from cloudmesh_cluster.records import ClusterRecord
 from cloudmesh_cluster.remote import Connections
-from cloudmesh_cluster.state import ClusterRecord, State
+from cloudmesh_cluster.state import State
 from cloudmesh_cluster.targets import select
 
 LAST_WORDS = 10.0
@@ -33,17 +36,19 @@ LAST_WORDS = 10.0
 
 @dataclass(frozen=True)
 class ScaleRequest:
-    """The workers that come, with their addresses, or the names of those that go."""
+    """The workers that come, and whether any is believed for whom nobody vouches; or the names of those that go."""
 
     add: tuple[Node, ...] = ()
     remove: tuple[str, ...] = ()
+    trust_on_first_use: bool = False
 
 
 @dataclass(frozen=True)
 class ReplaceRequest:
-    """The node that is replaced."""
+    """The node that is replaced, and whether it is believed if nobody vouches for its host key."""
 
     node: str
+    trust_on_first_use: bool = False
 
 
 async def scale(
@@ -55,6 +60,7 @@ async def scale(
     machines: Sequence[str] = (),
     on_failure: OnFailure = "rollback",
     timeout: float | None = None,
+    trust_on_first_use: bool = False,
 ) -> Summary:
     """Change the number of workers; a failed growth removes only the new nodes.
 
@@ -66,19 +72,22 @@ async def scale(
         machines: machines that exist and become the new workers, ADDRESS or ADDRESS:PORT.
         on_failure: of a growth; a shrink that failed is kept, `resume` finishes it.
         timeout: seconds for the whole operation.
+        trust_on_first_use: whether a new worker is believed for whose host key nobody vouches.
 
     Raises:
         UsageError: the count is no count, or leaves no worker; or it does not fit the machines.
 
     """
     with State(home) as state:
-        request = _request(home, state, state.cluster(name), count, machines)
+        planned = _request(home, state, state.cluster(name), count, machines)
+        refuse_pointless_trust(state.record(name).provider_type, trust_on_first_use)
+    request = dataclasses.replace(planned, trust_on_first_use=trust_on_first_use)
 
     def refuse(state: State) -> None:
         require_cluster(name, states=("ready",))(state)
         cluster = state.cluster(name)
         # What would be added might be there by now, and an undo would destroy it.
-        if _request(home, state, cluster, count, machines) != request:
+        if _request(home, state, cluster, count, machines) != planned:
             raise UsageError(f"the workers of {name!r} have changed meanwhile", hint=f"cm cluster show {name}")
         _preflight(home, state, name, request)
         refuse_dead(home, state, name, without(cluster, request.remove).nodes)
@@ -104,7 +113,13 @@ def _preflight(home: Home, state: State, name: str, request: ScaleRequest) -> No
         return
     record = state.record(name)
     provider = provider_of(home, record.provider_type, record.provider_settings)
-    problems, _ = provider.preflight(record.profile, needs_internet=False, cluster=name, new=request.add)
+    problems, _ = provider.preflight(
+        record.profile,
+        needs_internet=False,
+        cluster=name,
+        new=request.add,
+        trust_on_first_use=request.trust_on_first_use,
+    )
     if problems:
         raise InvalidInput(problems)
 
@@ -239,8 +254,18 @@ def _touched(current: Session, request: ScaleRequest) -> list[Node]:
     return [node for node in nodes if node.name in names] or [nodes[-1]]
 
 
-async def replace(home: Home, name: str, node: str, emit: Emit, *, timeout: float | None = None) -> Summary:
+async def replace(
+    home: Home, name: str, node: str, emit: Emit, *, timeout: float | None = None, trust_on_first_use: bool = False
+) -> Summary:
     """Replace a node by a fresh one of the same name and address.
+
+    Args:
+        home: whose cluster.
+        name: the cluster's.
+        node: a target that names one node.
+        emit: who listens.
+        timeout: seconds for the whole operation.
+        trust_on_first_use: whether the new node is believed if nobody vouches for its host key.
 
     Raises:
         NotFound: there is no such node.
@@ -249,10 +274,11 @@ async def replace(home: Home, name: str, node: str, emit: Emit, *, timeout: floa
     """
     with State(home) as state:
         nodes = select(state.cluster(name).nodes, node)
+        refuse_pointless_trust(state.record(name).provider_type, trust_on_first_use)
     if len(nodes) != 1:
         hint = f"for example: cm cluster replace {name} {nodes[0].short_name}"
         raise UsageError(f"{node!r} names {len(nodes)} nodes; replace takes one", hint=hint)
-    request = ReplaceRequest(nodes[0].name)
+    request = ReplaceRequest(nodes[0].name, trust_on_first_use)
 
     def refuse(state: State) -> None:
         require_any_running(home, name)(state)
