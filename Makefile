@@ -10,7 +10,7 @@ PYTEST := $(BIN)/python -m pytest
 SHELL_SCRIPTS = $(shell find . \( -name .git -o -name .venv -o -name build \) -prune -o -type f -print0 | \
 	xargs -0 awk 'FNR == 1 { if (/^\#!.*[\/ ](ba|da)?sh( |$$)/ || FILENAME ~ /\.sh$$/) print FILENAME; nextfile }')
 
-.PHONY: help demo devcloud test check lint unit notebooks bench scale clean
+.PHONY: help demo devcloud lab test check lint unit notebooks bench scale clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -23,6 +23,10 @@ devcloud:  ## a real OpenStack on this machine, whose servers are real nodes
 	@./bootstrap.sh devcloud
 	@devcloud/devcloud up
 
+lab:  ## four machines to try bare metal with, on this machine, until Ctrl-C
+	@./bootstrap.sh test
+	@$(BIN)/python -m tests.lab
+
 test:  ## set everything up, lint, run all tests (real nodes included)
 	@./bootstrap.sh test
 	@$(MAKE) lint
@@ -30,7 +34,9 @@ test:  ## set everything up, lint, run all tests (real nodes included)
 
 check:  ## lint and unit tests: no root, no nodes
 	@./bootstrap.sh check
-	@$(MAKE) lint
+	@$(MAKE) --jobs=2 --output-sync lint unit
+
+unit:
 	@$(PYTEST) tests/unit $(ARGS)
 
 lint:  ## ruff, mypy, shellcheck, yamllint

@@ -10,111 +10,23 @@ import json
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 from cloudmesh_cluster.codec import decode, encode
 from cloudmesh_cluster.errors import NotFound, UsageError
 from cloudmesh_cluster.events import Event, now
 from cloudmesh_cluster.home import Home
-from cloudmesh_cluster.model import CheckResult, Cluster, CommandResult, Node, Profile, ScriptExpectation
-
-SCHEMA_VERSION = 1
-LOOKING = ("verify", "status")
-"""Operations that change nothing, so that one which was killed leaves nothing to finish."""
-RESUMABLE = ("running", "failed", "interrupted")
-"""States of an operation that can be gone on with; one that says it runs while nobody holds the lock was killed."""
-
-SCHEMA = """
-CREATE TABLE clusters (
-    name TEXT PRIMARY KEY, state TEXT NOT NULL, provider TEXT NOT NULL, profile TEXT NOT NULL,
-    created_at TEXT NOT NULL, record TEXT NOT NULL);
-CREATE TABLE nodes (
-    cluster TEXT NOT NULL REFERENCES clusters(name) ON DELETE CASCADE, name TEXT NOT NULL, role TEXT NOT NULL,
-    idx INTEGER NOT NULL, state TEXT NOT NULL, private_ip TEXT NOT NULL, public_ip TEXT, provider_id TEXT,
-    host_keys TEXT NOT NULL DEFAULT '[]', public_key TEXT NOT NULL DEFAULT '', PRIMARY KEY (cluster, idx));
-CREATE TABLE operations (
-    id TEXT PRIMARY KEY, cluster TEXT NOT NULL, kind TEXT NOT NULL, state TEXT NOT NULL, pid INTEGER NOT NULL,
-    began_at TEXT NOT NULL, ended_at TEXT, request TEXT NOT NULL, error TEXT NOT NULL DEFAULT '');
-CREATE TABLE steps (
-    id INTEGER PRIMARY KEY, operation TEXT NOT NULL REFERENCES operations(id), name TEXT NOT NULL,
-    state TEXT NOT NULL, undo TEXT, began_at TEXT NOT NULL, ended_at TEXT);
-CREATE TABLE scripts (
-    id INTEGER PRIMARY KEY, cluster TEXT NOT NULL REFERENCES clusters(name) ON DELETE CASCADE,
-    role TEXT NOT NULL, name TEXT NOT NULL, digest TEXT NOT NULL, content BLOB NOT NULL, written_at TEXT NOT NULL,
-    state TEXT NOT NULL, expect TEXT NOT NULL, operation TEXT NOT NULL);
-CREATE TABLE runs (
-    script INTEGER NOT NULL REFERENCES scripts(id) ON DELETE CASCADE, node TEXT NOT NULL, exit INTEGER,
-    seconds REAL NOT NULL, at TEXT NOT NULL, PRIMARY KEY (script, node));
-CREATE TABLE checks (
-    operation TEXT NOT NULL REFERENCES operations(id), name TEXT NOT NULL, node TEXT NOT NULL,
-    expected TEXT NOT NULL, actual TEXT NOT NULL, ok INTEGER NOT NULL, seconds REAL NOT NULL);
-CREATE TABLE events (
-    operation TEXT NOT NULL REFERENCES operations(id), at TEXT NOT NULL, kind TEXT NOT NULL, step TEXT NOT NULL,
-    node TEXT NOT NULL, message TEXT NOT NULL, seconds REAL);
-CREATE INDEX events_of_operation ON events(operation);
-CREATE INDEX operations_of_cluster ON operations(cluster);
-"""
-
-
-@dataclass(frozen=True)
-class ClusterRecord:
-    """What is kept of a cluster beyond its row, so that no later operation needs the profile's file.
-
-    Args:
-        profile: as it was resolved for this cluster.
-        provider_type: "local", "openstack" or "baremetal".
-        provider_settings: as in `providers.yaml`.
-        network: the nodes' network as CIDR.
-        bootstrap_keys: the public keys that nodes were booted with; none of them may open anything.
-
-    """
-
-    profile: Profile
-    provider_type: str
-    provider_settings: dict[str, object]
-    network: str
-    bootstrap_keys: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Operation:
-    """A row of the history; `state` is one of RESUMABLE, done, deleted, or what an undo came to ("rolled back"...)."""
-
-    id: str
-    cluster: str
-    kind: str
-    state: str
-    pid: int
-    began_at: str
-    ended_at: str | None
-    request: dict[str, Any]
-    error: str
-
-
-@dataclass(frozen=True)
-class Step:
-    """A step of an operation; `state` is begun, done, failed or undone."""
-
-    id: int
-    name: str
-    state: str
-    undo: dict[str, Any] | None
-
-
-@dataclass(frozen=True)
-class WrittenScript:
-    """A script that an operation has stored; `state` is running or remembered."""
-
-    id: int
-    role: str
-    name: str
-    digest: str
-    content: bytes
-    written_at: str
-    state: str
-    operation: str
-    expect: ScriptExpectation = ScriptExpectation()
+from cloudmesh_cluster.model import CheckResult, Cluster, CommandResult, HostKeys, Node, ScriptExpectation
+from cloudmesh_cluster.records import (
+    LOOKING,
+    SCHEMA,
+    SCHEMA_VERSION,
+    TO_VERSION,
+    ClusterRecord,
+    Operation,
+    Step,
+    WrittenScript,
+)
 
 
 class State:
@@ -148,11 +60,19 @@ class State:
                     for statement in filter(str.strip, SCHEMA.split(";")):
                         self._db.execute(statement)
                     self._db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
-        elif version != SCHEMA_VERSION:
+        elif version < SCHEMA_VERSION:
+            self._renew_schema()
+        elif version > SCHEMA_VERSION:
             raise UsageError(
                 f"the journal has version {version}, this cm knows {SCHEMA_VERSION}",
                 hint="use the version of cm that wrote it, or another CM_HOME",
             )
+
+    def _renew_schema(self) -> None:
+        with self._transaction():
+            for version in range(self._version() + 1, SCHEMA_VERSION + 1):
+                self._db.execute(TO_VERSION[version])
+            self._db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
 
     def _version(self) -> int:
         return int(self._db.execute("PRAGMA user_version").fetchone()[0])
@@ -223,7 +143,7 @@ class State:
             db.execute("DELETE FROM clusters WHERE name=?", (name,))
 
     def put_nodes(self, cluster: str, nodes: Sequence[Node]) -> None:
-        """Store nodes, replacing those of the same index."""
+        """Store nodes, replacing those of the same index; a node keeps its keys as long as it is the same machine."""
         with self._transaction() as db:
             self._put_nodes(db, cluster, nodes)
 
@@ -232,14 +152,19 @@ class State:
         with self._transaction() as db:
             db.executemany("DELETE FROM nodes WHERE cluster=? AND name=?", [(cluster, name) for name in names])
 
-    def put_reached(self, cluster: str, node: Node, *, host_keys: Sequence[str], public_key: str) -> None:
-        """Store a node that was reached, its pinned host keys and the public half of the key it made itself."""
+    def put_host_keys(self, cluster: str, node: str, host_keys: HostKeys) -> None:
+        """Pin the host keys of a node."""
+        with self._transaction() as db:
+            db.execute(
+                "UPDATE nodes SET host_keys=?, host_key_from=? WHERE cluster=? AND name=?",
+                (json.dumps(host_keys.keys), host_keys.source, cluster, node),
+            )
+
+    def put_reached(self, cluster: str, node: Node, *, public_key: str) -> None:
+        """Store a node that was reached, and the public half of the key it made itself."""
         with self._transaction() as db:
             self._put_nodes(db, cluster, [node])
-            db.execute(
-                "UPDATE nodes SET host_keys=?, public_key=? WHERE cluster=? AND name=?",
-                (json.dumps(list(host_keys)), public_key, cluster, node.name),
-            )
+            db.execute("UPDATE nodes SET public_key=? WHERE cluster=? AND name=?", (public_key, cluster, node.name))
 
     def host_keys(self, cluster: str) -> dict[str, list[str]]:
         """Return the pinned host keys by node name."""
@@ -255,7 +180,9 @@ class State:
         db.executemany(
             "INSERT INTO nodes (cluster, name, role, idx, state, private_ip, public_ip, provider_id)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (cluster, idx) DO UPDATE SET state=excluded.state,"
-            " private_ip=excluded.private_ip, public_ip=excluded.public_ip, provider_id=excluded.provider_id",
+            " private_ip=excluded.private_ip, public_ip=excluded.public_ip, provider_id=excluded.provider_id,"
+            " host_keys=iif(provider_id IS excluded.provider_id, host_keys, '[]'),"
+            " host_key_from=iif(provider_id IS excluded.provider_id, host_key_from, NULL)",
             [
                 (cluster, n.name, n.role, n.index, n.state, n.private_ip, n.public_ip, n.provider_id)
                 for n in nodes
@@ -272,9 +199,12 @@ class State:
     def _cluster(self, row: sqlite3.Row) -> Cluster:
         rows = self._db.execute("SELECT * FROM nodes WHERE cluster=? ORDER BY idx", (row["name"],))
         nodes = tuple(
-            Node(n["name"], n["role"], n["idx"], n["state"], n["private_ip"], n["public_ip"], n["provider_id"])
+            Node(
+                n["name"], n["role"], n["idx"], n["state"], n["private_ip"], n["public_ip"], n["provider_id"],
+                n["host_key_from"],
+            )
             for n in rows
-        )
+        )  # fmt: skip
         return Cluster(row["name"], row["state"], row["provider"], row["profile"], row["created_at"], nodes)
 
     # Operations, steps and events

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from openstack.exceptions import raise_from_response
 
 from devcloud import clouds_yaml
 from tests.command_line import CommandLine
@@ -107,11 +108,10 @@ class Project:
             if network:
                 admin.delete_network_quotas(self.identity)
 
-    def revoke_tokens(self) -> None:
-        """Make every token worthless that the project's user has been given so far."""
-        admin = self.devcloud.admin.connection.identity
-        admin.update_project(self.identity, is_enabled=False)
-        admin.update_project(self.identity, is_enabled=True)
+    def revoke(self, token: str) -> None:
+        """Make a token worthless."""
+        identity = self.devcloud.admin.connection.identity
+        raise_from_response(identity.delete("/auth/tokens", headers={"X-Subject-Token": token}))
 
 
 @contextmanager

@@ -6,9 +6,11 @@ import asyncio
 import json
 import re
 import shutil
+import socket
+import ssl
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -30,6 +32,10 @@ import os, site, sys
 site.addsitedir(os.path.join(sys.prefix, "lib", "python{VERSION}", "site-packages"))
 """
 GREET = 'def main():\n    import sys\n    print("greet {version} from", sys.prefix)\n'
+POST_LINK = {
+    "r-tiny": 'tiny >"$PREFIX/lib/R/index"; echo "$PKG_NAME $PKG_VERSION is indexed" >>"$PREFIX/.messages.txt"\n',
+    "r-broken": "echo no compiler here; exit 3\n",
+}
 
 
 def require_tools() -> None:
@@ -40,7 +46,11 @@ def require_tools() -> None:
 
 
 def make_channel(folder: Path, *, greet_versions: Sequence[str] = ("0.1", "0.2")) -> Path:
-    """Make a channel with `python`, `greet` (noarch, with a command) and `tiny` (a script), and return its folder."""
+    """Make a channel with a real `python` and small packages, and return its folder.
+
+    `greet` is noarch with a command, `tiny` a script, `r-tiny` a library of R with a post-link script; the one of
+    `r-broken` fails.
+    """
     from rattler.index import index_fs
 
     for subdir in ("linux-64", "noarch"):
@@ -48,7 +58,10 @@ def make_channel(folder: Path, *, greet_versions: Sequence[str] = ("0.1", "0.2")
     _pack_python(folder)
     for version in greet_versions:
         _pack_greet(folder, version)
-    _pack_tiny(folder)
+    pack_files(folder, "tiny", {"bin/tiny": "#!/bin/sh\necho tiny\n"})
+    for name, script in POST_LINK.items():
+        library = {f"lib/R/library/{name}/DESCRIPTION": f"Package: {name}\n", f"bin/.{name}-post-link.sh": script}
+        pack_files(folder, name, library, depends=["tiny"])
     asyncio.run(index_fs(folder))
     return folder
 
@@ -81,25 +94,28 @@ def _pack_greet(channel: Path, version: str) -> None:
     _add_command(channel / "noarch" / f"greet-{version}-py_0.conda", "greet = greet:main")
 
 
-def _pack_tiny(channel: Path) -> None:
+def pack_files(channel: Path, name: str, files: Mapping[str, str], *, depends: Sequence[str] = ()) -> None:
+    """Make a package of some texts; those in bin/ can be run."""
     stage = channel / "stage"
-    (stage / "bin").mkdir(parents=True)
-    script = stage / "bin" / "tiny"
-    script.write_text("#!/bin/sh\necho tiny\n")
-    script.chmod(0o755)
-    _assemble(channel, stage, "tiny", "1.0", "noarch", build="0", depends=[], noarch="generic")
+    for place, text in files.items():
+        (stage / place).parent.mkdir(parents=True, exist_ok=True)
+        (stage / place).write_text(text)
+        (stage / place).chmod(0o755 if place.startswith("bin/") else 0o644)
+    _assemble(channel, stage, name, "1.0", "noarch", build="0", depends=[*depends], noarch="generic")
 
 
 def _assemble(
     channel: Path, stage: Path, name: str, version: str, subdir: str, *, build: str, depends: list[str],
     noarch: Literal["python", "generic"] | None = None,
 ) -> None:  # fmt: skip
-    from rattler_build import ArchiveType, assemble_package
+    from rattler_build import ArchiveType, FileEntry, assemble_package
 
+    # The assembler leaves out hidden files, which link scripts are, where it looks for files itself.
+    hidden = [FileEntry.from_paths(path, path.relative_to(stage)) for path in stage.glob("bin/.*")]
     assemble_package(
         name=name, version=version, target_platform=subdir, build_string=build, output_dir=channel / subdir,
         files_dir=stage, depends=depends, compression_level=1, archive_type=ArchiveType.Conda, license="PSF-2.0",
-        noarch=noarch,
+        noarch=noarch, files=hidden,
     )  # fmt: skip
     shutil.rmtree(stage)
 
@@ -118,6 +134,13 @@ def _add_command(package: Path, command: str) -> None:
     shutil.rmtree(unpacked)
 
 
+def address_for_nodes() -> str:
+    """Return the address of this machine at which local nodes reach it: that of its way out."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
+        out.connect(("192.0.2.1", 9))
+        return str(out.getsockname()[0])
+
+
 @dataclass
 class Served:
     """A channel behind an HTTP server: its address, and what was asked of it, in order."""
@@ -132,8 +155,17 @@ class Served:
 
 
 @contextmanager
-def serving(channel: Path) -> Iterator[Served]:
-    """Serve a channel at an address of this machine, and count who asks for what."""
+def serving(
+    channel: Path, *, certificate: Path | None = None, address: str = "127.0.0.1"
+) -> Iterator[Served]:
+    """Serve a channel at an address of this machine, and count who asks for what.
+
+    Args:
+        channel: its folder.
+        certificate: the file of key and certificate with which it is served by https; None for http.
+        address: of this machine, at which it is served.
+
+    """
 
     class Handler(SimpleHTTPRequestHandler):
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002  (as the library calls it)
@@ -145,8 +177,12 @@ def serving(channel: Path) -> Iterator[Served]:
             # Channels for some eyes only are below /t/TOKEN.
             return super().translate_path(re.sub(r"^/t/[^/]+", "", path))
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(channel)))
-    served = Served(f"http://127.0.0.1:{server.server_address[1]}")
+    server = ThreadingHTTPServer((address, 0), partial(Handler, directory=str(channel)))
+    if certificate is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+    served = Served(f"http{'s' if certificate else ''}://{address}:{server.server_address[1]}")
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:

@@ -29,6 +29,7 @@ class Nodes:
         images: the folder of the layers.
         layers: the root file system of the nodes.
         user: the login user of the nodes.
+        prefix: their names, to which the index is added.
 
     """
 
@@ -36,6 +37,7 @@ class Nodes:
     images: Path
     layers: tuple[Path, ...]
     user: str = "cm"
+    prefix: str = "n"
 
     @property
     def engine(self) -> Engine:
@@ -43,7 +45,8 @@ class Nodes:
         return Engine(self.folder / "engine", self.images)
 
     def specify(self, index: int, *, script: str = "true", name: str = "") -> NodeSpec:
-        """Return the node `n<index>`, whose user_data makes the user and then runs a script once."""
+        """Return the node of an index, whose user_data makes the user and then runs a script once."""
+        hostname = f"{self.prefix}{index}"
         key = self.folder / "key"
         if not key.exists():
             subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
@@ -52,13 +55,13 @@ class Nodes:
             "users": [{**user, "ssh_authorized_keys": [key.with_suffix(".pub").read_text()]}],
             "runcmd": [["sh", "-c", script]],
         }
-        meta_data = {"uuid": str(uuid.uuid4()), "name": f"n{index}", "hostname": f"n{index}"}
+        meta_data = {"uuid": str(uuid.uuid4()), "name": hostname, "hostname": hostname}
         drive = self.folder / f"drive-{index}"
         latest = drive / "openstack" / "latest"
         latest.mkdir(parents=True, exist_ok=True)
         (latest / "user_data").write_text("#cloud-config\n" + json.dumps(user_data))
         (latest / "meta_data.json").write_text(json.dumps(meta_data))
-        return NodeSpec(name=name or f"n{index}", address=f"{address(index)}/16", layers=self.layers, drive=drive)
+        return NodeSpec(name=name or hostname, address=f"{address(index)}/16", layers=self.layers, drive=drive)
 
     def boot(self, indices: Sequence[int], *, script: str = "true", **limits: float) -> list[str]:
         """Start new nodes, wait until cloud-init has ended on all of them, and return the engine's warnings."""
@@ -72,9 +75,13 @@ class Nodes:
         """Wait until cloud-init has ended on all nodes, for the given time in their lives."""
         deadline = time.monotonic() + PATIENCE
         for index in indices:
-            while self.engine.console(f"n{index}").count(" finished at ") < boots:
-                assert time.monotonic() < deadline, self.engine.console(f"n{index}")
+            while self.console(index).count(" finished at ") < boots:
+                assert time.monotonic() < deadline, self.console(index)
                 time.sleep(0.05)
+
+    def console(self, index: int) -> str:
+        """Return what a node has written to its console."""
+        return self.engine.console(f"{self.prefix}{index}")
 
     def run(self, index: int, command: str) -> str:
         """Return what a shell line prints on a node, whose host key is known from its console."""
@@ -85,7 +92,7 @@ class Nodes:
     def ssh(self, index: int, command: str) -> subprocess.CompletedProcess[str]:
         """Run a shell line on a node through the system's own ssh."""
         known = self.folder / f"known-{index}"
-        keys = parse_console_host_keys(self.engine.console(f"n{index}"))
+        keys = parse_console_host_keys(self.console(index))
         known.write_text("".join(f"{address(index)} {key}\n" for key in keys))
         proxy = shlex.join(dial.proxy_command(self.folder / "engine", address(index)))
         options = {
@@ -113,9 +120,11 @@ def address(index: int) -> str:
 
 
 @contextmanager
-def nodes(folder: Path, images: Path, layers: tuple[Path, ...], user: str = "cm") -> Iterator[Nodes]:
+def nodes(
+    folder: Path, images: Path, layers: tuple[Path, ...], user: str = "cm", *, prefix: str = "n"
+) -> Iterator[Nodes]:
     """Yield an engine of its own; whatever happens, nothing of it is left afterwards."""
-    made = Nodes(folder, images, layers, user)
+    made = Nodes(folder, images, layers, user, prefix)
     try:
         yield made
     finally:

@@ -7,22 +7,22 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from itertools import count
 
 import requests
 
 PASSED_ON = ("X-Auth-Token", "Content-Type", "Accept", "User-Agent")
 TROUBLE = b'{"error": {"message": "in trouble"}}'
-Fault = Callable[[int, str], int]
-"""Takes the number and the method of a request; returns the status to answer, or 0 to pass it on."""
+Fault = Callable[[str], int]
+"""Takes the method of a request; returns the status to answer, or 0 to pass it on."""
 
 
 @dataclass
 class Proxy:
-    """A running proxy: where it listens, and what it has answered by itself."""
+    """A running proxy: where it listens, what it has answered by itself, and the tokens that it was shown."""
 
     url: str
     answered: list[int] = field(default_factory=list)
+    tokens: set[str] = field(default_factory=set)
 
 
 @contextmanager
@@ -34,12 +34,12 @@ def faulty_proxy(target: str, fault: Fault) -> Iterator[Proxy]:
         fault: says what is wrong with a request.
 
     """
-    numbers = count(1)
-
     class Handler(BaseHTTPRequestHandler):
         def _pass_on(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            if status := fault(next(numbers), self.command):
+            if token := self.headers.get("X-Auth-Token"):
+                proxy.tokens.add(token)
+            if status := fault(self.command):
                 proxy.answered.append(status)
                 return self._answer(status, TROUBLE, {"Content-Type": "application/json"})
             headers = {name: self.headers[name] for name in PASSED_ON if name in self.headers}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.model import Cluster, Node, Profile
-from cloudmesh_cluster.state import ClusterRecord, State
+from cloudmesh_cluster.records import ClusterRecord
+from cloudmesh_cluster.state import State
 
 
 def add_cluster(home: Home, name: str, *, workers: int = 2) -> Cluster:

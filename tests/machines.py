@@ -55,7 +55,7 @@ class Machines:
         return self.nodes.folder / "ssh_config"
 
     def introduce(self, indices: Sequence[int] | None = None, *, also: str = "") -> None:
-        """Make the machines known to the user: how to reach them, and the host keys of some or all of them.
+        """Make the machines known to the user: how to reach them, by address or name, and the host keys of some or all.
 
         Args:
             indices: whose host keys are known; None for all.
@@ -64,14 +64,17 @@ class Machines:
         """
         words = dial.proxy_command(self.nodes.folder / "engine", "%h")
         program = shlex.join([*words[:-1], "%p"])
+        prefix = self.nodes.prefix
+        names = "".join(f"Host {prefix}{i}\n    HostName {address(i)}\n    User {USER}\n" for i in self.indices)
         self.ssh_config.write_text(
-            f"{also}Host 10.88.*\n    ProxyCommand {program}\n    ProxyUseFdpass yes\n    IdentityFile {self.key}\n"
+            f"{also}{names}Host 10.88.* {prefix}*\n"
+            f"    ProxyCommand {program}\n    ProxyUseFdpass yes\n    IdentityFile {self.key}\n"
             f"    UserKnownHostsFile {self.known_hosts}\n    GlobalKnownHostsFile /dev/null\n"
         )
         lines = [
             f"{address(index)} {key}\n"
             for index in (self.indices if indices is None else indices)
-            for key in parse_console_host_keys(self.nodes.engine.console(f"n{index}"))
+            for key in parse_console_host_keys(self.nodes.console(index))
         ]
         self.known_hosts.write_text("".join(lines))
 
@@ -110,8 +113,10 @@ class Machines:
 
 
 @contextmanager
-def machines(folder: Path, images: Path, layers: tuple[Path, ...], indices: Sequence[int]) -> Iterator[Machines]:
+def machines(
+    folder: Path, images: Path, layers: tuple[Path, ...], indices: Sequence[int], *, prefix: str = "n"
+) -> Iterator[Machines]:
     """Yield machines that have booted; whatever happens, nothing of them is left afterwards."""
-    with nodes(folder, images, layers, USER) as made:
-        made.boot(list(indices))
+    with nodes(folder, images, layers, USER, prefix=prefix) as made:
+        made.boot(list(indices), script='echo "127.0.1.1 $(hostname)" >>/etc/hosts')
         yield Machines(made, tuple(indices), made.folder / "key")

@@ -15,6 +15,7 @@ from typing import Any
 from cloudmesh_cluster.home import Home
 from tests.command_line import ROOT, SYSTEM_PATH, CommandLine
 from tests.conftest import delete_clusters
+from tests.lab import lab
 
 NOTEBOOKS = ROOT / "notebooks"
 CELL_TIMEOUT = 600
@@ -82,6 +83,17 @@ def _normal(text: str, paths: tuple[tuple[str, str], ...]) -> str:
 
 
 @contextmanager
+def environment_for(path: Path, cache: Path, **more: str) -> Iterator[dict[str, str]]:
+    """Yield the environment of a kernel for a notebook, with what it says is there: a lab, for one."""
+    with kernel_environment(cache, **more) as environ:
+        if "lab" not in path.stem:
+            yield environ
+            return
+        with lab(Path(environ["CM_HOME"]) / "lab", cache) as made:
+            yield {**environ, "LAB": str(made.nodes.folder)}
+
+
+@contextmanager
 def kernel_environment(cache: Path, **more: str) -> Iterator[dict[str, str]]:
     """Yield the environment of a kernel: a home of its own, and `cm` on its path; its clusters go with it."""
     home = Path(tempfile.mkdtemp(prefix="cm-", dir="/tmp"))
@@ -104,7 +116,7 @@ def main(names: list[str]) -> None:
             continue
         sys.stdout.write(f"notebooks: {path.name}\n")
         passed_on = {name: os.environ[name] for name in ("OS_CLOUD",) if name in os.environ}
-        with kernel_environment(Home.from_environment(os.environ).cache, **passed_on) as environ:
+        with environment_for(path, Home.from_environment(os.environ).cache, **passed_on) as environ:
             notebook = normal(executed(path, environ), environ)
         path.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
 

@@ -13,6 +13,7 @@ HIDDEN = "<TOKEN>"
 _TOKEN = re.compile(r"(https?://\S*?)/t/(?!\$\{)[^/\s]+")
 _LOGIN = re.compile(r"(?<=://)[^/@\s$]+@")
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_NAME = re.compile(r"\w[\w.-]*(?:/[\w.-]+)*")
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ def channels_of(
 
     Args:
         words: addresses (http, https, file), folders, or names below `alias`; `${NAME}` is a variable of `environ`.
-        alias: the address below which names are looked for; empty for rattler's own.
+        alias: the address or folder below which names are looked for; empty for rattler's own.
         environ: the environment, which may hold the tokens.
         tokens: whole addresses by what may be seen of them, from an earlier time.
 
@@ -49,14 +50,15 @@ def channels_of(
 def _channel(word: str, *, alias: str, environ: Mapping[str, str], tokens: Mapping[str, str]) -> Channel:
     import rattler
 
+    if alias and _NAME.fullmatch(word):
+        word = f"{alias.rstrip('/')}/{word}"
     expanded = tokens.get(word) or _VARIABLE.sub(lambda match: _variable(match[1], word, environ), word)
     if HIDDEN in expanded:
         raise UsageError(f"the token of channel {expanded} is not known", hint="give it with its token: -c URL")
-    config = rattler.ChannelConfig(channel_alias=alias) if alias else rattler.ChannelConfig()
     if expanded.startswith((".", "~")):
         expanded = str(Path(expanded).expanduser().absolute())
     try:
-        address = str(rattler.Channel(expanded, config).base_url)
+        address = str(rattler.Channel(expanded).base_url)
     except Exception as error:  # noqa: BLE001  (rattler's errors share no base of their own)
         raise UsageError(f"{redacted(word)!r} is no channel: {redacted(str(error))}") from None
     # What stood in a variable is a secret, whatever form it has.

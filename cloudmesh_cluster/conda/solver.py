@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ SYSTEM = 'uname -m; uname -r; getconf GNU_LIBC_VERSION 2>/dev/null || echo "glib
 """The shell line that says on a node what conda's virtual packages are made of."""
 PLATFORMS = {"x86_64": "linux-64", "aarch64": "linux-aarch64", "ppc64le": "linux-ppc64le"}
 Progress = Callable[[str], None]
+_TRUSTED = "SSL_CERT_FILE"
 _NEEDED = "pip install 'cloudmesh-cluster[conda]'"
 
 
@@ -101,17 +103,37 @@ def client_for(ssl_verify: str) -> Client:
     """Return what talks to channels; credentials are read where all of rattler's tools read them.
 
     Args:
-        ssl_verify: "true", "false", or the file of the certificates to trust.
+        ssl_verify: "true", "false", or the file of the only certificates to trust.
+
+    Raises:
+        UsageError: there is no such file.
 
     """
     import rattler
 
-    if ssl_verify not in ("true", "false"):
-        os.environ["SSL_CERT_FILE"] = str(Path(ssl_verify).expanduser())
     config = rattler.Config()
     if ssl_verify == "false":
         config.set("tls-no-verify", "true")
-    return rattler.Client.from_config(config, max_retries=3, timeout=300)
+    trusted = None if ssl_verify in ("true", "false") else Path(ssl_verify).expanduser()
+    if trusted is not None and not trusted.is_file():
+        raise UsageError(f"there is no file {trusted}", hint="ssl_verify of the plugin conda: true, false, or a file")
+    with _trusting(trusted):
+        return rattler.Client.from_config(config, max_retries=3, timeout=300)
+
+
+@contextmanager
+def _trusting(certificates: Path | None) -> Iterator[None]:
+    """Let a client that is made meanwhile trust these certificates; it reads them once, and nobody else is to."""
+    before = os.environ.get(_TRUSTED)
+    if certificates is not None:
+        os.environ[_TRUSTED] = str(certificates)
+    try:
+        yield
+    finally:
+        if certificates is not None:
+            os.environ.pop(_TRUSTED)
+            if before is not None:
+                os.environ[_TRUSTED] = before
 
 
 async def solve(
@@ -153,7 +175,7 @@ async def solve(
         raise UsageError(f"no environment has {', '.join(specs)}: {what}", hint=_hint(system, channels)) from None
     except (exceptions.GatewayError, exceptions.FetchRepoDataError, exceptions.IoError, OSError) as error:
         what = conceal(str(error).replace("\nCaused by", "; caused by"), channels)
-        raise UsageError(f"a channel can't be read: {what}", hint="-c takes an address, a folder or a name") from None
+        raise UsageError(f"a channel can't be read: {what}", hint=_hint_for_channel(what)) from None
 
 
 async def _solve(
@@ -201,6 +223,12 @@ def _hint(system: System, channels: Sequence[Channel]) -> str:
     if system == ANY_SYSTEM:
         return f"asked: {shown}"
     return f"asked: {shown}, for {system.platform}, glibc {system.glibc}, Linux {system.linux}"
+
+
+def _hint_for_channel(what: str) -> str:
+    if "certificate" in what:
+        return "ssl_verify of the plugin conda: the file of the certificates to trust"
+    return "-c takes an address, a folder or a name"
 
 
 def _virtual(text: str) -> Any:

@@ -17,8 +17,9 @@ from cloudmesh_cluster.operations.plan import CreateRequest, Plan, make_plan
 from cloudmesh_cluster.operations.session import Session, session
 from cloudmesh_cluster.operations.verify import verify_all
 from cloudmesh_cluster.providers import provider_of
+from cloudmesh_cluster.records import ClusterRecord, WrittenScript
 from cloudmesh_cluster.role_scripts import digest
-from cloudmesh_cluster.state import ClusterRecord, State, WrittenScript
+from cloudmesh_cluster.state import State
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,11 @@ def preflight(home: Home, plan: Plan, emit: Emit) -> None:
     """
     provider = provider_of(home, plan.provider_type, plan.provider_settings)
     problems, warnings = provider.preflight(
-        plan.profile, needs_internet=plan.needs_internet, cluster=plan.cluster, new=plan.nodes
+        plan.profile,
+        needs_internet=plan.needs_internet,
+        cluster=plan.cluster,
+        new=plan.nodes,
+        trust_on_first_use=plan.trust_on_first_use,
     )
     for warning in (*(f"ignored: {each}" for each in plan.profile.ignored), *warnings):
         emit(Event("warning", message=warning))

@@ -10,7 +10,8 @@ from cloudmesh_cluster.events import Emit
 from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.operations.session import Session, session
 from cloudmesh_cluster.operations.undo import destroy_all, forget_cluster
-from cloudmesh_cluster.state import RESUMABLE, State
+from cloudmesh_cluster.records import RESUMABLE
+from cloudmesh_cluster.state import State
 
 
 @dataclass(frozen=True)

@@ -1,19 +1,19 @@
-"""`cm conda create`, `install`, `update`, `remove`, `push`: one lock for all nodes, and all or none of them use it."""
+"""`cm conda create`, `install`, `update`, `remove`, `push`, `check --fix`: one lock, and all nodes or none use it."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from cloudmesh_cluster.codec import decode, encode
 from cloudmesh_cluster.conda import archives, solver
 from cloudmesh_cluster.conda.channels import channels_of, redacted
-from cloudmesh_cluster.conda.environments import CondaEnvironment, Environments, Package
+from cloudmesh_cluster.conda.environments import CondaEnvironment, Environments, Fetch, Package
 from cloudmesh_cluster.conda.settings import ENVIRONMENT_NAME, ROOT, CondaSettings
 from cloudmesh_cluster.errors import NameTaken, NotFound, UsageError
 from cloudmesh_cluster.events import Emit, now
@@ -28,8 +28,8 @@ from cloudmesh_cluster.remote import Connections
 from cloudmesh_cluster.state import State
 from cloudmesh_cluster.targets import select
 
-Action = Literal["create", "install", "update", "remove", "push"]
-KINDS = tuple(f"conda-{action}" for action in ("create", "install", "update", "remove", "push"))
+Action = Literal["create", "install", "update", "remove", "push", "fix"]
+KINDS = tuple(f"conda-{action}" for action in get_args(Action))
 _KEPT = ("name", "version", "build", "channel", "url", "sha256")
 _SPEC_NAME = re.compile(r"(?:.*::)?([A-Za-z0-9_.-]+)")
 
@@ -43,8 +43,9 @@ class EnvironmentRequest:
         environment: its name.
         specs: packages, as conda's match specs; for `remove` their names, none for the whole environment.
         channels: where to look first, without secrets.
-        target: the nodes that a new environment is for; None for all.
+        target: the nodes that a new environment is for; None for all. For `fix` those that have it damaged.
         prefix: the folder on this machine that is pushed whole.
+        fetch: who fetches packages; None as before, or as the profile says.
 
     """
 
@@ -54,6 +55,7 @@ class EnvironmentRequest:
     channels: tuple[str, ...] = ()
     target: str | None = None
     prefix: str = ""
+    fetch: Fetch | None = None
 
 
 @dataclass(frozen=True)
@@ -98,10 +100,32 @@ async def change(home: Home, name: str, request: EnvironmentRequest, emit: Emit)
         return await carry_out(current, request)
 
 
+async def fix(home: Home, name: str, rows: Sequence[Mapping[str, Any]], emit: Emit) -> None:
+    """Bring environments once more, whole, to the nodes on which a check has found them damaged.
+
+    Args:
+        home: whose cluster.
+        name: the cluster's.
+        rows: what `environment_looks.check` said.
+        emit: told what happens.
+
+    Raises:
+        OperationFailed: a node could not take it; `check` names it.
+
+    """
+    damaged: dict[str, list[str]] = {}
+    for row in rows:
+        if not row["ok"]:
+            damaged.setdefault(row["environment"], []).append(row["nodes"])
+    for environment, nodes in damaged.items():
+        await change(home, name, EnvironmentRequest("fix", environment, target=",".join(dict.fromkeys(nodes))), emit)
+
+
 def _finish_killed(state: State, name: str, request: EnvironmentRequest) -> None:
     """Let this operation take the place of one on the same environment that was killed: it does all of it again."""
     killed = state.unfinished(name)
-    if killed is not None and killed.kind in KINDS and killed.request["environment"] == request.environment:
+    kinds = ("conda-fix",) if request.action == "fix" else KINDS
+    if killed is not None and killed.kind in kinds and killed.request["environment"] == request.environment:
         state.end_operation(killed.id, state="superseded", error="killed; done again by the next one")
 
 
@@ -114,6 +138,8 @@ def _refuse(store: Environments, request: EnvironmentRequest) -> None:
     if request.action in ("push", "create") or (request.action == "install" and name == ROOT and found is None):
         return
     found = store.one(name)
+    if request.action == "fix":
+        return
     if found.pushed and not (request.action == "remove" and not request.specs):
         raise UsageError(f"environment {name!r} was pushed whole and has no specs", hint="push it again, or remove it")
     if request.target is not None and request.target != found.target:
@@ -146,7 +172,9 @@ def _name_of(spec: str) -> str:
 
 def _target(store: Environments, request: EnvironmentRequest) -> str:
     found = store.find(request.environment)
-    return found.target if found and request.action != "push" else request.target or (found.target if found else "all")
+    if found and request.action not in ("push", "fix"):
+        return found.target
+    return request.target or (found.target if found else "all")
 
 
 def _without_tokens(home: Home, state: State, name: str, request: EnvironmentRequest) -> EnvironmentRequest:
@@ -163,6 +191,8 @@ async def carry_out(current: Session, request: EnvironmentRequest) -> Environmen
     before = store.find(request.environment)
     target = _target(store, request)
     nodes = select(current.cluster.nodes, target)
+    if request.action == "fix":
+        return await _fix(current, store.one(request.environment), nodes)
     undo = {"kind": "environment", "environment": request.environment, "before": encode(before) if before else None}
     with current.journal.step(f"environment {request.environment}", undo=undo):
         async with current.connections() as connections:
@@ -175,6 +205,15 @@ async def carry_out(current: Session, request: EnvironmentRequest) -> Environmen
                 await steps.remove(current, connections, before, gone)
             store.write(after)
     return EnvironmentResult(before, after, nodes)
+
+
+async def _fix(current: Session, environment: CondaEnvironment, nodes: Sequence[Node]) -> EnvironmentResult:
+    # No undo: what was damaged is no state to go back to.
+    with current.journal.step(f"fix environment {environment.name}"):
+        async with current.connections() as connections:
+            await steps.push(current, connections, environment, nodes)
+            await steps.use(current, connections, environment, nodes)
+    return EnvironmentResult(environment, environment, tuple(nodes))
 
 
 async def _remove(
@@ -204,10 +243,11 @@ async def _make(
     asked = CondaEnvironment(
         request.environment, _specs(request, old), tuple(each.shown for each in found), target,
         old.install_prefix if old else settings.install_prefix, system.platform, system.virtual_packages, (), "",
+        fetch=request.fetch or (old.fetch if old else settings.fetch),
     )  # fmt: skip
     locked = solver.read_lock(store.lock_file(old), found) if old and store.lock_file(old).exists() else []
     kept = [] if request.action == "update" and not request.specs else _unnamed(locked, request)
-    return await steps.make(current, asked, found, locked=kept)
+    return await steps.make(current, connections, asked, found, locked=kept)
 
 
 def _unnamed(locked: Sequence[Any], request: EnvironmentRequest) -> list[Any]:

@@ -21,7 +21,8 @@ from cloudmesh_cluster.operations.wiring import wire_all
 from cloudmesh_cluster.providers import provider_of
 from cloudmesh_cluster.providers.openstack.found import FoundCluster
 from cloudmesh_cluster.providers_file import ProviderChoice, choose_provider
-from cloudmesh_cluster.state import ClusterRecord, State
+from cloudmesh_cluster.records import ClusterRecord
+from cloudmesh_cluster.state import State
 
 CONSOLE_DEADLINE = 60.0
 
@@ -134,7 +135,7 @@ async def carry_out(current: Session, request: ImportRequest) -> Cluster:
         with current.journal.step("reach"):
             gateway_is_open = asyncio.Event()
             await together(
-                reach(current, connections, node, gateway_is_open, console_deadline=CONSOLE_DEADLINE)
+                reach(current, connections, node, gateway_is_open, keys_deadline=CONSOLE_DEADLINE)
                 for node in found.nodes
             )
         with current.journal.step("recover"):

@@ -11,9 +11,9 @@ from cloudmesh_cluster.files import make_private, write_atomically
 from cloudmesh_cluster.model import Node, ScriptExpectation
 from cloudmesh_cluster.operations.description import Description, ScriptName
 from cloudmesh_cluster.operations.session import Session
+from cloudmesh_cluster.records import WrittenScript
 from cloudmesh_cluster.remote import Connections
 from cloudmesh_cluster.role_scripts import digest
-from cloudmesh_cluster.state import WrittenScript
 
 DEADLINE = 60.0
 SCRIPTS, PLUGINS = "/var/lib/cm/scripts", "/usr/local/lib/cm/plugins"

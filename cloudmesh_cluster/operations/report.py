@@ -12,7 +12,8 @@ from cloudmesh_cluster.events import VERSIONS, Event
 from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.locks import lock_holder
 from cloudmesh_cluster.model import CheckResult
-from cloudmesh_cluster.state import LOOKING, Operation, State
+from cloudmesh_cluster.records import LOOKING, Operation
+from cloudmesh_cluster.state import State
 from cloudmesh_cluster.timeline import Timeline, timeline
 
 LINES_SHOWN = 40

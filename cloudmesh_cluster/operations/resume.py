@@ -13,7 +13,8 @@ from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.operations import create, delete, environments, importing, scale, services, write
 from cloudmesh_cluster.operations.plan import Plan
 from cloudmesh_cluster.operations.session import OnFailure, Session, session
-from cloudmesh_cluster.state import RESUMABLE, Operation, State
+from cloudmesh_cluster.records import RESUMABLE, Operation
+from cloudmesh_cluster.state import State
 
 Kind = tuple[type[Any], Callable[[Session, Any], Awaitable[Any]]]
 

@@ -14,9 +14,9 @@ from cloudmesh_cluster.files import append_private, make_private
 from cloudmesh_cluster.model import CommandResult, Node
 from cloudmesh_cluster.operations.session import Session
 from cloudmesh_cluster.operations.wiring import raise_failed
+from cloudmesh_cluster.records import WrittenScript
 from cloudmesh_cluster.remote import Connections
 from cloudmesh_cluster.role_scripts import script_command
-from cloudmesh_cluster.state import WrittenScript
 
 
 async def replay(

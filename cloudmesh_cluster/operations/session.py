@@ -21,8 +21,9 @@ from cloudmesh_cluster.model import Cluster, Leftover, Node
 from cloudmesh_cluster.operations.journal import Journal, new_operation
 from cloudmesh_cluster.providers import provider_of
 from cloudmesh_cluster.providers.base import Provider
+from cloudmesh_cluster.records import LOOKING, RESUMABLE, ClusterRecord, Operation
 from cloudmesh_cluster.remote import Connections
-from cloudmesh_cluster.state import LOOKING, RESUMABLE, ClusterRecord, Operation, State
+from cloudmesh_cluster.state import State
 
 if TYPE_CHECKING:
     from cloudmesh_cluster.plugins import ChosenPlugin
@@ -72,6 +73,11 @@ class Session:
     def machines_stay(self) -> bool:
         """Whether the nodes were there before the cluster and are given back: none boots, none is destroyed."""
         return self.record.provider_type == "baremetal"
+
+    @property
+    def trusts_on_first_use(self) -> bool:
+        """Whether the user has said that a node may be believed for whose host key nobody vouches."""
+        return bool(self.journal.operation.request.get("trust_on_first_use"))
 
     @property
     def logs(self) -> str:

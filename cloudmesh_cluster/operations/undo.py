@@ -13,7 +13,7 @@ from cloudmesh_cluster.operations import plugin_steps
 from cloudmesh_cluster.operations.machines import strip
 from cloudmesh_cluster.operations.session import Session
 from cloudmesh_cluster.operations.wiring import raise_failed, wire_all
-from cloudmesh_cluster.state import WrittenScript
+from cloudmesh_cluster.records import WrittenScript
 
 Undo = Callable[[Session, dict[str, Any]], Awaitable[None]]
 

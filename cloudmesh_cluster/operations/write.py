@@ -14,8 +14,9 @@ from cloudmesh_cluster.model import CommandResult, Node, ScriptExpectation
 from cloudmesh_cluster.operations.existing import require_running
 from cloudmesh_cluster.operations.scripts import judge_script, run_script, test_script
 from cloudmesh_cluster.operations.session import Session, session
+from cloudmesh_cluster.records import WrittenScript
 from cloudmesh_cluster.role_scripts import digest
-from cloudmesh_cluster.state import State, WrittenScript
+from cloudmesh_cluster.state import State
 from cloudmesh_cluster.targets import select
 
 Recovery = Literal["undo", "rebuild", "keep"]

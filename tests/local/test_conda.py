@@ -9,13 +9,17 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from cloudmesh_cluster.certificates import node_certificate
+from cloudmesh_cluster.home import Home
+from cloudmesh_cluster.model import Node
 from tests.command_line import Answer, CommandLine
-from tests.conda_channel import VERSION, Served, make_channel, require_tools, serving
+from tests.conda_channel import VERSION, Served, address_for_nodes, make_channel, require_tools, serving
 
 ENVIRONMENT = "/opt/anaconda/envs/py311"
 SECRET = "tk-4f1bb2a9c0"
@@ -102,6 +106,56 @@ def test_one_change_on_one_node_is_named(cluster: CommandLine, change: str, back
     assert {row["nodes"] for row in rows} == {"worker-2"}
     assert (what, item) in {(row["what"], row["item"]) for row in rows}
     assert check(cluster)[0]["ok"]
+
+
+def test_a_damaged_node_is_mended(cluster: CommandLine) -> None:
+    """`check --fix` brings the environment anew to the one node that differs; then all have the same, which works."""
+    line = f"cd {ENVIRONMENT}/ && rm -r conda-meta bin/python && echo x >>{MODULE} && touch odd"
+    on(cluster, "worker-2", shlex.join(["sudo", "sh", "-c", line]))
+    fixed = cluster("conda", "check", "c", "-n", "py311", "--fix", "-f", "json")
+
+    assert [(row["what"], row["nodes"]) for row in json.loads(fixed.stdout)] == [("same", "master,worker-[1-3]")]
+    assert "worker-2" in fixed.stderr
+    assert "worker-1" not in fixed.stderr
+    assert greetings(cluster) == {"greet 0.1"}
+    assert "of --venv there is no record" in cluster("conda", "check", "c", "--venv", "/x", "--fix", expect=2).stderr
+
+
+def test_post_link_scripts(cluster: CommandLine, served: Served) -> None:
+    """A package's post-link script is run on every node and what it says is told; one that fails undoes all."""
+    made = cluster("conda", "create", "c", "-n", "r", "-c", served.address, "r-tiny")
+    index = on(cluster, "all", "cat /opt/anaconda/envs/r/lib/R/index")
+    broken = cluster("conda", "install", "c", "-n", "r", "r-broken", expect=1)
+    [same] = check(cluster, "-n", "r")
+    cluster("conda", "remove", "c", "-n", "r", "--all")
+
+    assert made.stderr.count("package r-tiny says: r-tiny 1.0 is indexed") == 1
+    assert [row["stdout"] for row in json.loads(index.stdout)] == ["tiny\n"] * 4
+    assert "the post-link script of package r-broken failed: no compiler here" in broken.stderr
+    assert (same["what"], same["nodes"], same["ok"]) == ("same", "master,worker-[1-3]", True)
+
+
+def test_the_head_fetches_for_all(cluster: CommandLine, channel: Path, tmp_path: Path) -> None:
+    """Each package leaves the channel once, for the head, which serves nodes without a way out; no token is left."""
+    here = CommandLine(cluster.home, tmp_path)
+    routes = {row["stdout"].strip() for row in json.loads(on(cluster, "worker", "ip route show default").stdout)}
+    on(cluster, "worker", "sudo ip route del default")
+    with serving(channel, address=address_for_nodes()) as served:
+        words = ("-c", f"{served.address}/t/{SECRET}", "--fetch", "head", "greet", "r-tiny")
+        here("conda", "create", "c", "-n", "far", *words)
+        on(cluster, "worker-3", "sudo rm -r /opt/anaconda/envs/far/lib")
+        here("conda", "check", "c", "-n", "far", "--fix")
+    [same] = check(cluster, "-n", "far")
+    found = on(cluster, "all", "sudo grep -rlsaF tk-4f1bb2a9c[0] /opt/anaconda /tmp /root || true")
+    on(cluster, "worker", f"sudo ip route add {routes.pop()}")
+    cluster("conda", "remove", "c", "-n", "far", "--all")
+
+    assert sorted(name.split("-1.0")[0].split("-0.2")[0] for name in served.packages()) == [
+        "greet", f"python-{sys.version.split()[0]}-0_cpython.conda", "r-tiny", "tiny"
+    ]  # fmt: skip
+    assert not (tmp_path / "conda" / "packages").exists()
+    assert (same["what"], same["nodes"], same["ok"]) == ("same", "master,worker-[1-3]", True)
+    assert {row["stdout"] for row in json.loads(found.stdout)} == {""}
 
 
 def test_killed_in_the_middle_of_install(cluster: CommandLine) -> None:
@@ -207,6 +261,41 @@ def test_bad_input_changes_nothing(cluster: CommandLine, served: Served, tmp_pat
         assert reason in answer.stderr, answer
     assert cluster("conda", "info", "c", "-f", "json").stdout == before
     assert check(cluster, "-n", "py311")[0]["ok"]
+
+
+def test_a_channel_with_an_authority_of_its_own(cm: CommandLine, channel: Path, tmp_path: Path) -> None:
+    """By https, a name below `channel_alias`: refused with a hint, or trusted by `ssl_verify`, a file or `false`."""
+    pem = node_certificate(Home(cm.home, cm.cache), Node("own-worker-1", "worker", 1, "planned", "127.0.0.1"))
+    authority, certificate = tmp_path / "Own CA.pem", tmp_path / "server.pem"
+    authority.write_bytes(pem["ca.pem"])
+    certificate.write_bytes(pem["key.pem"] + pem["cert.pem"])
+    with serving(channel.parent, certificate=certificate) as served:
+        said = {
+            ssl_verify: _bundled(cm, tmp_path, f"{served.address}/t/{SECRET}", ssl_verify)
+            for ssl_verify in ("true", "false", str(authority), f"{authority}.old", "Own CA.pem")
+        }
+
+    assert {word: answer.exit for word, answer in said.items()} == dict.fromkeys(said, 2) | {
+        "false": 0, str(authority): 0
+    }  # fmt: skip
+    assert "ssl_verify of the plugin conda" in said["true"].stderr
+    assert f"there is no file {authority}.old" in said[f"{authority}.old"].stderr
+    assert "'Own CA.pem' is neither true nor false nor a path" in said["Own CA.pem"].stderr
+    assert served.packages() == ["tiny-1.0-0.conda"] * 2
+    assert not [answer for answer in said.values() if SECRET in str(answer)]
+
+
+def _bundled(cm: CommandLine, folder: Path, alias: str, ssl_verify: str) -> Answer:
+    """Let `cm bundle create` fetch a package, with an empty cache."""
+    profile = folder / "lab.yaml"
+    profile.write_text(
+        "provider: baremetal\nmachines: {head: [127.0.0.1], compute: [127.0.0.2]}\nplugins:\n  - conda:\n"
+        f"      environments: {{tools: [tiny]}}\n      channels: [channel]\n      channel_alias: {alias}\n"
+        f"      ssl_verify: {ssl_verify}\n"
+    )
+    with tempfile.TemporaryDirectory(dir=folder) as cache:
+        words = ("bundle", "create", "-p", str(profile), "-o", f"{cache}/lab.bundle")
+        return CommandLine(cm.home, Path(cache))(*words, expect=None)
 
 
 def test_no_token_is_seen_again(cluster: CommandLine, served: Served) -> None:

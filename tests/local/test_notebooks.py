@@ -13,7 +13,7 @@ import pytest
 
 from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.state import State
-from tests.notebooks import NOTEBOOKS, executed, kernel_environment
+from tests.notebooks import NOTEBOOKS, environment_for, executed
 
 ALL = sorted(NOTEBOOKS.glob("*.ipynb"))
 HERE = [path for path in ALL if "openstack" not in path.name]
@@ -28,7 +28,7 @@ def outputs_of(notebook: Any) -> list[list[str]]:
 @pytest.mark.parametrize("path", HERE, ids=lambda path: str(path.stem))
 def test_notebook_runs(path: Path, cm_cache: Path) -> None:
     """Every cell that is not meant to fail succeeds and answers as when it was committed; nothing is left."""
-    with kernel_environment(cm_cache) as environ:
+    with environment_for(path, cm_cache) as environ:
         notebook = executed(path, environ)
         with State(Home(Path(environ["CM_HOME"]), cm_cache)) as state:
             assert state.cluster_names() == []

@@ -19,7 +19,8 @@ from cloudmesh_cluster.keys import KeyPair
 from cloudmesh_cluster.locks import cluster_lock
 from cloudmesh_cluster.model import Check, Cluster, Node, Profile
 from cloudmesh_cluster.operations.scale import wanted_workers
-from cloudmesh_cluster.state import SCHEMA_VERSION, ClusterRecord, State
+from cloudmesh_cluster.records import SCHEMA_VERSION, ClusterRecord
+from cloudmesh_cluster.state import State
 from cloudmesh_cluster.userdata import LIMIT, user_data
 
 FILES = {

@@ -15,7 +15,8 @@ import pytest
 from cloudmesh_cluster.cli.progress import PlainLines, line_of, progress_on
 from cloudmesh_cluster.events import Event
 from cloudmesh_cluster.home import Home
-from cloudmesh_cluster.state import Operation, State
+from cloudmesh_cluster.records import Operation
+from cloudmesh_cluster.state import State
 from tests.command_line import CommandLine
 from tests.journalled import add_cluster
 from tests.terminal import Terminal

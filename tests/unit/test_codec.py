@@ -22,7 +22,7 @@ from cloudmesh_cluster.operations.delete import DeleteRequest
 from cloudmesh_cluster.operations.scale import ReplaceRequest, ScaleRequest
 from cloudmesh_cluster.operations.services import PluginsRequest
 from cloudmesh_cluster.operations.write import WriteRequest
-from cloudmesh_cluster.state import ClusterRecord
+from cloudmesh_cluster.records import ClusterRecord
 
 PROFILE = Profile(
     name="p",

@@ -14,8 +14,9 @@ from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.keys import generate
 from cloudmesh_cluster.model import Cluster, PluginUse, Profile
 from cloudmesh_cluster.operations.journal import new_operation
+from cloudmesh_cluster.records import ClusterRecord
 from cloudmesh_cluster.redaction import redact
-from cloudmesh_cluster.state import ClusterRecord, State
+from cloudmesh_cluster.state import State
 from tests.command_line import CommandLine
 from tests.secrets import holds, spellings
 

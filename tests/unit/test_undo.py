@@ -24,7 +24,8 @@ from cloudmesh_cluster.model import Cluster, Leftover, Profile
 from cloudmesh_cluster.operations import undo
 from cloudmesh_cluster.operations.delete import DeleteRequest, delete
 from cloudmesh_cluster.operations.session import OnFailure, Session, session, task_group
-from cloudmesh_cluster.state import ClusterRecord, State
+from cloudmesh_cluster.records import ClusterRecord
+from cloudmesh_cluster.state import State
 
 RECORD = ClusterRecord(Profile("default", "default.yaml"), "local", {}, "10.0.0.0/16")
 Body = Callable[[Session], Any]

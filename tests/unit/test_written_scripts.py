@@ -17,7 +17,8 @@ from cloudmesh_cluster.operations import rebuild
 from cloudmesh_cluster.operations.built_in_checks import check_scripts
 from cloudmesh_cluster.operations.session import Session, session
 from cloudmesh_cluster.operations.write import WriteRequest, carry_out
-from cloudmesh_cluster.state import State, WrittenScript
+from cloudmesh_cluster.records import WrittenScript
+from cloudmesh_cluster.state import State
 from tests.journalled import add_cluster
 
 STORED = WriteRequest("t", "worker", b"true\n", "stdin", run=False)
