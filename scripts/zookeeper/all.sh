@@ -19,9 +19,13 @@ case ${1:-} in
         install_zookeeper
         list_servers
         ;;
-    join | leave)
+    join)
         list_servers
-        align
+        take_part
+        ;;
+    leave)
+        list_servers
+        take_leave
         ;;
     start | stop | status) ;;
     uninstall)

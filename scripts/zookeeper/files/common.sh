@@ -21,7 +21,8 @@ servers() {
     printf '%s\n' "${nodes[@]:0:count - (count + 1) % 2}"
 }
 
-is_server() { servers | grep -qxF "$CM_NODE"; }
+# No pipe into grep -q: what is still writing when that has found it fails, and with it the pipe.
+is_server() { grep -qxF "$CM_NODE" <<<"$(servers)"; }
 
 # The number of a server is its node's own, so that it stays the same for good. They begin with 1.
 own_id() { echo $((CM_INDEX + 1)); }
@@ -34,12 +35,14 @@ own_line() {
 
 # --- asking ---------------------------------------------------------------------------------------------------------
 
-# mode_of NODE: leader or follower; fails when the server has no quorum, or is not there
-mode_of() {
+# about NODE: what its server says of itself; fails when there is none
+about() {
     # shellcheck disable=SC2016  # expanded there
-    timeout 5 bash -c 'exec 3<>"/dev/tcp/$1/2181" && printf srvr >&3 && cat <&3' bash "$1" 2>/dev/null |
-        sed -n 's/^Mode: //p' | grep .
+    timeout 5 bash -c 'exec 3<>"/dev/tcp/$1/2181" && printf srvr >&3 && cat <&3' bash "$1" 2>/dev/null
 }
+
+# mode_of NODE: leader or follower; fails when the server has no quorum, or is not there
+mode_of() { about "$1" | sed -n 's/^Mode: //p' | grep .; }
 
 # change SERVERS: runs the commands on stdin with the right to change the ensemble; fails when one of them does.
 change() {
@@ -53,14 +56,15 @@ change() {
 members() { lines "$1" | sed -E 's/^server\.([0-9]+)=([^:]+):.*/\1 \2/'; }
 lines() { timeout "$timeout" "$home/bin/zkCli.sh" -server "$1" -waitforconnection get /zookeeper/config 2>/dev/null | grep '^server\.'; }
 
-others() { # those nodes on which a server answers, as zkCli.sh wants them
+# others about|mode_of: the other nodes that have a server, or one with a quorum, as zkCli.sh wants them; fails without any
+others() {
     local node found=()
     for node in $CM_NODES; do
-        [[ $node == "$CM_NODE" ]] || ! mode_of "$node" >/dev/null || found+=("$node:2181")
+        [[ $node == "$CM_NODE" ]] || ! "$1" "$node" >/dev/null || found+=("$node:2181")
     done
     (IFS=, && echo "${found[*]}")
+    ((${#found[@]} > 0))
 }
-others_answer() { [[ -n $(others) ]]; }
 
 # --- a server of this node ------------------------------------------------------------------------------------------
 
@@ -68,7 +72,7 @@ super_digest() { # what ZooKeeper knows the secret by
     printf 'super:%s' "$(<"$plugin/secrets/super")" | sha1sum | cut -d ' ' -f 1 | tr a-f A-F | basenc --base16 -d | base64
 }
 
-# configure MEMBERS: this node's server, and whom it looks for at first
+# configure MEMBERS: this node's server, with the lines of those that it looks for at first
 configure() {
     install -d -m 750 -o zookeeper -g zookeeper "$data/conf"
     own_id | write_file "$data/myid" 644 zookeeper:zookeeper
@@ -96,46 +100,56 @@ add_service() {
         -XX:-UsePerfData -XX:+ExitOnOutOfMemoryError -cp "$home/lib/*" org.apache.zookeeper.server.quorum.QuorumPeerMain "$config"
 }
 
-is_member() { members "$1" | grep -q "^$(own_id) "; }
-enlist() { is_member "$1" || change "$1" <<<"reconfig -add $(own_line)"; }
+is_in() { grep -q "^server\.$(own_id)=" <<<"$1"; } # lines
+enlist() { is_in "$(lines "$1")" || change "$1" <<<"reconfig -add $(own_line)"; }
 
-# The first server begins alone, and each that comes asks the others to take it in: nobody who has not the ensemble's data is
-# ever counted on. One whose disk is new is taken out first, where it was in.
-become_server() {
-    local ensemble known=
-    if [[ $CM_ROLE == worker ]]; then
-        wait_until "$start_timeout" "another server answers" others_answer ||
-            die "there is no ensemble to join: cm cluster start $CM_CLUSTER zookeeper"
-    fi
-    ensemble=$(others)
-    if [[ -n $ensemble ]]; then
-        ! is_member "$ensemble" || change "$ensemble" <<<"reconfig -remove $(own_id)"
-        known=$(lines "$ensemble")
-    fi
+# serve_with MEMBERS: starts a server that looks for these at first
+serve_with() {
     stop_all zookeeper
-    configure "${known:+$known$'\n'}$(own_line)"
+    configure "$1"
     add_service
     start_all zookeeper 2181
-    [[ -z $ensemble ]] || wait_until "$start_timeout" "$CM_NODE joins the ensemble" enlist "$ensemble"
-    touch "$data/joined"
+}
+
+# Each that comes asks the others to take it in: nobody who has not the ensemble's data is ever counted on. One whose disk is
+# new is taken out first, where it was in.
+join_ensemble() {
+    local ensemble known
+    wait_until "$start_timeout" "the other servers have a quorum" others mode_of ||
+        die "there is no ensemble to join: cm cluster start $CM_CLUSTER zookeeper"
+    ensemble=$(others mode_of)
+    known=$(lines "$ensemble") || die "$ensemble don't say who belongs to the ensemble"
+    if is_in "$known"; then
+        change "$ensemble" <<<"reconfig -remove $(own_id)"
+        known=$(lines "$ensemble") || die "$ensemble don't say who belongs to the ensemble"
+    fi
+    serve_with "$known"$'\n'"$(own_line)"
+    wait_until "$start_timeout" "$CM_NODE joins the ensemble" enlist "$ensemble"
 }
 
 start_server() {
-    if [[ -e $data/joined ]]; then start_all zookeeper 2181; else become_server; fi
+    if [[ -e $data/joined ]]; then
+        start_all zookeeper 2181
+        return
+    fi
+    # The master begins an ensemble, but for one in the place of a lost one, whose ensemble is there.
+    if [[ $CM_ROLE == master ]] && ! others about >/dev/null; then serve_with "$(own_line)"; else join_ensemble; fi
+    touch "$data/joined"
 }
 
-forget_server() {
+# When nodes come, this one may become a server.
+take_part() {
+    ! is_server || [[ -e $data/joined ]] || start_server
+}
+
+# When nodes go, this one may be none any more. Its data go when the ensemble does without them, and not before.
+take_leave() {
+    local known
+    ! is_server && [[ -e $config ]] || return 0
+    known=$(lines "$CM_MASTER:2181") || die "$CM_MASTER doesn't say who belongs to the ensemble"
+    ! is_in "$known" || die "the ensemble still counts on $CM_NODE"
     cm-service remove zookeeper
     find "$data" -mindepth 1 -delete
-}
-
-# What the nodes are by now decides whether this one has a server.
-align() {
-    if ! is_server; then
-        [[ ! -e $config ]] || forget_server
-    elif [[ ! -e $data/joined ]]; then
-        start_server
-    fi
 }
 
 server_status() {
