@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import shutil
 import socket
 import sys
 import tempfile
@@ -101,7 +100,7 @@ def start_scheduler(
     words += ["--no-dashboard"] if dashboard_port is None else []
     words += ["--dashboard-address", f"{address.page_host}:{dashboard_port or 0}"]
     words += [] if idle_timeout is None else ["--idle-timeout", f"{idle_timeout}s"]
-    service = _service("Dask scheduler", address, words, clean_up=folder)
+    service = _service("Dask scheduler", address, words, folder=folder)
 
     def ready() -> bool:
         if (identity := _read(said)) is None:
@@ -341,13 +340,9 @@ def _tls_words(tls: Certificates | None) -> list[str]:
     return ["--tls-ca-file", str(tls.ca_file), "--tls-cert", str(tls.certificate), "--tls-key", str(tls.key)]
 
 
-def _service(what: str, address: Address, words: list[str], *, name: str = "", clean_up: Path | None = None) -> Service:
-    def remove_folder() -> None:
-        if clean_up is not None:
-            shutil.rmtree(clean_up, ignore_errors=True)
-
+def _service(what: str, address: Address, words: list[str], *, name: str = "", folder: Path | None = None) -> Service:
     program = [sys.executable, "-m", "dask", *words]
-    return Service(what, str(address), program, environ=os.environ, name=name, clean_up=remove_folder)
+    return Service(what, str(address), program, environ=os.environ, name=name, folder=folder)
 
 
 def _read(file: Path) -> dict[str, Any] | None:

@@ -333,9 +333,7 @@ def _service(
     own += ["-Djava.net.preferIPv6Addresses=true"] if ":" in host.host else []
     whole["SPARK_DAEMON_JAVA_OPTS"] = " ".join([whole.get("SPARK_DAEMON_JAVA_OPTS", ""), *own]).strip()
     command = [str(home / "bin" / "spark-class"), f"org.apache.spark.deploy.{program}", *arguments]
-    return Service(
-        what, str(address), command, environ=whole, clean_up=lambda: shutil.rmtree(folder, ignore_errors=True)
-    )
+    return Service(what, str(address), command, environ=whole, folder=folder)
 
 
 def _network(own: Address) -> dict[str, str]:
