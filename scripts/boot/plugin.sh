@@ -122,14 +122,15 @@ start_all() {
     done
 }
 
-stop_all() { # side by side too
-    local service stopping=()
+stop_all() { # side by side too; fails when one could not be stopped, after all have been tried
+    local service failed=0 stopping=()
     for service in "$@"; do
         cm-service status "$service" >/dev/null 2>&1 || continue
         cm-service stop "$service" &
         stopping+=($!)
     done
-    for service in "${stopping[@]}"; do wait "$service"; done
+    for service in "${stopping[@]}"; do wait "$service" || failed=1; done
+    return "$failed"
 }
 
 # states SERVICE...: a line each; fails when one is down.

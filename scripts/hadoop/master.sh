@@ -13,8 +13,10 @@ format() { # once: a second format would lose what HDFS holds
 }
 
 # At the first start only: later the NameNode is in safe mode until workers have told of their blocks, and these start after it.
+# Its page is there before it has read what HDFS holds: what it says until then is no answer.
 make_folders() {
     local folder
+    wait_until "$start_timeout" "the NameNode has read what HDFS holds" http GET "$CM_MASTER" 9870 '/webhdfs/v1/?op=GETFILESTATUS'
     ! http GET "$CM_MASTER" 9870 "/webhdfs/v1/user/$user?op=GETFILESTATUS" >/dev/null || return 0
     for folder in /tmp /user /mapreduce /mapreduce/intermediate /mapreduce/done; do hdfs_folder "$folder" hadoop 1777; done
     for folder in hadoop root "$user"; do hdfs_folder "/user/$folder" "$folder" 755; done

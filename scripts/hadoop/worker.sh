@@ -19,7 +19,23 @@ left_safe_mode() {
     why=$(safe_mode) && [[ -z $why ]]
 }
 
+# What runs in containers of YARN. Each is a session of its own, which outlives a NodeManager that was killed or cut short.
+in_containers() {
+    find /proc -maxdepth 1 -name '[0-9]*' -user hadoop -exec grep -lsz '^CONTAINER_ID=container_' '{}/environ' ';' 2>/dev/null |
+        cut -d / -f 3
+}
+
+end_containers() {
+    local process left deadline=$((SECONDS + 20))
+    while left=$(in_containers || true) && [[ -n $left ]]; do # a process may go while it is looked at
+        ((SECONDS < deadline)) || die "containers on $CM_NODE do not end: processes ${left//$'\n'/, }"
+        for process in $left; do kill -KILL "$process" 2>/dev/null || true; done
+        sleep 0.1
+    done
+}
+
 start() {
+    cm-service status hadoop-nodemanager >/dev/null || end_containers
     start_all hadoop-datanode 9864 hadoop-nodemanager 8042
     wait_until "$start_timeout" "$CM_NODE is registered with $CM_MASTER" registered ||
         { tail -n 20 "$logs"/hadoop-{datanode,nodemanager}.log >&2; exit 1; }
@@ -33,9 +49,15 @@ case ${1:-} in
         cm-service add hadoop-nodemanager --user hadoop --stop-timeout 30 -- "$home/bin/yarn" nodemanager
         ;;
     start) start ;;
-    stop | leave) stop_all "${services[@]}" ;;
+    stop | leave)
+        stop_all "${services[@]}"
+        end_containers
+        ;;
     status) states "${services[@]}" ;;
     join) ;;
-    uninstall) forget_all "${services[@]}" ;;
+    uninstall)
+        forget_all "${services[@]}"
+        end_containers
+        ;;
     *) die "worker.sh: unknown verb '${1:-}'" ;;
 esac

@@ -27,6 +27,13 @@ while len(missed) < 2 and time.monotonic() - died < 60:
     time.sleep(0.1)
 print(json.dumps(missed))
 """
+# What the user of the daemons runs, and any other Java.
+PROCESSES = "ps -u hadoop -o pid=,stat=,args=; ps -C java -o pid=,stat=,args= || true"
+# A container that nobody ends any more, as a NodeManager leaves it behind that is killed.
+ORPHAN = (
+    "sudo setpriv --reuid=hadoop --clear-groups setsid env CONTAINER_ID=container_1_1_01_000001"
+    " sleep 600 </dev/null >/dev/null 2>&1 & sleep 0.5; sudo pkill -KILL -f [p]roc_nodemanager"
+)
 DAEMONS = {"master": {"namenode", "resourcemanager", "historyserver"}, "worker": {"datanode", "nodemanager"}}
 
 
@@ -37,6 +44,16 @@ def cluster(shared_cm: CommandLine) -> Iterator[CommandLine]:
     shared_cm(*words, timeout=900)
     yield shared_cm
     shared_cm("cluster", "delete", "h", "-y")
+
+
+@pytest.fixture
+def running(cluster: CommandLine) -> CommandLine:
+    """Return `cm` when Hadoop runs: a test before this one may have failed while it was down."""
+    status = cluster("cluster", "status", "h", "hadoop", "-f", "json", expect=None)
+    if status.exit != 0 or not all(row["ok"] for row in json.loads(status.stdout)):
+        cluster("cluster", "resume", "h", expect=None, timeout=600)
+        cluster("cluster", "start", "h", "hadoop", timeout=600)
+    return cluster
 
 
 def on(cluster: CommandLine, node: str, line: str) -> str:
@@ -107,37 +124,39 @@ def test_a_dead_worker_shows_within_ten_seconds_and_comes_back(cluster: CommandL
     assert on(cluster, "master", "sudo cm-service status hadoop-namenode") == master
 
 
-def test_stopped_daemons_are_gone_and_started_ones_have_their_data(cluster: CommandLine) -> None:
-    """HDFS leaves safe mode by itself when its workers are back."""
-    cluster("cluster", "stop", "h", "hadoop", timeout=300)
-    for node in ("master", "worker-1", "worker-2"):
-        assert on(cluster, node, "ps -C java -o args= || true") == ""
-    cluster("cluster", "start", "h", "hadoop", timeout=600)
+def test_stopped_daemons_are_gone_and_started_ones_have_their_data(running: CommandLine) -> None:
+    """Containers of a NodeManager that was killed go, too; HDFS leaves safe mode when its workers are back."""
+    on(running, "worker-1", ORPHAN)
+    assert "sleep 600" in on(running, "worker-1", PROCESSES)
+    stopped = running("cluster", "stop", "h", "hadoop", timeout=300)
+    left = {node: on(running, node, PROCESSES) for node in ("master", "worker-1", "worker-2")}
+    assert not any(left.values()), f"{left}\n{stopped}"
+    running("cluster", "start", "h", "hadoop", timeout=600)
 
-    assert on(cluster, "worker-1", "hdfs dfs -cat numbers | tail -n 1") == "100000\n"
+    assert on(running, "worker-1", "hdfs dfs -cat numbers | tail -n 1") == "100000\n"
 
 
-def test_blocks_move_before_their_node_goes(cluster: CommandLine) -> None:
+def test_blocks_move_before_their_node_goes(running: CommandLine) -> None:
     """A worker that comes is used, and one that goes is decommissioned: nothing is lost, nobody is missed."""
-    cluster("cluster", "scale", "h", "+1", timeout=600)
-    assert live_datanodes(cluster) == 3
-    on(cluster, "worker-3", "seq 1 50000 | hdfs dfs -D dfs.replication=1 -put - lonely")
-    cluster("cluster", "scale", "h", "-1", timeout=600)
+    running("cluster", "scale", "h", "+1", timeout=600)
+    assert live_datanodes(running) == 3
+    on(running, "worker-3", "seq 1 50000 | hdfs dfs -D dfs.replication=1 -put - lonely")
+    running("cluster", "scale", "h", "-1", timeout=600)
 
-    assert on(cluster, "worker-1", "hdfs dfs -cat lonely | tail -n 1") == "50000\n"
-    report = on(cluster, "master", "hdfs dfsadmin -report")
+    assert on(running, "worker-1", "hdfs dfs -cat lonely | tail -n 1") == "50000\n"
+    report = on(running, "master", "hdfs dfsadmin -report")
     assert "Live datanodes (2)" in report
     assert "Dead datanodes" not in report
-    assert "h-worker-3" not in on(cluster, "master", "yarn node -list -all")
+    assert "h-worker-3" not in on(running, "master", "yarn node -list -all")
 
 
-def test_uninstall_takes_everything_back(cluster: CommandLine) -> None:
+def test_uninstall_takes_everything_back(running: CommandLine) -> None:
     """No process, folder, command, service or user of it is left, and it can be installed again."""
-    cluster("cluster", "uninstall", "h", "hadoop", timeout=300)
+    running("cluster", "uninstall", "h", "hadoop", timeout=300)
     left = (
         "ls -d /opt/hadoop /etc/hadoop /var/lib/hadoop /var/log/hadoop /usr/local/bin/* /var/lib/cm/services/* "
         "/usr/local/lib/cm/plugins/hadoop /var/cache/cm/payloads/hadoop 2>/dev/null; ps -C java -o args=; id -u hadoop"
     )
     for node in ("master", "worker-1"):
-        assert on(cluster, node, f"({left}) 2>/dev/null || true") == ""
-    cluster("cluster", "install", "h", "hadoop", timeout=600)
+        assert on(running, node, f"({left}) 2>/dev/null || true") == ""
+    running("cluster", "install", "h", "hadoop", timeout=600)

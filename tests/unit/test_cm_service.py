@@ -30,6 +30,13 @@ print("up", flush=True)
 while True:
     signal.pause()
 """
+# Its first thread ends at once, as it may in a JVM that is just ending: a zombie whose ports are still taken.
+HEADLESS = """
+import ctypes, threading, time
+threading.Thread(target=time.sleep, args=(1000,)).start()
+print("up", flush=True)
+ctypes.CDLL(None).pthread_exit(None)
+"""
 
 
 class Services:
@@ -105,6 +112,18 @@ def test_a_service_runs_in_a_session_of_its_own_until_it_is_stopped(services: Se
     services("stop", "echo")
     assert not alive(pid)
     assert services("status", "echo", expect=3).stdout == "echo stopped\n"
+
+
+def test_a_process_is_not_gone_before_all_its_threads_are(services: Services) -> None:
+    """A zombie with threads runs, and `stop` waits for them."""
+    services.add("headless", "python3", "-c", HEADLESS)
+    services("start", "headless")
+    pid = services.pid("headless")
+    assert eventually(lambda: "up" in services.log("headless") and not alive(pid))
+    assert services("status", "headless").stdout == f"headless running (process {pid})\n"
+    services("stop", "headless")
+
+    assert len(list(Path("/proc").glob(f"{pid}/task/*"))) <= 1
 
 
 def test_starting_twice_starts_one_process(services: Services) -> None:

@@ -49,9 +49,10 @@ def configure(
     tmp_path: Path, *, memory: int = 2048, cpus: float = 1.0, workers: int = 2, role: RoleName = "worker", **given: str
 ) -> Configuration:
     """Return what the plugin writes on a node of a cluster."""
-    folder, target = tmp_path / "plugin", tmp_path / "conf"
+    folder, target = tmp_path / "hadoop", tmp_path / "conf"
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(resource("scripts", "hadoop"), folder)
+    shutil.copy(resource("scripts", "boot", "plugin.sh"), folder)
     (chosen,) = resolve([PluginUse("hadoop", {"java_home": "/usr/lib/jvm/x", **given})], Home(tmp_path, tmp_path))
     spec = RoleSpec(count=workers, memory=memory, cpus=cpus)
     (folder / "settings.sh").write_bytes(settings_sh(chosen, master=spec, worker=spec, role=role))
