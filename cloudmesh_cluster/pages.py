@@ -32,6 +32,7 @@ def _templates() -> Environment:
         loader=FileSystemLoader(folder), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
+    templates.globals["never_broken"] = NEVER_BROKEN
     templates.filters["human"] = human
     templates.filters["mood"] = mood
     templates.filters["moment"] = lambda text: str(text)[:19].replace("T", " ")
