@@ -34,7 +34,9 @@ test:  ## set everything up, lint, run all tests (real nodes included)
 
 check:  ## lint and unit tests: no root, no nodes
 	@./bootstrap.sh check
-	@$(MAKE) lint
+	@$(MAKE) --jobs=2 --output-sync lint unit
+
+unit:
 	@$(PYTEST) tests/unit $(ARGS)
 
 lint:  ## ruff, mypy, shellcheck, yamllint

@@ -63,6 +63,7 @@ class Cluster(ClusterView):
         settings: Mapping[str, object] | None = None,
         on_failure: OnFailure = "rollback",
         timeout: float | None = None,
+        trust_on_first_use: bool = False,
         home: Home | None = None,
         progress: Progress = None,
     ) -> Cluster:
@@ -80,6 +81,7 @@ class Cluster(ClusterView):
             settings: of plugins and the profile: `{"hadoop.replication": 2}`.
             on_failure: "rollback" removes what was made, "keep" keeps it.
             timeout: seconds for all of it.
+            trust_on_first_use: believe a node for whose host key nobody vouches.
             home: whose clusters; None for those of `CM_HOME`.
             progress: see the class.
 
@@ -94,6 +96,7 @@ class Cluster(ClusterView):
         request = CreateRequest(
             name, profile, provider, workers, image, flavor, floating_ip=floating_ip, os_cloud=os_cloud,
             settings=_words(settings or {}), on_failure=on_failure, timeout=timeout,
+            trust_on_first_use=trust_on_first_use,
         )  # fmt: skip
         cluster = cls(name, home=home, progress=progress)
         cluster._run("create", lambda emit: create(cluster._home, request, os.environ, emit))
@@ -241,18 +244,32 @@ class Cluster(ClusterView):
         )
         return self._answers(results, f"get {remote}")
 
-    def scale(self, workers: int | str) -> Cluster:
-        """Change the number of workers: to a number, or by `"+2"` or `"-1"`; return the cluster."""
+    def scale(
+        self, workers: int | str | None = None, *, machines: Sequence[str] = (), timeout: float | None = None,
+        trust_on_first_use: bool = False,
+    ) -> Cluster:  # fmt: skip
+        """Change the number of workers; return the cluster.
+
+        Args:
+            workers: a number, `"+2"` or `"-1"`; None is as many more as there are machines.
+            machines: machines that exist, ADDRESS or ADDRESS:PORT, that become workers.
+            timeout: seconds for the whole operation.
+            trust_on_first_use: whether a new worker is believed for whose host key nobody vouches.
+
+        """
         from cloudmesh_cluster.operations.scale import scale
 
-        self._run("scale", lambda emit: scale(self._home, self.name, str(workers), emit))
+        how: dict[str, Any] = {"machines": machines, "timeout": timeout, "trust_on_first_use": trust_on_first_use}
+        count = None if workers is None else str(workers)
+        self._run("scale", lambda emit: scale(self._home, self.name, count, emit, **how))
         return self
 
-    def replace(self, node: str) -> Cluster:
+    def replace(self, node: str, *, timeout: float | None = None, trust_on_first_use: bool = False) -> Cluster:
         """Make a node anew: same name, same role, fresh disk; return the cluster."""
         from cloudmesh_cluster.operations.scale import replace
 
-        self._run("replace", lambda emit: replace(self._home, self.name, node, emit))
+        how: dict[str, Any] = {"timeout": timeout, "trust_on_first_use": trust_on_first_use}
+        self._run("replace", lambda emit: replace(self._home, self.name, node, emit, **how))
         return self
 
     def install(self, *plugins: str) -> Cluster:

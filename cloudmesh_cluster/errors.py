@@ -93,7 +93,11 @@ class ClusterBusy(UsageError):
 
 
 class ProviderError(CmError):
-    """A provider could not do what was asked."""
+    """A provider could not do what was asked; `status` is the HTTP status that a cloud has answered, if it has."""
+
+    def __init__(self, message: str, *, hint: str = "", status: int | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
 
 
 class Unreachable(CmError):

@@ -108,9 +108,12 @@ def parse_console_host_keys(console: str) -> list[str]:
     long as the block is not complete.
     """
     blocks = _CONSOLE_KEYS.findall(console)
-    if not blocks:
-        return []
-    keys = dict.fromkeys(f"{found['kind']} {found['blob']}" for found in _PUBLIC_KEY.finditer(blocks[-1]))
+    return parse_host_keys(blocks[-1]) if blocks else []
+
+
+def parse_host_keys(text: str) -> list[str]:
+    """Return the public keys in a text, each once and without comments, Ed25519 first."""
+    keys = dict.fromkeys(f"{found['kind']} {found['blob']}" for found in _PUBLIC_KEY.finditer(text))
     return sorted(keys, key=lambda key: not key.startswith("ssh-ed25519 "))
 
 

@@ -9,6 +9,7 @@ from typing import Literal
 
 RoleName = Literal["master", "worker"]
 Mesh = Literal["all", "master-to-workers", "none"]
+HostKeySource = Literal["console", "handle", "known hosts", "profile", "first use"]
 CLUSTER_NAME = re.compile(r"[a-z][a-z0-9-]{0,29}")
 
 
@@ -148,8 +149,19 @@ class Profile:
 
 
 @dataclass(frozen=True)
+class HostKeys:
+    """The host keys of a node (`ssh-ed25519 AAAA...`), and who vouches for them; at "first use" nobody does."""
+
+    keys: tuple[str, ...]
+    source: HostKeySource
+
+
+@dataclass(frozen=True)
 class Node:
-    """One machine of a cluster. `name` is its host name (`t-worker-1`), `index` 0 is the master."""
+    """One machine of a cluster. `name` is its host name (`t-worker-1`), `index` 0 is the master.
+
+    `host_key_from` is the `HostKeySource` of the pinned host keys; None as long as there are none.
+    """
 
     name: str
     role: RoleName
@@ -158,6 +170,7 @@ class Node:
     private_ip: str
     public_ip: str | None = None
     provider_id: str | None = None
+    host_key_from: str | None = None
 
     @property
     def cluster(self) -> str:

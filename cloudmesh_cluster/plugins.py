@@ -32,12 +32,17 @@ _PACKAGE_NAME = r"[a-z0-9][a-z0-9+.-]+"
 
 @dataclass(frozen=True)
 class Setting:
-    """What a profile may set of a plugin; `default` has the setting's type."""
+    """What a profile may set of a plugin; `default` has the setting's type.
+
+    An integer may have a smallest value, `least`, and a text or an integer may be one of `choices` only.
+    """
 
     name: str
     type: SettingType
     default: object
     description: str
+    least: int | None = None
+    choices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -237,7 +242,11 @@ def _read_setting(name: Written, value: Value) -> Setting:
     if not re.fullmatch(_SETTING_NAME, name):
         value.report(f"{name!r} is no name for a setting", hint="lower-case letters, digits and _")
     kind = cast("SettingType", value["type"].text("text", choices=SETTING_TYPES))
-    return Setting(name, kind, _typed(value["default"], kind, None), value["description"].required().text(""))
+    setting = Setting(
+        name, kind, None, value["description"].required().text(""),
+        least=value["least"].integer(None), choices=value["choices"].texts(),
+    )  # fmt: skip
+    return replace(setting, default=_typed(value["default"], setting))
 
 
 def _read_payload(value: Value, folder: Path) -> Payload | None:
@@ -282,9 +291,13 @@ def _read_port(name: Written, value: Value, settings: Sequence[Setting]) -> Port
     )
 
 
-def _typed(value: Value, kind: SettingType, default: object) -> object:
+def _typed(value: Value, setting: Setting) -> object:
+    """Return a value of a setting; its default where there is none."""
+    kind = setting.type
     if value.missing or value.is_null:
-        return default
+        return setting.default
+    if setting.choices and not value.text("", choices=setting.choices):
+        return setting.default
     if kind == "text":
         return value.text("")
     if kind == "list":
@@ -292,7 +305,7 @@ def _typed(value: Value, kind: SettingType, default: object) -> object:
     if kind == "lists":
         return {str(name): _texts(item) for name, item in value.entries()}
     if kind == "integer":
-        return value.integer(0)
+        return value.integer(0, least=setting.least)
     if kind == "port":
         return value.integer(0, least=1, most=65535)
     if kind == "number":
@@ -357,9 +370,7 @@ def _settings(plugin: Plugin, use: PluginUse | None, problems: list[Problem]) ->
     if use is None:
         return {setting.name: setting.default for setting in plugin.settings}
     source = Source.of_plain(dict(use.settings), name=plugin.name, path=f"plugins.{plugin.name}")
-    settings = {
-        setting.name: _typed(source[setting.name], setting.type, setting.default) for setting in plugin.settings
-    }
+    settings = {setting.name: _typed(source[setting.name], setting) for setting in plugin.settings}
     problems += source.problems
     return settings
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from cloudmesh_cluster.model import Profile, ScriptExpectation
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 LOOKING = ("verify", "status")
 """Operations that change nothing, so that one which was killed leaves nothing to finish."""
 RESUMABLE = ("running", "failed", "interrupted")
@@ -20,7 +20,8 @@ CREATE TABLE clusters (
 CREATE TABLE nodes (
     cluster TEXT NOT NULL REFERENCES clusters(name) ON DELETE CASCADE, name TEXT NOT NULL, role TEXT NOT NULL,
     idx INTEGER NOT NULL, state TEXT NOT NULL, private_ip TEXT NOT NULL, public_ip TEXT, provider_id TEXT,
-    host_keys TEXT NOT NULL DEFAULT '[]', public_key TEXT NOT NULL DEFAULT '', PRIMARY KEY (cluster, idx));
+    host_keys TEXT NOT NULL DEFAULT '[]', public_key TEXT NOT NULL DEFAULT '', host_key_from TEXT,
+    PRIMARY KEY (cluster, idx));
 CREATE TABLE operations (
     id TEXT PRIMARY KEY, cluster TEXT NOT NULL, kind TEXT NOT NULL, state TEXT NOT NULL, pid INTEGER NOT NULL,
     began_at TEXT NOT NULL, ended_at TEXT, request TEXT NOT NULL, error TEXT NOT NULL DEFAULT '');
@@ -43,6 +44,8 @@ CREATE TABLE events (
 CREATE INDEX events_of_operation ON events(operation);
 CREATE INDEX operations_of_cluster ON operations(cluster);
 """
+TO_VERSION = {2: "ALTER TABLE nodes ADD COLUMN host_key_from TEXT"}
+"""What makes a journal of the version before one of this version."""
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,17 @@ from cloudmesh_cluster.codec import decode, encode
 from cloudmesh_cluster.errors import NotFound, UsageError
 from cloudmesh_cluster.events import Event, now
 from cloudmesh_cluster.home import Home
-from cloudmesh_cluster.model import CheckResult, Cluster, CommandResult, Node, ScriptExpectation
-from cloudmesh_cluster.records import LOOKING, SCHEMA, SCHEMA_VERSION, ClusterRecord, Operation, Step, WrittenScript
+from cloudmesh_cluster.model import CheckResult, Cluster, CommandResult, HostKeys, Node, ScriptExpectation
+from cloudmesh_cluster.records import (
+    LOOKING,
+    SCHEMA,
+    SCHEMA_VERSION,
+    TO_VERSION,
+    ClusterRecord,
+    Operation,
+    Step,
+    WrittenScript,
+)
 
 
 class State:
@@ -51,11 +60,19 @@ class State:
                     for statement in filter(str.strip, SCHEMA.split(";")):
                         self._db.execute(statement)
                     self._db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
-        elif version != SCHEMA_VERSION:
+        elif version < SCHEMA_VERSION:
+            self._renew_schema()
+        elif version > SCHEMA_VERSION:
             raise UsageError(
                 f"the journal has version {version}, this cm knows {SCHEMA_VERSION}",
                 hint="use the version of cm that wrote it, or another CM_HOME",
             )
+
+    def _renew_schema(self) -> None:
+        with self._transaction():
+            for version in range(self._version() + 1, SCHEMA_VERSION + 1):
+                self._db.execute(TO_VERSION[version])
+            self._db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
 
     def _version(self) -> int:
         return int(self._db.execute("PRAGMA user_version").fetchone()[0])
@@ -126,7 +143,7 @@ class State:
             db.execute("DELETE FROM clusters WHERE name=?", (name,))
 
     def put_nodes(self, cluster: str, nodes: Sequence[Node]) -> None:
-        """Store nodes, replacing those of the same index."""
+        """Store nodes, replacing those of the same index; a node keeps its keys as long as it is the same machine."""
         with self._transaction() as db:
             self._put_nodes(db, cluster, nodes)
 
@@ -135,14 +152,19 @@ class State:
         with self._transaction() as db:
             db.executemany("DELETE FROM nodes WHERE cluster=? AND name=?", [(cluster, name) for name in names])
 
-    def put_reached(self, cluster: str, node: Node, *, host_keys: Sequence[str], public_key: str) -> None:
-        """Store a node that was reached, its pinned host keys and the public half of the key it made itself."""
+    def put_host_keys(self, cluster: str, node: str, host_keys: HostKeys) -> None:
+        """Pin the host keys of a node."""
+        with self._transaction() as db:
+            db.execute(
+                "UPDATE nodes SET host_keys=?, host_key_from=? WHERE cluster=? AND name=?",
+                (json.dumps(host_keys.keys), host_keys.source, cluster, node),
+            )
+
+    def put_reached(self, cluster: str, node: Node, *, public_key: str) -> None:
+        """Store a node that was reached, and the public half of the key it made itself."""
         with self._transaction() as db:
             self._put_nodes(db, cluster, [node])
-            db.execute(
-                "UPDATE nodes SET host_keys=?, public_key=? WHERE cluster=? AND name=?",
-                (json.dumps(list(host_keys)), public_key, cluster, node.name),
-            )
+            db.execute("UPDATE nodes SET public_key=? WHERE cluster=? AND name=?", (public_key, cluster, node.name))
 
     def host_keys(self, cluster: str) -> dict[str, list[str]]:
         """Return the pinned host keys by node name."""
@@ -158,7 +180,9 @@ class State:
         db.executemany(
             "INSERT INTO nodes (cluster, name, role, idx, state, private_ip, public_ip, provider_id)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (cluster, idx) DO UPDATE SET state=excluded.state,"
-            " private_ip=excluded.private_ip, public_ip=excluded.public_ip, provider_id=excluded.provider_id",
+            " private_ip=excluded.private_ip, public_ip=excluded.public_ip, provider_id=excluded.provider_id,"
+            " host_keys=iif(provider_id IS excluded.provider_id, host_keys, '[]'),"
+            " host_key_from=iif(provider_id IS excluded.provider_id, host_key_from, NULL)",
             [
                 (cluster, n.name, n.role, n.index, n.state, n.private_ip, n.public_ip, n.provider_id)
                 for n in nodes
@@ -175,9 +199,12 @@ class State:
     def _cluster(self, row: sqlite3.Row) -> Cluster:
         rows = self._db.execute("SELECT * FROM nodes WHERE cluster=? ORDER BY idx", (row["name"],))
         nodes = tuple(
-            Node(n["name"], n["role"], n["idx"], n["state"], n["private_ip"], n["public_ip"], n["provider_id"])
+            Node(
+                n["name"], n["role"], n["idx"], n["state"], n["private_ip"], n["public_ip"], n["provider_id"],
+                n["host_key_from"],
+            )
             for n in rows
-        )
+        )  # fmt: skip
         return Cluster(row["name"], row["state"], row["provider"], row["profile"], row["created_at"], nodes)
 
     # Operations, steps and events

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -19,6 +19,11 @@ NAME, SHORT_NAME, ADDRESS = "@cm-name@", "@cm-short-name@", "@cm-address@"
 
 BOOTSTRAP_PRIVATE_KEY, SIGNAL = "@cm-bootstrap-private-key@", "@cm-signal@"
 """What Heat replaces in the user_data of the last node."""
+
+HOST_KEYS_SIGNAL = "@cm-host-keys-signal@"
+"""What Heat replaces in the user_data of every node that is to tell it its host keys."""
+
+_HOST_KEYS = "host_keys_"
 
 
 @dataclass(frozen=True)
@@ -73,6 +78,7 @@ class Stack:
         propagates: whether the last server propagates the hosts; if not, it is told the same as the others.
         signal: whether the last node tells Heat when it is done.
         signal_timeout: seconds that Heat waits for that.
+        tells_host_keys: whether each node tells Heat its host keys, through a handle of its own.
         additions: what the profile adds of the user's own.
         description: what another machine needs to know of the cluster, as JSON; holds no secret.
 
@@ -93,6 +99,7 @@ class Stack:
     propagates: bool = True
     signal: bool = True
     signal_timeout: int = 900
+    tells_host_keys: bool = False
     description: str = ""
     additions: Additions | None = None
 
@@ -117,12 +124,37 @@ def render(stack: Stack) -> str:
         tags=tags(stack.cluster),
         handle=handle_of(stack.operation),
         condition=f"nodes_up_{stack.operation.replace('-', '_')}",
+        host_key_handle=host_key_handle,
     )
 
 
 def handle_of(operation: str) -> str:
     """Return the name of the handle that an operation's last node signals."""
     return f"handle_{operation.replace('-', '_')}"
+
+
+def host_key_handle(index: int, operation: str) -> str:
+    """Return the name of the handle by which a node that an operation boots tells its host keys."""
+    return f"{_HOST_KEYS}{index}_{operation.replace('-', '_')}"
+
+
+def host_key_handles(names: Iterable[str]) -> dict[int, str]:
+    """Return the handles for host keys among the names of resources, by the index of their nodes."""
+    return {index: name for name in names if name.startswith(_HOST_KEYS) and (index := index_of(name)) is not None}
+
+
+def with_host_key_handles(template: Mapping[str, Any], *, operation: str, indices: Sequence[int]) -> dict[str, Any]:
+    """Return a stack's template in which some servers, which stay, have handles of another operation."""
+    old = [name for index, name in host_key_handles(template["resources"]).items() if index in indices]
+    fresh = {
+        host_key_handle(index, operation): {
+            "type": "OS::Heat::WaitConditionHandle",
+            "properties": {"signal_transport": "TOKEN_SIGNAL"},
+        }
+        for index in indices
+    }
+    kept = {name: body for name, body in _kept(template, ()).items() if name not in old}
+    return {**template, "resources": {**kept, **fresh}}
 
 
 def _to_json(value: object) -> str:
@@ -208,7 +240,8 @@ def is_own(name: str) -> bool:
 
 def index_of(name: str) -> int | None:
     """Return which server a resource belongs to: `port_3`, `volume_3_1_attachment`."""
-    kind = next((kind for kind in ("port_", "floating_ip_", "server_", "volume_") if name.startswith(kind)), None)
+    kinds = ("port_", "floating_ip_", "server_", "volume_", _HOST_KEYS)
+    kind = next((kind for kind in kinds if name.startswith(kind)), None)
     if kind is None:
         return None
     number = name.removeprefix(kind).split("_")[0]

@@ -25,6 +25,10 @@ from cloudmesh_cluster.resources import resource
 Propagation = Literal["none", "included", "left out"]
 
 LIMIT = 49_149  # raw bytes: Nova takes 65,535 of base64
+_ROOM_FOR_SIGNAL = 1024
+"""Bytes that the command may have which the cloud puts where a signal is named: it holds a token."""
+_TELL_FOR = 3600
+"""Seconds for which a node tries to tell the cloud its host keys: as long as the token is good, by default."""
 _PLAIN_LIST_LIMIT = 16_384
 _BOUNDARY = "==cm-user-data=="
 _LIBRARY = "/usr/local/lib/cm"
@@ -59,6 +63,7 @@ def user_data(
     deadline: int,
     booted: Sequence[Node] | None = None,
     signal: str | None = None,
+    host_keys_signal: str | None = None,
 ) -> UserData:
     """Return the user data of a node.
 
@@ -74,6 +79,7 @@ def user_data(
         deadline: seconds for which the last node tries to reach the others.
         booted: the nodes that this operation boots, all of `nodes` by default; the last one propagates among them.
         signal: the curl command, or what the cloud replaces by it, that tells the cloud that the last node is done.
+        host_keys_signal: likewise the one by which every node tells the cloud its host keys.
 
     Raises:
         UsageError: the text is larger than clouds accept.
@@ -81,21 +87,25 @@ def user_data(
     """
     booted = nodes if booted is None else booted
     config = _cloud_config(cluster, node, user, _authorized_keys(cluster, login_public_key, bootstrap, cidr))
+    config["write_files"] += _host_keys_files(host_keys_signal)
+    room = _ROOM_FOR_SIGNAL * bool(host_keys_signal)
+    telling: list[tuple[str, Any]] = [("x-shellscript", _tell_script())] if host_keys_signal else []
+    plain = _multipart([("cloud-config", config), *telling])
     if node.name != booted[-1].name:
-        return UserData(_checked(_multipart([("cloud-config", config)]), node), "none")
+        return UserData(_checked(plain, room, node), "none")
     peers = None if len(booted) == len(nodes) else [peer.name for peer in booted]
     files = _propagation_files(hosts_block(cluster, nodes), bootstrap, peers) + _signal_files(signal)
     start = _start_script(cluster, operation, user, node, deadline)
     config_of_last = {**config, "write_files": config["write_files"] + files}
-    whole = _multipart([("cloud-config", config_of_last), ("x-shellscript", start)])
-    if len(whole) <= LIMIT:
+    whole = _multipart([("cloud-config", config_of_last), ("x-shellscript", start), *telling])
+    if len(whole) + room + _ROOM_FOR_SIGNAL * bool(signal) <= LIMIT:
         return UserData(whole, "included")
-    return UserData(_checked(_multipart([("cloud-config", config)]), node), "left out")
+    return UserData(_checked(plain, room, node), "left out")
 
 
-def _checked(content: bytes, node: Node) -> bytes:
-    if len(content) > LIMIT:
-        raise UsageError(f"the user data of {node.name} has {len(content)} bytes, clouds accept {LIMIT}")
+def _checked(content: bytes, room: int, node: Node) -> bytes:
+    if len(content) + room > LIMIT:
+        raise UsageError(f"the user data of {node.name} has {len(content) + room} bytes, clouds accept {LIMIT}")
     return content
 
 
@@ -163,6 +173,18 @@ def _signal_files(signal: str | None) -> list[dict[str, Any]]:
     return [{"path": "/var/lib/cm/signal", "permissions": "0700", "content": content}]
 
 
+def _host_keys_files(signal: str | None) -> list[dict[str, Any]]:
+    """Return the scripts by which a node tells the cloud its host keys."""
+    if signal is None:
+        return []
+    options = "--silent --show-error --fail --max-time 30 --output /dev/null --data-binary @-"
+    content = f"#!/bin/sh\nexec {signal} {options}\n"
+    return [
+        _script_file("tell-host-keys", "0755"),
+        {"path": "/var/lib/cm/host-keys-signal", "permissions": "0700", "content": content},
+    ]
+
+
 def _list_content(text: str) -> dict[str, str]:
     """Return a list of nodes as it is, for people and Heat's str_replace to read, or compressed when it is long."""
     if len(text) <= _PLAIN_LIST_LIMIT:
@@ -180,6 +202,16 @@ def _start_script(cluster: str, operation: str, user: str, node: Node, deadline:
         "chmod 0700 " + _BOOTSTRAP + "\n"
         "install -d -m 0700 /var/log/cm\n"
         f"setsid -f {command} </dev/null >/var/log/cm/propagation.log 2>&1\n"
+    )
+
+
+def _tell_script() -> str:
+    return (
+        "#!/bin/bash\n"
+        "# In the background: the cloud may be away for a while.\n"
+        "set -euo pipefail\n"
+        "install -d -m 0700 /var/log/cm\n"
+        f"setsid -f {_LIBRARY}/tell-host-keys {_TELL_FOR} </dev/null >/var/log/cm/host-keys.log 2>&1\n"
     )
 
 

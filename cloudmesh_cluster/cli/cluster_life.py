@@ -12,6 +12,7 @@ from cloudmesh_cluster.cli.common import (
     NAME,
     NODE_COLUMNS,
     OS_CLOUD,
+    TRUST_ON_FIRST_USE,
     show_summary,
     timeout_argument,
     whole_number,
@@ -43,6 +44,7 @@ def create(args: Namespace, session: Session) -> int:
         settings=tuple(args.set or ()),
         on_failure=args.on_failure,
         timeout=args.timeout,
+        trust_on_first_use=args.trust_on_first_use,
     )
     if args.output and not args.dry_run:
         raise UsageError("--output goes with --dry-run: files are written instead of making the cluster")
@@ -74,7 +76,13 @@ def scale(args: Namespace, session: Session) -> int:
         return _show_preview(args, session)
     from cloudmesh_cluster.operations.scale import scale as change
 
-    summary = session.run([args.name], lambda emit: change(session.home, args.name, args.count, emit))
+    summary = session.run(
+        [args.name],
+        lambda emit: change(
+            session.home, args.name, args.count, emit,
+            machines=args.machines, timeout=args.timeout, trust_on_first_use=args.trust_on_first_use,
+        ),
+    )  # fmt: skip
     return show_summary(summary, session, args.format)
 
 
@@ -84,7 +92,7 @@ def _show_preview(args: Namespace, session: Session) -> int:
 
     session.result = [
         {"action": action, **{name: getattr(node, name) for name in PREVIEW_COLUMNS[1:]}}
-        for action, node in preview(session.home, args.name, args.count)
+        for action, node in preview(session.home, args.name, args.count, machines=args.machines)
     ]
     sys.stdout.write(rows_as(args.format, session.result, PREVIEW_COLUMNS, width=terminal_width()))
     return 0
@@ -94,7 +102,13 @@ def replace(args: Namespace, session: Session) -> int:
     """Make a node anew."""
     from cloudmesh_cluster.operations.scale import replace as renew
 
-    summary = session.run([args.name], lambda emit: renew(session.home, args.name, args.node, emit))
+    summary = session.run(
+        [args.name],
+        lambda emit: renew(
+            session.home, args.name, args.node, emit,
+            timeout=args.timeout, trust_on_first_use=args.trust_on_first_use,
+        ),
+    )  # fmt: skip
     return show_summary(summary, session, args.format)
 
 
@@ -102,7 +116,7 @@ def resume(args: Namespace, session: Session) -> int:
     """Finish what was interrupted."""
     from cloudmesh_cluster.operations.resume import resume as finish
 
-    summary = session.run([args.name], lambda emit: finish(session.home, args.name, emit))
+    summary = session.run([args.name], lambda emit: finish(session.home, args.name, emit, timeout=args.timeout))
     return show_summary(summary, session, args.format)
 
 
@@ -169,6 +183,7 @@ COMMANDS = (
             argument("--dry-run", action="store_true", help="print what would be done, and do nothing"),
             argument("--output", metavar="DIR", completes="file",
                      help="with --dry-run, on OpenStack: write template and parameters of the stack, and a key"),
+            TRUST_ON_FIRST_USE,
             timeout_argument("give up after this time"),
             SUMMARY_FORMAT,
             yes_argument(),
@@ -178,24 +193,34 @@ COMMANDS = (
         "cluster", "scale", "add or remove workers", scale,
         examples=(
             "cluster scale hadoop 5", "cluster scale hadoop +2", "cluster scale hadoop -1",
-            "cluster scale hadoop 5 --dry-run",
+            "cluster scale hadoop 5 --dry-run", "cluster scale demo --machine 172.31.55.78",
         ),
         arguments=(
             NAME,
-            argument("count", metavar="N|+N|-N", help="the number of workers, or how many more or fewer"),
+            argument("count", nargs="?", metavar="N|+N|-N", help="the number of workers, or how many more or fewer"),
+            argument("--machine", dest="machines", action="append", default=[], metavar="ADDRESS[:PORT]",
+                     help="on baremetal: this machine becomes a worker, also if the profile lacks it; may be repeated"),
             argument("--dry-run", action="store_true", help="say which nodes would come, go and stay, and do nothing"),
+            TRUST_ON_FIRST_USE,
+            timeout_argument("give up after this time"),
             SUMMARY_FORMAT,
         ),
     ),
     Command(
         "cluster", "replace", "make a node anew: same name, same role, fresh disk", replace,
-        examples=("cluster replace hadoop worker-2",),
-        arguments=(NAME, argument("node", metavar="NODE", completes="node", help="the node"), SUMMARY_FORMAT),
+        examples=("cluster replace hadoop worker-2", "cluster replace hadoop worker-2 --timeout 10m"),
+        arguments=(
+            NAME,
+            argument("node", metavar="NODE", completes="node", help="the node"),
+            TRUST_ON_FIRST_USE,
+            timeout_argument("give up after this time"),
+            SUMMARY_FORMAT,
+        ),
     ),
     Command(
         "cluster", "resume", "finish an operation that was interrupted", resume,
-        examples=("cluster resume hadoop",),
-        arguments=(NAME, SUMMARY_FORMAT),
+        examples=("cluster resume hadoop", "cluster resume hadoop --timeout 10m"),
+        arguments=(NAME, timeout_argument("give up after this time"), SUMMARY_FORMAT),
     ),
     Command(
         "cluster", "import", "make a cluster known here that another machine has made in a cloud", import_,

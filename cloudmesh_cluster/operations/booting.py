@@ -25,6 +25,7 @@ def make_boot(
     bootstrap: KeyPair,
     packages: Sequence[str] = (),
     signal: str | None = None,
+    host_keys_signal: str | None = None,
     description: str = "",
 ) -> Boot:
     """Return what a provider needs to boot nodes; a pure function of what is given.
@@ -40,6 +41,7 @@ def make_boot(
         bootstrap: the operation's own key pair.
         packages: Debian packages that plugins need.
         signal: what the last node's user_data says where the cloud puts the command that is to tell it.
+        host_keys_signal: what every node's user_data says where the cloud puts the command for its host keys.
         description: what another machine needs to know of the cluster, see `describe`.
 
     Raises:
@@ -60,6 +62,7 @@ def make_boot(
             cidr=network,
             deadline=PROPAGATION_DEADLINE,
             signal=signal,
+            host_keys_signal=host_keys_signal,
         )
         for node in booted
     ]

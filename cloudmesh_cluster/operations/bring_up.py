@@ -26,6 +26,7 @@ from cloudmesh_cluster.model import CommandResult, Node
 from cloudmesh_cluster.operations.booting import PROPAGATION_DEADLINE, make_boot
 from cloudmesh_cluster.operations.description import ScriptName, describe
 from cloudmesh_cluster.operations.environment_nodes import bring_environments, check_wanted
+from cloudmesh_cluster.operations.host_keys import learn_host_keys
 from cloudmesh_cluster.operations.plugin_steps import (
     Payloads,
     fetch_payloads,
@@ -119,7 +120,8 @@ def _make_boot(session: Session, new: Sequence[Node], *, signal: str | None) -> 
     if session.machines_stay:
         specs = {"master": record.profile.master, "worker": record.profile.worker}
         machines = tuple(NodeBoot(node, specs[node.role], b"") for node in new)
-        return Boot(session.name, record.network, machines, login_public_key=_login_public_key(session))
+        return Boot(session.name, record.network, machines, login_public_key=_login_public_key(session),
+                    trust_on_first_use=session.trusts_on_first_use)  # fmt: skip
     boot = make_boot(
         cluster=session.name,
         operation=session.journal.operation.id,
@@ -131,6 +133,7 @@ def _make_boot(session: Session, new: Sequence[Node], *, signal: str | None) -> 
         bootstrap=bootstrap_key(session),
         packages=_packages(session),
         signal=signal,
+        host_keys_signal=session.provider.host_keys_signal,
         description=_description(session),
     )
     if not boot.propagates:
@@ -176,7 +179,7 @@ async def reach(
     node: Node,
     gateway_is_open: asyncio.Event,
     *,
-    console_deadline: float = REACH_DEADLINE,
+    keys_deadline: float = REACH_DEADLINE,
 ) -> Node:
     """Wait until a node answers with a pinned host key and has ended its first boot; keep the keys it has.
 
@@ -185,15 +188,16 @@ async def reach(
         connections: to the nodes.
         node: the node, which has been provisioned.
         gateway_is_open: set when the master lets others through; nodes behind it wait for that.
-        console_deadline: seconds to wait for the host keys.
+        keys_deadline: seconds to wait for the host keys.
 
     Raises:
         CmError: it does not answer, or its first boot failed.
 
     """
     with session.journal.progress("reach", node=node.name):
-        host_keys = await session.provider.host_keys(node, deadline=console_deadline)
-        connections.pin(node, host_keys)
+        host_keys = await learn_host_keys(session, connections, node, gateway_is_open, deadline=keys_deadline)
+        connections.pin(node, host_keys.keys)
+        session.state.put_host_keys(session.name, node.name, host_keys)
         if session.provider.via(node):
             await gateway_is_open.wait()
         await connections.connect(node, within=REACH_DEADLINE, login_grace=30)
@@ -214,7 +218,7 @@ async def reach(
         if not session.machines_stay and greeting.cloud_init == "degraded":
             session.journal.warn(f"cloud-init: {'; '.join(greeting.cloud_init_errors)}", node=node.name)
         reached = replace(node, state="reached")
-        session.state.put_reached(session.name, reached, host_keys=host_keys, public_key=greeting.public_key)
+        session.state.put_reached(session.name, reached, public_key=greeting.public_key)
         if node.role == "master":
             gateway_is_open.set()
         return reached

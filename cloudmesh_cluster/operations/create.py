@@ -83,7 +83,11 @@ def preflight(home: Home, plan: Plan, emit: Emit) -> None:
     """
     provider = provider_of(home, plan.provider_type, plan.provider_settings)
     problems, warnings = provider.preflight(
-        plan.profile, needs_internet=plan.needs_internet, cluster=plan.cluster, new=plan.nodes
+        plan.profile,
+        needs_internet=plan.needs_internet,
+        cluster=plan.cluster,
+        new=plan.nodes,
+        trust_on_first_use=plan.trust_on_first_use,
     )
     for warning in (*(f"ignored: {each}" for each in plan.profile.ignored), *warnings):
         emit(Event("warning", message=warning))

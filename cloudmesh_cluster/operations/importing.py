@@ -135,7 +135,7 @@ async def carry_out(current: Session, request: ImportRequest) -> Cluster:
         with current.journal.step("reach"):
             gateway_is_open = asyncio.Event()
             await together(
-                reach(current, connections, node, gateway_is_open, console_deadline=CONSOLE_DEADLINE)
+                reach(current, connections, node, gateway_is_open, keys_deadline=CONSOLE_DEADLINE)
                 for node in found.nodes
             )
         with current.journal.step("recover"):

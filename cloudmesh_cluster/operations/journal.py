@@ -42,7 +42,9 @@ class Journal:
         self._events: list[Event] = []
 
     def emit(self, event: Event) -> None:
-        """Tell the listener, and keep the event for the journal."""
+        """Tell the listener, and keep the event for the journal; the summary repeats warnings."""
+        if event.kind == "warning":
+            self.warnings.append(f"{event.node}: {event.message}" if event.node else event.message)
         self._listener(event)
         self.keep(event)
 
@@ -67,8 +69,7 @@ class Journal:
         self.emit(Event("info", node=node, message=message))
 
     def warn(self, message: str, *, node: str = "") -> None:
-        """Tell something that did not stop the operation but should be known; the summary repeats it."""
-        self.warnings.append(f"{node}: {message}" if node else message)
+        """Tell something that did not stop the operation but should be known."""
         self.emit(Event("warning", node=node, message=message))
 
     @contextmanager

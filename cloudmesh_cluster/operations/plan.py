@@ -10,6 +10,7 @@ from cloudmesh_cluster.checks import misplaced
 from cloudmesh_cluster.errors import InvalidInput, UsageError
 from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.model import CLUSTER_NAME, Cluster, Node, PluginUse, Profile, node_names
+from cloudmesh_cluster.operations.host_keys import refuse_pointless_trust
 from cloudmesh_cluster.operations.session import OnFailure
 from cloudmesh_cluster.plugins import ChosenPlugin, resolve
 from cloudmesh_cluster.profile import profile_for, with_overrides
@@ -35,6 +36,7 @@ class CreateRequest:
         settings: `KEY=VALUE`, for plugins (`hadoop.source=...`) or the profile (`roles.worker.memory=2G`).
         on_failure: "rollback" or "keep".
         timeout: seconds for the whole operation.
+        trust_on_first_use: whether a node is believed for whose host key nobody vouches.
 
     """
 
@@ -49,6 +51,7 @@ class CreateRequest:
     settings: tuple[str, ...] = ()
     on_failure: OnFailure = "rollback"
     timeout: float | None = None
+    trust_on_first_use: bool = False
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,7 @@ class Plan:
         checks: the names of all checks, the built-in ones first.
         needs_internet: whether nodes must have a way out.
         notes: what the user should know before he says yes.
+        trust_on_first_use: whether a node is believed for whose host key nobody vouches.
 
     """
 
@@ -83,6 +87,7 @@ class Plan:
     checks: tuple[str, ...]
     needs_internet: bool
     notes: tuple[str, ...]
+    trust_on_first_use: bool = False
 
     @property
     def headline(self) -> str:
@@ -119,6 +124,7 @@ def make_plan(home: Home, request: CreateRequest, environ: Mapping[str, str]) ->
         environ=environ,
         openstack={"floating_ip": request.floating_ip, "os_cloud": request.os_cloud},
     )
+    refuse_pointless_trust(choice.type, request.trust_on_first_use)
     if profile.template and choice.type != "openstack":
         what = f"{profile.source}: template: provider {choice.name} ({choice.why}) makes no stack to add it to"
         raise UsageError(what, hint="leave template out, or --provider openstack")
@@ -152,7 +158,8 @@ def make_plan(home: Home, request: CreateRequest, environ: Mapping[str, str]) ->
             *(check.name for check in profile.checks),
         ),
         needs_internet=any(each.plugin.needs_internet for each in chosen),
-        notes=(*_notes(profile), *(f"ignored: {each}" for each in profile.ignored)),
+        notes=(*_notes(profile, request.trust_on_first_use), *(f"ignored: {each}" for each in profile.ignored)),
+        trust_on_first_use=request.trust_on_first_use,
     )
 
 
@@ -204,12 +211,13 @@ def _from_anywhere(use: PluginUse, chosen: Sequence[ChosenPlugin]) -> PluginUse:
     return PluginUse(use.name, {**use.settings, name: str(Path(str(source)).expanduser().absolute())})
 
 
-def _notes(profile: Profile) -> tuple[str, ...]:
-    if profile.mesh != "all":
-        return ()
-    return (
-        (
+def _notes(profile: Profile, trust_on_first_use: bool) -> tuple[str, ...]:
+    notes = []
+    if profile.mesh == "all":
+        notes.append(
             f"mesh: all: every node can log in to every node as {profile.user}, who may use sudo, so one bad node is"
             " root on all; mesh: master-to-workers or none in the profile limits that"
-        ),
-    )
+        )
+    if trust_on_first_use:
+        notes.append("--trust-on-first-use: where nobody vouches for a host key, whoever answers first is believed")
+    return tuple(notes)

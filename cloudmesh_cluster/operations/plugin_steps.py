@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from cloudmesh_cluster.errors import Interrupted
 from cloudmesh_cluster.events import Event
 from cloudmesh_cluster.model import Cluster, CommandResult, Node
 from cloudmesh_cluster.operations.scripts import output_listener
@@ -31,21 +33,26 @@ async def fetch_payloads(session: Session) -> Payloads:
         UsageError: a source can't be used, or its digest is wrong.
 
     """
-    payloads, loop = {}, asyncio.get_running_loop()
-    for chosen in session.plugins:
-        name = chosen.plugin.name
-        if chosen.plugin.payload is None:
-            continue
+    chosen = [each for each in session.plugins if each.plugin.payload is not None]
+    fetched = {each.plugin.name: await _fetch(session, each) for each in chosen}
+    return {name: path for name, path in fetched.items() if path is not None}
 
-        def progress(line: str, name: str = name) -> None:
-            # The journal belongs to the thread of the loop.
-            loop.call_soon_threadsafe(session.journal.emit, Event("output", f"fetch {name}", message=line))
 
-        with session.journal.progress(f"fetch {name}"):
-            path = await asyncio.to_thread(fetch, chosen, session.home, progress)
-        if path is not None:
-            payloads[name] = path
-    return payloads
+async def _fetch(session: Session, chosen: ChosenPlugin) -> Path | None:
+    step, loop, abandoned = f"fetch {chosen.plugin.name}", asyncio.get_running_loop(), threading.Event()
+
+    def progress(line: str) -> None:
+        if abandoned.is_set():
+            # Threads can't be cancelled; this one ends here, and with it what it has started.
+            raise Interrupted(f"{step}: nobody waits for it")
+        # The journal belongs to the thread of the loop.
+        loop.call_soon_threadsafe(session.journal.emit, Event("output", step, message=line))
+
+    try:
+        with session.journal.progress(step):
+            return await asyncio.to_thread(fetch, chosen, session.home, progress)
+    finally:
+        abandoned.set()
 
 
 async def prepare_node(

@@ -75,6 +75,11 @@ class Session:
         return self.record.provider_type == "baremetal"
 
     @property
+    def trusts_on_first_use(self) -> bool:
+        """Whether the user has said that a node may be believed for whose host key nobody vouches."""
+        return bool(self.journal.operation.request.get("trust_on_first_use"))
+
+    @property
     def logs(self) -> str:
         """The folder of this operation's evidence."""
         return str(self.home.logs(self.name, self.journal.operation.id))

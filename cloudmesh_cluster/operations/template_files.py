@@ -63,6 +63,7 @@ def write_template_files(home: Home, plan: Plan, folder: Path) -> TemplateFiles:
             login_public_key=login.public,
             bootstrap=bootstrap,
             signal=provider.signal,
+            host_keys_signal=provider.host_keys_signal,
             description=describe(
                 plan.profile,
                 provider_settings=plan.provider_settings,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from cloudmesh_cluster.events import Emit, Event
-from cloudmesh_cluster.model import Additions, Leftover, Node, Problem, Profile, RoleSpec
+from cloudmesh_cluster.model import Additions, HostKeys, Leftover, Node, Problem, Profile, RoleSpec
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class Boot:
         bootstrap_private_key: what the last node's user_data holds, for providers that must keep it out of sight.
         propagates: whether the last node's user_data holds the propagation script.
         additions: what the profile adds to the stack.
+        trust_on_first_use: whether a machine may be believed that nobody vouches for.
         description: of the cluster, as JSON without secrets, for providers that keep it with the nodes.
 
     """
@@ -48,6 +49,7 @@ class Boot:
     propagates: bool = False
     description: str = ""
     additions: Additions | None = None
+    trust_on_first_use: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,18 +65,29 @@ class Provider(Protocol):
     """A place where nodes come from.
 
     `signal` is what the last node's user_data says where the cloud puts the command that tells it that the node is
-    done; None where nobody waits for that.
+    done; None where nobody waits for that. `host_keys_signal` likewise becomes the command by which each node tells the
+    cloud its host keys; None where they are learnt in another way.
     """
 
     @property
     def signal(self) -> str | None:
         """What becomes the command that tells the cloud that the last node is done."""
 
+    @property
+    def host_keys_signal(self) -> str | None:
+        """What becomes the command that tells the cloud a node's host keys."""
+
     def complete(self, profile: Profile) -> Profile:
         """Return the profile with what it leaves to the provider, such as image and size of its nodes."""
 
     def preflight(
-        self, profile: Profile, *, needs_internet: bool, cluster: str = "", new: Sequence[Node] | None = None
+        self,
+        profile: Profile,
+        *,
+        needs_internet: bool,
+        cluster: str = "",
+        new: Sequence[Node] | None = None,
+        trust_on_first_use: bool = False,
     ) -> tuple[list[Problem], list[str]]:
         """Return what forbids to boot such a cluster, all problems at once, and warnings.
 
@@ -84,6 +97,7 @@ class Provider(Protocol):
             cluster: its name; empty when none is meant, as for `cm provider check`.
             new: the nodes that are to be made; None for those of the profile. Without the master among them, the
                 cluster is there already.
+            trust_on_first_use: whether it is no problem that nobody vouches for a machine's host key.
 
         """
 
@@ -126,15 +140,15 @@ class Provider(Protocol):
 
         """
 
-    async def host_keys(self, node: Node, *, deadline: float) -> list[str]:
-        """Return the host keys that a node printed on its console, waiting for them.
+    async def host_keys(self, node: Node, *, deadline: float) -> HostKeys:
+        """Return the host keys of a node as somebody vouches for them other than the node itself, waiting for them.
 
         Args:
             node: the node, which has been provisioned.
             deadline: seconds to wait.
 
         Raises:
-            Unreachable: the node died, or printed none in time.
+            Unreachable: the node died, or nobody has told any in time.
 
         """
 

@@ -19,7 +19,7 @@ from cloudmesh_cluster.certificates import node_certificate
 from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.model import Node
 from tests.command_line import Answer, CommandLine
-from tests.conda_channel import VERSION, Served, make_channel, require_tools, serving
+from tests.conda_channel import VERSION, Served, address_for_nodes, make_channel, require_tools, serving
 
 ENVIRONMENT = "/opt/anaconda/envs/py311"
 SECRET = "tk-4f1bb2a9c0"
@@ -133,6 +133,29 @@ def test_post_link_scripts(cluster: CommandLine, served: Served) -> None:
     assert [row["stdout"] for row in json.loads(index.stdout)] == ["tiny\n"] * 4
     assert "the post-link script of package r-broken failed: no compiler here" in broken.stderr
     assert (same["what"], same["nodes"], same["ok"]) == ("same", "master,worker-[1-3]", True)
+
+
+def test_the_head_fetches_for_all(cluster: CommandLine, channel: Path, tmp_path: Path) -> None:
+    """Each package leaves the channel once, for the head, which serves nodes without a way out; no token is left."""
+    here = CommandLine(cluster.home, tmp_path)
+    routes = {row["stdout"].strip() for row in json.loads(on(cluster, "worker", "ip route show default").stdout)}
+    on(cluster, "worker", "sudo ip route del default")
+    with serving(channel, address=address_for_nodes()) as served:
+        words = ("-c", f"{served.address}/t/{SECRET}", "--fetch", "head", "greet", "r-tiny")
+        here("conda", "create", "c", "-n", "far", *words)
+        on(cluster, "worker-3", "sudo rm -r /opt/anaconda/envs/far/lib")
+        here("conda", "check", "c", "-n", "far", "--fix")
+    [same] = check(cluster, "-n", "far")
+    found = on(cluster, "all", "sudo grep -rlsaF tk-4f1bb2a9c[0] /opt/anaconda /tmp /root || true")
+    on(cluster, "worker", f"sudo ip route add {routes.pop()}")
+    cluster("conda", "remove", "c", "-n", "far", "--all")
+
+    assert sorted(name.split("-1.0")[0].split("-0.2")[0] for name in served.packages()) == [
+        "greet", f"python-{sys.version.split()[0]}-0_cpython.conda", "r-tiny", "tiny"
+    ]  # fmt: skip
+    assert not (tmp_path / "conda" / "packages").exists()
+    assert (same["what"], same["nodes"], same["ok"]) == ("same", "master,worker-[1-3]", True)
+    assert {row["stdout"] for row in json.loads(found.stdout)} == {""}
 
 
 def test_killed_in_the_middle_of_install(cluster: CommandLine) -> None:

@@ -63,7 +63,7 @@ class Booted:
             await asyncio.gather(*(self._reach(connections, node) for node in booting))
 
     async def _reach(self, connections: Connections, node: Node) -> None:
-        self.host_keys[node.name] = await self.provider.host_keys(node, deadline=120)
+        self.host_keys[node.name] = [*(await self.provider.host_keys(node, deadline=120)).keys]
         connections.pin(node, self.host_keys[node.name])
         await connections.connect(node, within=120, login_grace=30)
         step = first_contact.greet(cluster="t", user="cm", node=node, nodes=NODES, timeout=120)

@@ -62,7 +62,8 @@ def test_rows_have_the_keys_of_the_contract(own_home: Home, capsys: pytest.Captu
 
     assert list(cluster) == ["name", "state", "provider", "profile", "nodes", "created_at"]
     assert cluster["nodes"] == 3
-    assert list(nodes[0]) == ["name", "role", "index", "state", "private_ip", "public_ip", "provider_id"]
+    stable = ["name", "role", "index", "state", "private_ip", "public_ip", "provider_id"]
+    assert list(nodes[0]) == [*stable, "host_key_from"]
     assert [node["index"] for node in nodes] == [0, 1, 2]
 
 

@@ -16,6 +16,7 @@ def test_nothing_given() -> None:
 
     assert (settings.os_cloud, settings.network, settings.cidr) == (None, None, "10.88.0.0/24")
     assert (settings.floating_ip, settings.signal, settings.anti_affinity) == ("master", "heat", "no")
+    assert settings.host_keys == "console"
 
 
 @pytest.mark.parametrize(
@@ -23,6 +24,7 @@ def test_nothing_given() -> None:
     [
         {"os_cloud": "site", "image": "debian-12", "flavor": "m1.small"},
         {"floating_ip": "all", "signal": "ssh", "anti_affinity": "yes"},
+        {"host_keys": "handle", "signal": "heat"},
         {"floating_ip": "none", "network": "lan", "subnet": "lan-4"},
     ],
 )
@@ -49,6 +51,12 @@ def test_nothing_after_the_colon() -> None:
         ({"floating_ip": "worker"}, "floating_ip 'worker'", "one of master, all, none"),
         ({"signal": "mail"}, "signal 'mail'", "one of heat, ssh"),
         ({"anti_affinity": "maybe"}, "anti_affinity 'maybe'", "one of yes, no"),
+        ({"host_keys": "any"}, "host_keys 'any'", "one of console, handle"),
+        (
+            {"host_keys": "handle", "signal": "ssh"},
+            "host_keys: handle needs nodes that reach Heat, signal: ssh says that they don't",
+            "host_keys: console, or leave signal out",
+        ),
         ({"dns": ["192.0.2.1", "192.0.2.2"]}, "dns is one text, not a list or a mapping", ""),
         ({"anti_affinity": True}, "anti_affinity 'True'", "one of yes, no"),
     ],

@@ -18,7 +18,8 @@ from pathlib import Path
 
 import pytest
 
-from cloudmesh_cluster.errors import InvalidInput, UsageError
+from cloudmesh_cluster import payload_sources
+from cloudmesh_cluster.errors import Interrupted, InvalidInput, UsageError
 from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.model import PluginUse
 from cloudmesh_cluster.payloads import fetch, pack, read_lock
@@ -61,6 +62,7 @@ MVN = """\
 echo run >>"$(dirname "$0")/runs"
 for word; do case $word in -Dpayload=*) to=${word#-Dpayload=} ;; esac; done
 mkdir -p "$to/lib" "$to/.markers" && cp "$(dirname "$0")"/*.jar "$to/lib/" && sleep 0.3
+[ ! -e "$(dirname "$0")/slow" ] || exec sleep 60
 """
 
 
@@ -327,6 +329,7 @@ def test_a_damaged_archive_is_made_again(home: Home, maven: Path) -> None:
 def test_whoever_is_killed_while_fetching_leaves_nothing(home: Home, maven: Path) -> None:
     """The next one removes the rest and fetches."""
     chosen = small(home, {"lib/a.jar": b"aa", "lib/b.jar": b"bb"})
+    (maven / "slow").touch()
     code = f"""
 import sys
 sys.path.insert(0, {str(Path.cwd())!r})
@@ -341,9 +344,25 @@ get(resolve([PluginUse("small", {{}})], home)[0], home)
             time.sleep(0.02)
         process.send_signal(signal.SIGKILL)
     assert left_behind(home) != []
+    (maven / "slow").unlink()
 
     assert contents(get(chosen, home)) == {"lib/a.jar": b"aa", "lib/b.jar": b"bb"}
     assert left_behind(home) == []
+
+
+def test_whoever_tells_may_end_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error of the one who is told how far it is, as after Ctrl-C, ends the program that fetches."""
+    monkeypatch.setattr(payload_sources, "_PAUSE", 0)
+    pid = tmp_path / "pid"
+
+    def progress(line: str) -> None:
+        raise Interrupted(line)
+
+    with pytest.raises(Interrupted):
+        payload_sources.run_fetcher(
+            ["sh", "-c", f"echo $$ >{pid}; echo far; exec sleep 60"], str.strip, progress, complains="no"
+        )
+    assert not Path("/proc", pid.read_text().strip()).exists()
 
 
 def test_without_maven_the_message_says_what_to_do(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -163,6 +163,22 @@ def test_wrong_settings_are_named_all_at_once(home: Home, tmp_path: Path) -> Non
     assert dead_after.startswith(f"{profile}:5:19: plugins.hadoop.dead_after: expected a duration")
 
 
+def test_a_setting_has_its_bounds(home: Home) -> None:
+    """An integer is at least `least`, and what has `choices` is one of them; so is a default."""
+    uses = [PluginUse("zookeeper", {"servers": "2"}), PluginUse("ipyparallel", {"engines": "-1"})]
+    with pytest.raises(InvalidInput) as caught:
+        resolve(uses, home)
+    assert [str(problem).partition(": ")[2].partition(" (")[0] for problem in caught.value.problems] == [
+        "plugins.zookeeper.servers: '2' is unknown: expected 1 or 3 or 5",
+        "plugins.ipyparallel.engines: expected at least 0, got -1",
+    ]
+    (right,) = resolve([PluginUse("zookeeper", {"servers": "5"})], home)
+    assert right.settings["servers"] == 5
+    text = "description: x\nsettings: {a: {type: integer, default: 0, least: 1, description: y}}\n"
+    (problem,) = problems(write(home, "p", text))
+    assert problem.endswith("expected at least 1, got 0")
+
+
 def test_sizes_of_nodes_are_told_by_role(home: Home) -> None:
     """Of this node and of the workers, in MiB and whole CPUs, with defaults where the profile is silent."""
     (chosen,) = resolve([PluginUse("hadoop")], home)

@@ -21,6 +21,7 @@ from cloudmesh_cluster.model import (
     CheckResult,
     Cluster,
     CommandResult,
+    HostKeys,
     Node,
     Profile,
     ScriptExpectation,
@@ -72,14 +73,27 @@ def test_a_cluster_is_read_as_it_was_written(state: State) -> None:
 def test_nodes_are_replaced_by_index_and_keep_their_keys(state: State) -> None:
     """Storing a node again changes its state and addresses, not the keys that are known of it."""
     state.add_cluster(CLUSTER, RECORD)
-    state.put_reached("t", NODES[1], host_keys=["ssh-ed25519 A"], public_key="ssh-ed25519 B")
+    state.put_host_keys("t", "t-worker-1", HostKeys(("ssh-ed25519 A",), "console"))
+    state.put_reached("t", NODES[1], public_key="ssh-ed25519 B")
     state.put_nodes("t", [replace(NODES[1], state="running", private_ip="10.0.0.9")])
 
     assert ("running", "10.0.0.9") == (state.cluster("t").nodes[1].state, state.cluster("t").nodes[1].private_ip)
     assert {"t-master": [], "t-worker-1": ["ssh-ed25519 A"]} == state.host_keys("t")
     assert {"t-worker-1": "ssh-ed25519 B"} == state.public_keys("t")
+    assert [None, "console"] == [node.host_key_from for node in state.cluster("t").nodes]
     state.remove_nodes("t", ["t-worker-1", "never-there"])
     assert {"t-master": []} == state.host_keys("t")
+
+
+def test_another_machine_in_a_node_s_place_is_not_trusted(state: State) -> None:
+    """A node that gets another machine has no host key any more, whoever has vouched for the old one."""
+    state.add_cluster(replace(CLUSTER, nodes=(replace(NODES[0], provider_id="a"), NODES[1])), RECORD)
+    for node in NODES:
+        state.put_host_keys("t", node.name, HostKeys(("ssh-ed25519 A",), "first use"))
+    state.put_nodes("t", [replace(NODES[0], provider_id="b"), replace(NODES[1], state="running")])
+
+    assert {"t-master": [], "t-worker-1": ["ssh-ed25519 A"]} == state.host_keys("t")
+    assert [None, "first use"] == [node.host_key_from for node in state.cluster("t").nodes]
 
 
 def test_history_outlives_its_cluster(state: State) -> None:
@@ -233,6 +247,20 @@ def test_the_journal_is_private(own_home: Home) -> None:
 
     assert 0o600 == own_home.state_file.stat().st_mode & 0o777
     assert 0o700 == own_home.root.stat().st_mode & 0o777
+
+
+def test_a_journal_of_the_version_before_is_gone_on_with(own_home: Home) -> None:
+    """What an earlier cm has written is still there, and takes what this one adds."""
+    with State(own_home) as state:
+        state.add_cluster(CLUSTER, RECORD)
+    with sqlite3.connect(own_home.state_file) as db:
+        db.execute("ALTER TABLE nodes DROP COLUMN host_key_from")
+        db.execute("PRAGMA user_version=1")
+
+    with State(own_home) as state:
+        assert CLUSTER == state.cluster("t")
+        state.put_host_keys("t", "t-master", HostKeys(("ssh-ed25519 A",), "handle"))
+        assert "handle" == state.cluster("t").master.host_key_from
 
 
 def test_a_journal_of_another_version_is_refused(own_home: Home) -> None:

@@ -24,6 +24,7 @@ from cloudmesh_cluster.template import Server, Stack, common_user_data, grown, i
 from cloudmesh_cluster.userdata import user_data
 
 GOLDEN = Path(__file__).parent.parent / "data" / "heat" / "cluster.yaml"
+WITH_HANDLES = GOLDEN.with_name("cluster-with-handles.yaml")
 BOOTSTRAP = KeyPair(b"the private half\n", "ssh-ed25519 AAAAbootstrap cm-bootstrap op-1")
 LOGIN = "ssh-ed25519 AAAAlogin cm-login t"
 NASTY = ['say "hi"', "it's", "a: b", "#no", "x\n  evil: {type: OS::Heat::None}", "{a: b}", "@x", "*x", "no", "\\n", "ü"]
@@ -84,7 +85,9 @@ def nodes_of(workers: int) -> list[Node]:
     ]
 
 
-def told(nodes: list[Node], node: Node, *, booted: list[Node] | None = None) -> str:
+def told(
+    nodes: list[Node], node: Node, *, booted: list[Node] | None = None, host_keys_signal: str | None = None
+) -> str:
     """Return the user_data of a node."""
     return user_data(
         cluster="t",
@@ -98,6 +101,7 @@ def told(nodes: list[Node], node: Node, *, booted: list[Node] | None = None) -> 
         cidr="10.88.0.0/24",
         deadline=300,
         signal=template.SIGNAL,
+        host_keys_signal=host_keys_signal,
     ).content.decode("ascii")
 
 
@@ -113,6 +117,80 @@ def test_text_is_as_agreed() -> None:
         GOLDEN.write_text(golden, encoding="utf-8")
     assert golden == GOLDEN.read_text(encoding="utf-8")
     assert text == render(stack())
+
+
+def test_text_with_handles_is_as_agreed() -> None:
+    """So is the text of a stack whose nodes tell Heat their host keys."""
+    text = render(stack((0, 1), tells_host_keys=True))
+    golden = text.replace(__version__, "VERSION")
+
+    if os.environ.get("CM_GOLDEN") == "write":
+        WITH_HANDLES.write_text(golden, encoding="utf-8")
+    assert golden == WITH_HANDLES.read_text(encoding="utf-8")
+
+
+def test_each_node_has_a_handle_of_its_own() -> None:
+    """Every server is told of the handle that bears its index and the operation, and of no other node's."""
+    resources = loaded(stack(tells_host_keys=True))["resources"]
+    for index in (0, 1, 2):
+        handle = f"host_keys_{index}_20260101T000000_create_abcd"
+        replaced = resources[f"server_{index}"]["properties"]["user_data"]["str_replace_strict"]["params"]
+
+        assert resources[handle]["type"] == "OS::Heat::WaitConditionHandle"
+        assert replaced[template.HOST_KEYS_SIGNAL] == {"get_attr": [handle, "curl_cli"]}
+    assert [name for name in loaded(stack())["resources"] if name.startswith("host_keys_")] == []
+
+
+def test_all_are_told_where_to_tell_their_host_keys() -> None:
+    """The text of every node has what str_replace_strict puts the handle's command in place of, whoever propagates."""
+    nodes = nodes_of(2)
+    boots = tuple(
+        NodeBoot(node, RoleSpec(1), told(nodes, node, host_keys_signal=template.HOST_KEYS_SIGNAL).encode())
+        for node in nodes
+    )
+    for propagates in (True, False):
+        boot = Boot(
+            "t", "10.88.0.0/24", boots,
+            login_public_key=LOGIN, bootstrap_private_key=BOOTSTRAP.private, propagates=propagates,
+        )  # fmt: skip
+        given = parameters_of(boot)
+        for body in loaded(stack(tells_host_keys=True, propagates=propagates))["resources"].values():
+            if body["type"] == "OS::Nova::Server" and (propagates or body["properties"]["name"] != nodes[-1].name):
+                text = given[body["properties"]["user_data"]["str_replace_strict"]["template"]["get_param"]]
+                assert text.count(template.HOST_KEYS_SIGNAL) == 1
+
+
+def test_handles_of_a_rebuild() -> None:
+    """Servers that are rebuilt where they are get handles of that operation; all else stays, but old user_data goes."""
+    now = loaded(stack(tells_host_keys=True))
+    before = copy.deepcopy(now)
+    after = template.with_host_key_handles(now, operation="20260102T000000-write-beef", indices=[1, 2])
+    handles = template.host_key_handles(after["resources"])
+
+    assert handles == {
+        0: "host_keys_0_20260101T000000_create_abcd",
+        1: "host_keys_1_20260102T000000_write_beef",
+        2: "host_keys_2_20260102T000000_write_beef",
+    }
+    assert after["resources"][handles[1]] == before["resources"]["host_keys_1_20260101T000000_create_abcd"]
+    assert without_user_data(after, [0, 1, 2]).count("OS::Nova::Server") == 3
+    assert after["resources"]["port_1"] == before["resources"]["port_1"]
+    assert "create_abcd" not in json.dumps({**after["resources"], handles[0]: None}).replace(handles[0], "")
+    assert now == before, "what was given has been changed"
+
+
+def test_handles_come_and_go_with_their_nodes() -> None:
+    """A node that comes brings its handle, one that is made anew gets another, and one that goes takes it along."""
+    now = loaded(stack(tells_host_keys=True))
+    addition = loaded(stack((2, 3), operation="20260102T000000-replace-beef", tells_host_keys=True))
+    more = template.host_key_handles(grown(now, addition, indices=[2, 3])["resources"])
+    less = template.host_key_handles(shrunk(now, indices=[1])["resources"])
+
+    assert [name.split("_", 3)[3] for name in more.values()] == [
+        *["20260101T000000_create_abcd"] * 2,
+        *["20260102T000000_replace_beef"] * 2,
+    ]
+    assert list(less) == [0, 2]
 
 
 def test_what_a_cluster_is_made_of() -> None:
@@ -378,6 +456,8 @@ def test_one_is_no_part_of_ten() -> None:
         ("security_group", None),
         ("handle_20260101T000000_create_abcd", None),
         ("nodes_up_1", None),
+        ("host_keys_10_20260101T000000_create_abcd", 10),
+        ("host_keys_mine", None),
     ],
 )
 def test_index_of(name: str, index: int | None) -> None:

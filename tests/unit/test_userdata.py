@@ -34,7 +34,14 @@ def nodes_of(cluster: str, workers: int) -> list[Node]:
     ]
 
 
-def made(nodes: list[Node], node: Node, *, cluster: str = "t", booted: list[Node] | None = None) -> UserData:
+def made(
+    nodes: list[Node],
+    node: Node,
+    *,
+    cluster: str = "t",
+    booted: list[Node] | None = None,
+    host_keys_signal: str | None = None,
+) -> UserData:
     """Return the user data of a node."""
     return user_data(
         cluster=cluster,
@@ -47,6 +54,7 @@ def made(nodes: list[Node], node: Node, *, cluster: str = "t", booted: list[Node
         bootstrap=BOOTSTRAP,
         cidr="10.0.0.0/16",
         deadline=300,
+        host_keys_signal=host_keys_signal,
     )
 
 
@@ -146,6 +154,34 @@ def test_scaling_tells_all_nodes_to_the_new_ones_only() -> None:
     assert data.propagation == "included"
     assert file_of(data, "/var/lib/cm/bootstrap/hosts") == hosts_block("t", nodes).encode()
     assert file_of(data, "/var/lib/cm/bootstrap/peers") == b"t-worker-3\nt-worker-4\n"
+
+
+def test_nodes_tell_their_host_keys() -> None:
+    """Where the cloud is to be told, every node has the command for that in a file of its own, and runs it once."""
+    nodes = nodes_of("t", 2)
+    for node in nodes:
+        data = made(nodes, node, host_keys_signal="curl -X POST https://heat/1")
+        scripts = [str(part.get_payload()) for part in parts_of(data) if part.get_content_subtype() == "x-shellscript"]
+        signal = file_of(data, "/var/lib/cm/host-keys-signal")
+
+        assert signal is not None and signal.startswith(b"#!/bin/sh\nexec curl -X POST https://heat/1 --silent ")
+        assert file_of(data, "/usr/local/lib/cm/tell-host-keys") is not None
+        assert "setsid -f /usr/local/lib/cm/tell-host-keys 3600 " in scripts[-1]
+        assert b"host-keys" not in made(nodes, node).content
+
+
+def test_there_is_room_for_what_the_cloud_puts_in() -> None:
+    """A text that only just fits is too large once the cloud has put its token into it, and is refused before."""
+    node = nodes_of("t", 1)[0]
+    given: dict[str, Any] = {
+        "cluster": "t", "operation": "op-1", "node": node, "nodes": [node], "booted": nodes_of("t", 1), "user": "cm",
+        "bootstrap": BOOTSTRAP, "cidr": "10.0.0.0/16", "deadline": 300, "host_keys_signal": "@x@",
+    }  # fmt: skip
+    spare = LIMIT - len(user_data(**given, login_public_key="").content)
+
+    user_data(**given, login_public_key="A" * (spare - 1025))
+    with pytest.raises(UsageError, match="clouds accept"):
+        user_data(**given, login_public_key="A" * (spare - 1000))
 
 
 def test_long_list_is_compressed() -> None:

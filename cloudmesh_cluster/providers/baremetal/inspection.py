@@ -68,7 +68,12 @@ class Found:
 
 
 async def inspect(
-    wanted: Sequence[Wanted], settings: Settings, *, cluster: str = "", needs_apt: bool = False
+    wanted: Sequence[Wanted],
+    settings: Settings,
+    *,
+    cluster: str = "",
+    needs_apt: bool = False,
+    trust_on_first_use: bool = False,
 ) -> tuple[list[Problem], list[str]]:
     """Look at all machines at once; change nothing.
 
@@ -77,6 +82,7 @@ async def inspect(
         settings: how they are reached.
         cluster: to which they may belong already.
         needs_apt: whether Debian packages will be installed.
+        trust_on_first_use: whether a host key that nobody knows is no obstacle.
 
     Returns:
         What is in the way, machine by machine, and what should be known.
@@ -87,7 +93,7 @@ async def inspect(
 
         async def look(each: Wanted) -> Found:
             async with places:
-                found = await _look(each, settings)
+                found = await _look(each, settings, trust_on_first_use=trust_on_first_use)
             if found.login is not None:
                 stack.callback(found.login.connection.abort)
             return found
@@ -104,10 +110,10 @@ async def inspect(
     return [*problems, *blocked], [warning for found in founds for warning in found.warnings]
 
 
-async def _look(wanted: Wanted, settings: Settings) -> Found:
+async def _look(wanted: Wanted, settings: Settings, *, trust_on_first_use: bool) -> Found:
     found = Found(wanted)
     try:
-        found.login = await log_in(wanted.machine, settings)
+        found.login = await log_in(wanted.machine, settings, trust_on_first_use=trust_on_first_use)
         step, before = inspect_machine(), time.time()
         done = await run(found.login, step.command, step.stdin)
         found.offset = -(before + time.time()) / 2
@@ -134,7 +140,7 @@ def _way_in(error: NoLogin, machine: Machine, settings: Settings) -> str:
         return (
             f"there: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub; if it says {error.presented}, here:"
             f" ssh-keyscan{port} {machine.host} >> ~/.ssh/known_hosts; or write host_key: '{error.presented}' beside"
-            " the machine in the profile"
+            " the machine in the profile; or, least safe: --trust-on-first-use"
         )
     if error.obstacle == "changed host key":
         shown = f" (it shows {error.presented})" if error.presented else ""

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import asyncssh
 
 from cloudmesh_cluster.errors import CmError, UsageError
-from cloudmesh_cluster.model import Machine
+from cloudmesh_cluster.model import HostKeys, HostKeySource, Machine
 from cloudmesh_cluster.providers.baremetal.routes import Route, connect, route_to
 from cloudmesh_cluster.providers.baremetal.settings import Settings
 
@@ -38,33 +38,44 @@ class NoLogin(CmError):
 
 @dataclass(frozen=True)
 class Login:
-    """An open connection to a machine, and the host keys by which it was recognized."""
+    """An open connection to a machine, the host keys by which it is recognized, the fingerprint of the one it shows."""
 
     route: Route
     address: str
     connection: asyncssh.SSHClientConnection
-    host_keys: tuple[str, ...]
+    host_keys: HostKeys
+    fingerprint: str
 
 
 class _Client(asyncssh.SSHClient):
-    """Takes a host key that no file of known hosts has, if it has the fingerprint that the user gave."""
+    """Takes a host key that no file of known hosts has, if it has the fingerprint that the user gave or any will do."""
 
-    def __init__(self, fingerprint: str | None) -> None:
+    def __init__(self, fingerprint: str | None, *, any_will_do: bool) -> None:
         self._fingerprint = fingerprint
+        self._any_will_do = any_will_do
         self.presented = ""
 
     def validate_host_public_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:
         self.presented = key.get_fingerprint()
-        return self.presented == self._fingerprint
+        return self._any_will_do or self.presented == self._fingerprint
 
 
-async def log_in(machine: Machine, settings: Settings, *, more_keys: Sequence[Path] = ()) -> Login:
+async def log_in(
+    machine: Machine,
+    settings: Settings,
+    *,
+    more_keys: Sequence[Path] = (),
+    pinned: Sequence[str] = (),
+    trust_on_first_use: bool = False,
+) -> Login:
     """Log in to a machine.
 
     Args:
         machine: which.
         settings: who logs in, and with which key.
         more_keys: private keys to try as well, such as the cluster's own.
+        pinned: host keys that were trusted on first use; they count where nobody else knows any.
+        trust_on_first_use: whether to take any host key where nobody knows any.
 
     Raises:
         NoLogin: says what is in the way.
@@ -75,11 +86,14 @@ async def log_in(machine: Machine, settings: Settings, *, more_keys: Sequence[Pa
         address = await asyncio.to_thread(lambda: route.address)
     except UsageError as error:
         raise NoLogin("route", error.message, hint=error.hint) from error
-    known = _known(route, address)
+    known, source = _known(route, address), _source(machine)
+    if not known[0] and machine.host_key is None and (pinned or trust_on_first_use):
+        source = "first use"
+        known = ([asyncssh.import_public_key(key) for key in pinned], *known[1:])
     # The server shows one key: where a fingerprint is all that is known of it, of the kind that was asked for.
     asked = _ALGORITHMS if machine.host_key and not known[0] else ("",)
     for algorithms in asked:
-        client = _Client(machine.host_key)
+        client = _Client(machine.host_key, any_will_do=source == "first use" and not pinned)
         try:
             async with asyncio.timeout(_PATIENCE):
                 connection = await _open(route, address, client, known, algorithms, _keys(route, settings, more_keys))
@@ -92,7 +106,7 @@ async def log_in(machine: Machine, settings: Settings, *, more_keys: Sequence[Pa
         except (OSError, asyncssh.Error) as error:
             reason = (error.strerror if isinstance(error, OSError) else error.reason) or str(error)
             raise NoLogin("closed", f"port {route.port} does not answer: {reason or type(error).__name__}") from error
-        return Login(route, address, connection, _pinned(connection, known))
+        return Login(route, address, connection, *_recognized(connection, known, source))
     raise AssertionError  # the loop ends by return or raise
 
 
@@ -149,13 +163,20 @@ def _untrusted(route: Route, client: _Client, error: asyncssh.Error, *, known: b
     return NoLogin("unknown host key", "its host key is not known", presented=client.presented)
 
 
-def _pinned(connection: asyncssh.SSHClientConnection, known: Any) -> tuple[str, ...]:
-    """Return the host keys to accept from now on: those that the user knew, or else the one that was shown."""
+def _source(machine: Machine) -> HostKeySource:
+    return "known hosts" if machine.host_key is None else "profile"
+
+
+def _recognized(
+    connection: asyncssh.SSHClientConnection, known: Any, source: HostKeySource
+) -> tuple[HostKeys, str]:
+    """Return the host keys to accept from now on, and the fingerprint of the one that was shown."""
     keys = list(known[0])
     shown = connection.get_server_host_key()
     if shown is not None and not keys:
         keys = [shown]
-    return tuple(" ".join(key.export_public_key("openssh").decode().split()[:2]) for key in keys)
+    texts = tuple(" ".join(key.export_public_key("openssh").decode().split()[:2]) for key in keys)
+    return HostKeys(texts, source), shown.get_fingerprint() if shown is not None else ""
 
 
 async def run(login: Login, command: str, stdin: bytes = b"", *, sudo: bool = False, timeout: float = 60.0) -> Any:

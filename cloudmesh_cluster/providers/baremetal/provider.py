@@ -14,7 +14,7 @@ from cloudmesh_cluster.errors import ProviderError, Unreachable, UsageError
 from cloudmesh_cluster.events import Emit, Event
 from cloudmesh_cluster.first_contact import give_back, take_machine
 from cloudmesh_cluster.home import Home
-from cloudmesh_cluster.model import Leftover, Machine, Node, Problem, Profile, RoleName
+from cloudmesh_cluster.model import HostKeys, Leftover, Machine, Node, Problem, Profile, RoleName
 from cloudmesh_cluster.providers.baremetal.routes import Route, connect, route_to
 from cloudmesh_cluster.providers.baremetal.settings import Settings
 from cloudmesh_cluster.providers.base import Boot, Placement
@@ -43,13 +43,13 @@ class BareMetalProvider:
 
     """
 
-    signal = None
+    signal = host_keys_signal = None
 
     def __init__(self, home: Home, settings: Mapping[str, object]) -> None:
         self._home = home
         self._settings = Settings.of(settings)
         self._routes: dict[str, Route] = {}
-        self._host_keys: dict[str, list[str]] = {}
+        self._host_keys: dict[str, HostKeys] = {}
         self._never_reached: set[str] = set()
         self._left: dict[str, Leftover] = {}
 
@@ -58,7 +58,13 @@ class BareMetalProvider:
         return profile
 
     def preflight(
-        self, profile: Profile, *, needs_internet: bool, cluster: str = "", new: Sequence[Node] | None = None
+        self,
+        profile: Profile,
+        *,
+        needs_internet: bool,
+        cluster: str = "",
+        new: Sequence[Node] | None = None,
+        trust_on_first_use: bool = False,
     ) -> tuple[list[Problem], list[str]]:
         """Look at every machine at once: what keeps it from being a node, with what to type against it."""
         from cloudmesh_cluster.plugins import resolve
@@ -75,7 +81,12 @@ class BareMetalProvider:
         plugins = [chosen.plugin for chosen in resolve(profile.plugins, self._home)]
         wanted = [_wanted(index, machine, profile, plugins) for index, machine in machines.items()]
         needs_apt = any(plugin.packages for plugin in plugins)
-        return _to_its_end(inspect(wanted, self._settings, cluster=cluster, needs_apt=needs_apt))
+        return _to_its_end(
+            inspect(
+                wanted, self._settings,
+                cluster=cluster, needs_apt=needs_apt, trust_on_first_use=trust_on_first_use,
+            )
+        )  # fmt: skip
 
     def place(self, cluster: str, indices: Sequence[int], *, taken: Sequence[str]) -> Placement:
         """Choose machines of the list that are not taken: the first for the master, the others in their order."""
@@ -101,7 +112,7 @@ class BareMetalProvider:
 
     async def provision(self, boot: Boot, emit: Emit) -> AsyncIterator[Node]:
         """Take the machines, all at once, and yield each node as soon as the cluster's key opens it."""
-        taking = [asyncio.ensure_future(self._take(each.node, boot.login_public_key)) for each in boot.nodes]
+        taking = [asyncio.ensure_future(self._take(each.node, boot, emit)) for each in boot.nodes]
         try:
             for node in asyncio.as_completed(taking):
                 yield await node
@@ -120,13 +131,15 @@ class BareMetalProvider:
         """Return nothing: no machine has to do with another one."""
         return []
 
-    async def _take(self, node: Node, login_public_key: str) -> Node:
+    async def _take(self, node: Node, boot: Boot, emit: Emit) -> Node:
         from cloudmesh_cluster.providers.baremetal.login import run, text
 
-        login = await self._log_in(node)
+        login = await self._log_in(node, trust_on_first_use=boot.trust_on_first_use)
         try:
+            if login.host_keys.source == "first use":
+                self._pin(node, login, emit)
             step = take_machine(
-                cluster=node.cluster, user=self._settings.user, node=node, login_public_key=login_public_key
+                cluster=node.cluster, user=self._settings.user, node=node, login_public_key=boot.login_public_key
             )
             done = await run(login, step.command, step.stdin, sudo=True)
         finally:
@@ -136,24 +149,43 @@ class BareMetalProvider:
             raise ProviderError(f"machine {node.provider_id} ({node.name}) could not be taken: {last}")
         return replace(node, state="taken")
 
-    async def _log_in(self, node: Node) -> Login:
+    def _pin(self, node: Node, login: Login, emit: Emit) -> None:
+        """Write down, before the machine is touched, a host key that nobody vouches for: giving it back needs it."""
+        with State(self._home) as state:
+            known = state.host_keys(node.cluster).get(node.name)
+            state.put_host_keys(node.cluster, node.name, login.host_keys)
+        if not known:
+            words = f"its host key {login.fingerprint} is trusted on first use: your known hosts have none of it"
+            emit(Event("warning", node=node.name, message=words))
+
+    async def _log_in(self, node: Node, *, trust_on_first_use: bool = False) -> Login:
         from cloudmesh_cluster.providers.baremetal.login import NoLogin, log_in
 
         key = self._home.login_key(node.cluster)
         try:
-            login = await log_in(self._machine(node), self._settings, more_keys=[key] if key.exists() else [])
+            login = await log_in(
+                self._machine(node), self._settings,
+                more_keys=[key] if key.exists() else [],
+                pinned=self._trusted_on_first_use(node), trust_on_first_use=trust_on_first_use,
+            )  # fmt: skip
         except NoLogin as error:
             if node.state == "planned":
                 self._never_reached.add(node.name)
             raise Unreachable(node.name, error.message, hint=error.hint) from error
-        self._host_keys[node.name] = list(login.host_keys)
+        self._host_keys[node.name] = login.host_keys
         return login
+
+    def _trusted_on_first_use(self, node: Node) -> list[str]:
+        with State(self._home) as state:
+            there = state.cluster(node.cluster).nodes if node.cluster in state.cluster_names() else ()
+            known = {each.name for each in there if each.host_key_from == "first use"}
+            return state.host_keys(node.cluster)[node.name] if node.name in known else []
 
     async def settle(self, boot: Boot, emit: Emit) -> None:
         """Do nothing: a machine that answers is all there is."""
 
-    async def host_keys(self, node: Node, *, deadline: float) -> list[str]:
-        """Return the host keys by which the user knows the machine, or the one whose fingerprint the profile has."""
+    async def host_keys(self, node: Node, *, deadline: float) -> HostKeys:
+        """Return the host keys by which the user knows the machine, or the one that it has shown and may be trusted."""
         if node.name not in self._host_keys:
             (await self._log_in(node)).connection.abort()
         return self._host_keys[node.name]

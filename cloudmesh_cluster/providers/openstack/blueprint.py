@@ -53,6 +53,7 @@ def stack_of(cloud: Cloud, settings: Settings, boot: Boot) -> template.Stack:
         anti_affinity=settings.anti_affinity == "yes",
         propagates=boot.propagates,
         signal=settings.signal == "heat" and boot.propagates,
+        tells_host_keys=settings.host_keys == "handle",
         description=boot.description,
         additions=boot.additions,
     )

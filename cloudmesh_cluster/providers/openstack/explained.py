@@ -41,7 +41,7 @@ def provider_error(error: Exception) -> ProviderError:
     status = _status(error)
     if status is None:
         return ProviderError(f"OpenStack: {said(error)}", hint=_hint_without_answer(error))
-    return ProviderError(f"OpenStack answers {status}: {said(error)}", hint=_HINTS.get(status, ""))
+    return ProviderError(f"OpenStack answers {status}: {said(error)}", hint=_HINTS.get(status, ""), status=status)
 
 
 _HINTS = {

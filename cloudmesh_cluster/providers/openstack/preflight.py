@@ -169,11 +169,12 @@ def _template(cloud: Cloud, settings: Settings, want: Wanted) -> Iterator[Proble
     cluster = want.cluster or "preview"
     boot = Boot(cluster, settings.cidr, nodes, operation="preview", propagates=True)
     text = template.render(stack_of(cloud, settings, boot))
+    told = template.HOST_KEYS_SIGNAL
     parameters = {
         "login_public_key": "preview",
         "bootstrap_private_key": "preview",
-        "user_data": f"{template.NAME} {template.SHORT_NAME} {template.ADDRESS}",
-        "last_user_data": f"{template.BOOTSTRAP_PRIVATE_KEY} {template.SIGNAL}",
+        "user_data": f"{template.NAME} {template.SHORT_NAME} {template.ADDRESS} {told}",
+        "last_user_data": f"{template.BOOTSTRAP_PRIVATE_KEY} {template.SIGNAL} {told}",
     }
     try:
         with in_words():

@@ -5,21 +5,20 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
-import time
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 
 from cloudmesh_cluster import template
-from cloudmesh_cluster.errors import Unreachable, UsageError
+from cloudmesh_cluster.errors import UsageError
 from cloudmesh_cluster.events import Emit, Event
 from cloudmesh_cluster.home import Home
-from cloudmesh_cluster.hosts import parse_console_host_keys
-from cloudmesh_cluster.model import Leftover, Node, Problem, Profile
+from cloudmesh_cluster.model import HostKeys, Leftover, Node, Problem, Profile
 from cloudmesh_cluster.providers.base import Boot, Placement
 from cloudmesh_cluster.providers.openstack import servers
 from cloudmesh_cluster.providers.openstack.blueprint import parameters_of, stack_name, stack_of
 from cloudmesh_cluster.providers.openstack.cloud import Cloud
 from cloudmesh_cluster.providers.openstack.explained import explained
 from cloudmesh_cluster.providers.openstack.found import FoundCluster, ListedCluster, find_cluster, list_clusters
+from cloudmesh_cluster.providers.openstack.host_keys import HostKeyDesk
 from cloudmesh_cluster.providers.openstack.networks import free_addresses
 from cloudmesh_cluster.providers.openstack.orphans import Orphan, orphans, remove
 from cloudmesh_cluster.providers.openstack.provisioning import Provisioning, failure
@@ -28,8 +27,6 @@ from cloudmesh_cluster.providers.openstack.settings import Settings
 from cloudmesh_cluster.providers.openstack.stack import Stack
 
 FIRST_ADDRESS = 10
-PAUSE = 2.0
-CONSOLES_A_SECOND = 4.0
 
 
 @explained
@@ -45,13 +42,17 @@ class OpenStackProvider:
     def __init__(self, home: Home, settings: Mapping[str, object]) -> None:
         self._settings = Settings.of(settings)
         self._cloud = Cloud(self._settings.os_cloud)
-        self._waiting = 0
-        self._former_keys: dict[str, list[str]] = {}
+        self._host_keys = HostKeyDesk(self._cloud, self._settings, self._stack)
 
     @property
     def signal(self) -> str | None:
         """What Heat replaces by the command that releases the wait condition."""
         return template.SIGNAL if self._settings.signal == "heat" else None
+
+    @property
+    def host_keys_signal(self) -> str | None:
+        """What Heat replaces by the command by which a node tells its host keys."""
+        return template.HOST_KEYS_SIGNAL if self._settings.host_keys == "handle" else None
 
     def complete(self, profile: Profile) -> Profile:
         """Choose an image and a flavor for roles that name none, and say how large their nodes will be."""
@@ -60,7 +61,13 @@ class OpenStackProvider:
         return complete(self._cloud, self._settings, profile)
 
     def preflight(
-        self, profile: Profile, *, needs_internet: bool, cluster: str = "", new: Sequence[Node] | None = None
+        self,
+        profile: Profile,
+        *,
+        needs_internet: bool,
+        cluster: str = "",
+        new: Sequence[Node] | None = None,
+        trust_on_first_use: bool = False,
     ) -> tuple[list[Problem], list[str]]:
         """Ask the cloud for everything that a create or a growth will need."""
         from cloudmesh_cluster.providers.openstack.preflight import problems, wanted
@@ -86,6 +93,7 @@ class OpenStackProvider:
 
     async def provision(self, boot: Boot, emit: Emit) -> AsyncIterator[Node]:
         """Make the stack or let it grow, and yield each server as soon as Heat has it."""
+        self._host_keys.expect(boot)
         async for node in self._provisioning(boot, emit).nodes(boot):
             yield node
 
@@ -97,11 +105,9 @@ class OpenStackProvider:
         return Provisioning(self._cloud, self._settings, self._stack(boot.cluster), emit)
 
     async def rebuild(self, boot: Boot, emit: Emit) -> AsyncIterator[Node]:
-        """Give servers a fresh disk by Nova; a console that still shows the keys of the old one is not believed."""
-        for each in boot.nodes:
-            printed = await asyncio.to_thread(self.console, each.node)
-            self._former_keys[each.node.name] = parse_console_host_keys(printed)
-        async for node in servers.rebuild(self._cloud, boot.nodes):
+        """Give servers a fresh disk by Nova; who still tells the keys of the old one is not believed."""
+        told = await self._host_keys.before_rebuild(boot)
+        async for node in servers.rebuild(self._cloud, told.nodes):
             yield node
 
     def obstacles(self, cluster: str, nodes: Sequence[str]) -> list[Problem]:
@@ -110,20 +116,9 @@ class OpenStackProvider:
 
         return obstacles(self._cloud, self._stack(cluster), [_index_of(cluster, name) for name in nodes])
 
-    async def host_keys(self, node: Node, *, deadline: float) -> list[str]:
-        """Return the host keys that cloud-init printed on the server's console, as Nova keeps it."""
-        began, former = time.monotonic(), self._former_keys.get(node.name)
-        self._waiting += 1
-        try:
-            while (keys := parse_console_host_keys(await asyncio.to_thread(self.console, node))) in ([], former):
-                if time.monotonic() - began > deadline:
-                    tail = await asyncio.to_thread(servers.tail, self._cloud, node.provider_id or "")
-                    raise Unreachable(node.name, f"no host key on its console within {deadline:g} s", hint=tail)
-                # The more nodes wait, the less often each is asked for: the cloud is not asked more often.
-                await asyncio.sleep(max(PAUSE, self._waiting / CONSOLES_A_SECOND))
-        finally:
-            self._waiting -= 1
-        return keys
+    async def host_keys(self, node: Node, *, deadline: float) -> HostKeys:
+        """Return the host keys that cloud-init printed on the console, or that the node told Heat, as is set."""
+        return await self._host_keys.learn(node, deadline=deadline)
 
     async def dial(self, node: Node, port: int = 22) -> socket.socket:
         """Return a socket connected to the node's floating IP, or to its fixed address where it has none."""

@@ -28,10 +28,20 @@ def states(cloud: Cloud, cluster: str) -> dict[str, str]:
 def console(cloud: Cloud, server: str) -> str:
     """Return the console log that Nova keeps of a server, or why it has none."""
     try:
-        with in_words():
-            return str(cloud.nova.servers.get_console_output(server) or "")
+        return printed(cloud, server)
     except ProviderError as error:
         return f"{NO_CONSOLE}: {error})"
+
+
+def printed(cloud: Cloud, server: str) -> str:
+    """Return the console log that Nova keeps of a server.
+
+    Raises:
+        ProviderError: Nova does not give it.
+
+    """
+    with in_words():
+        return str(cloud.nova.servers.get_console_output(server) or "")
 
 
 def tail(cloud: Cloud, server: str) -> str:

@@ -9,6 +9,7 @@ from typing import Literal, get_args
 from cloudmesh_cluster.errors import UsageError, did_you_mean
 
 FloatingIPs = Literal["master", "all", "none"]
+HostKeysBy = Literal["console", "handle"]
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Settings:
         availability_zone: of all servers.
         anti_affinity: "yes" asks for different hosts.
         signal: "heat": the last node tells Heat when it is done; "ssh" where nodes can't reach Heat.
+        host_keys: "console": they are read from the console log; "handle": each node tells Heat its own.
 
     """
 
@@ -45,6 +47,7 @@ class Settings:
     availability_zone: str | None = None
     anti_affinity: str = "no"
     signal: Literal["heat", "ssh"] = "heat"
+    host_keys: HostKeysBy = "console"
 
     @classmethod
     def of(cls, given: Mapping[str, object]) -> Settings:
@@ -65,6 +68,10 @@ class Settings:
         _choose("floating_ip", settings.floating_ip, get_args(FloatingIPs))
         _choose("signal", settings.signal, ("heat", "ssh"))
         _choose("anti_affinity", settings.anti_affinity, ("yes", "no"))
+        _choose("host_keys", settings.host_keys, get_args(HostKeysBy))
+        if settings.host_keys == "handle" and settings.signal == "ssh":
+            what = "host_keys: handle needs nodes that reach Heat, signal: ssh says that they don't"
+            raise UsageError(f"provider openstack: {what}", hint="host_keys: console, or leave signal out")
         return settings
 
 

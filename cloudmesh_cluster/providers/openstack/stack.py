@@ -10,7 +10,7 @@ from typing import Any
 
 from cloudmesh_cluster.errors import ProviderError
 from cloudmesh_cluster.providers.openstack.cloud import Cloud
-from cloudmesh_cluster.template import index_of
+from cloudmesh_cluster.template import host_key_handles, index_of
 
 PAUSE = 1.0
 TIMEOUT_MINUTES = 60
@@ -68,6 +68,7 @@ class Stack:
     def __init__(self, cloud: Cloud, name: str) -> None:
         self._cloud = cloud
         self.name = name
+        self._identity: str | None = None
 
     def find(self) -> Any | None:
         """Return the stack without its outputs, which are slow; None when there is none."""
@@ -112,6 +113,22 @@ class Stack:
     def signal(self, handle: str) -> None:
         """Signal a handle, as a node does."""
         self._cloud.heat.resources.signal(self.name, handle, {"status": "SUCCESS", "data": "told by cm"})
+
+    def host_key_handles(self) -> dict[int, str]:
+        """Return the names of the handles by which nodes have told their host keys, by index."""
+        return host_key_handles(each.resource_name for each in self._cloud.heat.resources.list(self.name))
+
+    def signals(self, handle: str) -> dict[str, dict[str, Any]]:
+        """Return the signals that a handle has got, by the ids that they bear."""
+        if self._identity is None:
+            # With a bare name each question would be two.
+            self._identity = str(self._cloud.heat.stacks.get(self.name, resolve_outputs=False).identifier)
+        return dict(self._cloud.heat.resources.metadata(self._identity, handle) or {})
+
+    def command_of(self, handle: str) -> str:
+        """Return the command line that signals a handle, with its token."""
+        found = self._cloud.heat.resources.get(self.name, handle, with_attr=["curl_cli"])
+        return str(found.attributes["curl_cli"])
 
     def create(self, template: str, parameters: Mapping[str, str], *, tags: list[str]) -> None:
         """Ask Heat to make the stack; it returns before anything of it exists.
