@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeVar, cast
 
-from cloudmesh_cluster.conda.channels import redacted
 from cloudmesh_cluster.errors import InvalidInput, NotFound
 from cloudmesh_cluster.home import Home
-from cloudmesh_cluster.model import Check, PluginUse, Problem, RoleName, RoleSpec
+from cloudmesh_cluster.model import Check, PluginUse, Problem, RoleName
 from cloudmesh_cluster.profile_schema import read_check
 from cloudmesh_cluster.resources import resource
 from cloudmesh_cluster.yaml_nodes import Written
@@ -23,8 +21,6 @@ SettingType = Literal["text", "integer", "number", "boolean", "size", "duration"
 SETTING_TYPES: tuple[SettingType, ...] = (
     "text", "integer", "number", "boolean", "size", "duration", "port", "list", "lists"
 )  # fmt: skip
-DEFAULT_MEMORY = 2048
-DEFAULT_CPUS = 1.0
 _NAME = r"[a-z][a-z0-9-]{0,29}"
 _SETTING_NAME = r"[a-z][a-z0-9_]{0,39}"
 _PACKAGE_NAME = r"[a-z0-9][a-z0-9+.-]+"
@@ -380,45 +376,3 @@ def _ports(plugin: Plugin, settings: Mapping[str, object]) -> tuple[Port, ...]:
     return tuple(
         replace(port, number=cast("int", settings[port.setting])) if port.setting else port for port in plugin.ports
     )
-
-
-def settings_sh(chosen: ChosenPlugin, *, master: RoleSpec, worker: RoleSpec, role: RoleName) -> bytes:
-    """Return the settings and the sizes of nodes as shell assignments, for the role scripts to source.
-
-    Args:
-        chosen: the plugin.
-        master: the size of the master.
-        worker: the size of each worker.
-        role: of the node that gets them.
-
-    """
-    own = master if role == "master" else worker
-    values: dict[str, object] = {
-        # Everybody on a node can read this.
-        f"CM_SETTING_{name.upper().replace('-', '_')}": redacted(_shell(value))
-        for name, value in chosen.settings.items()
-    }
-    values |= {
-        "CM_MEMORY_MB": own.memory or DEFAULT_MEMORY,
-        "CM_CPUS": _whole(own.cpus),
-        "CM_WORKER_MEMORY_MB": worker.memory or DEFAULT_MEMORY,
-        "CM_WORKER_CPUS": _whole(worker.cpus),
-    }
-    return "".join(f"{name}={shlex.quote(_shell(value))}\n" for name, value in values.items()).encode()
-
-
-def _whole(cpus: float | None) -> int:
-    return max(1, int(cpus or DEFAULT_CPUS))
-
-
-def _shell(value: object) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, float) and value.is_integer():
-        # bash reckons with whole numbers only.
-        value = int(value)
-    if isinstance(value, Mapping):
-        return "\n".join(f"{name} {' '.join(items)}" for name, items in value.items())
-    if isinstance(value, tuple):
-        return "\n".join(value)
-    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -13,7 +13,8 @@ import pytest
 
 from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.model import PluginUse, RoleName, RoleSpec
-from cloudmesh_cluster.plugins import resolve, settings_sh
+from cloudmesh_cluster.plugin_settings import settings_sh
+from cloudmesh_cluster.plugins import resolve
 from cloudmesh_cluster.resources import resource
 
 SCRIPT = 'source "$0/files/common.sh"; source "$0/files/configure.sh"; conf=$1; write_configuration'
