@@ -17,7 +17,8 @@ from cloudmesh_cluster.operations.session import Session, together
 from cloudmesh_cluster.operations.wiring import raise_failed
 from cloudmesh_cluster.payloads import fetch
 from cloudmesh_cluster.plugin_secrets import secret_files
-from cloudmesh_cluster.plugins import ChosenPlugin, settings_sh
+from cloudmesh_cluster.plugin_settings import settings_sh
+from cloudmesh_cluster.plugins import ChosenPlugin
 from cloudmesh_cluster.remote import Connections, command_line
 from cloudmesh_cluster.remote_files import tarball
 from cloudmesh_cluster.resources import resource
