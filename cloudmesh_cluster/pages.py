@@ -52,10 +52,9 @@ def table_html(rows: Sequence[Row], columns: Sequence[str]) -> str:
 
 
 def _cell(value: object) -> str:
-    text = _text(value)
     # Else the names of nodes are broken at their hyphens, to make room for a long text beside them.
-    whole = ";white-space:nowrap" if len(text) <= NEVER_BROKEN else ""
-    return f'<td style="text-align:left{whole}">{text}</td>'
+    whole = ";white-space:nowrap" if len(human(value)) <= NEVER_BROKEN else ""
+    return f'<td style="text-align:left{whole}">{_text(value)}</td>'
 
 
 def _text(value: object) -> str:
