@@ -30,11 +30,10 @@ DUMMIES = ("node_id", "node_type")
 """Keys that acluster demands, and that are dummies where machines are listed; elsewhere they are image and flavor."""
 
 
-PLUGINS = {
-    "hdfs": "hadoop", "yarn": "hadoop", "spark-standalone": "spark", "distributed": "dask",
-    "ipython-parallel": "ipyparallel",
-}  # fmt: skip
+PLUGINS = {"spark-standalone": "spark", "distributed": "dask", "ipython-parallel": "ipyparallel"}
 """Plugins of acluster that have another name here."""
+HADOOP = ("hdfs", "yarn", "hadoop")
+"""Plugins that mean the last of them together."""
 NO_PLUGINS = ("salt",)
 CONDA_KEYS = {
     "conda_channels": "channels", "default_channels": "default_channels", "channel_alias": "channel_alias"
@@ -81,8 +80,10 @@ def read_size(source: Source, machines: tuple[Machine, ...]) -> tuple[int, str |
 def translate_plugins(source: Source, uses: Sequence[PluginUse], *, user: str) -> tuple[PluginUse, ...]:
     """Return the plugins by the names that they have here, and `conda` with what the profile says of it elsewhere."""
     chosen: dict[str, PluginUse] = {}
+    both = len({use.name for use in uses} & set(HADOOP)) > 1
+    names = PLUGINS | (dict.fromkeys(HADOOP, HADOOP[-1]) if both else {})
     for use in uses:
-        name = PLUGINS.get(use.name, use.name)
+        name = names.get(use.name, use.name)
         if name not in NO_PLUGINS:
             settings = {**(chosen[name].settings if name in chosen else {}), **use.settings}
             chosen[name] = PluginUse(name, {key: settings[key] for key in settings if (name, key) not in NO_SETTINGS})

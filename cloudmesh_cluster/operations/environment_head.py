@@ -7,12 +7,12 @@ import json
 import shlex
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import PurePosixPath
 
 from cloudmesh_cluster.conda import head
 from cloudmesh_cluster.conda.channels import Channel, conceal
 from cloudmesh_cluster.conda.environments import CondaEnvironment, Environments
 from cloudmesh_cluster.errors import UsageError
-from cloudmesh_cluster.files import write_atomically
 from cloudmesh_cluster.model import CommandResult, Node
 from cloudmesh_cluster.operations.session import Session
 from cloudmesh_cluster.operations.wiring import raise_failed
@@ -69,9 +69,10 @@ async def build(
             raise UsageError(f"the head can't build it: {said}", hint=hint)
         raise_failed("build on the head", [result])
         about = json.loads(result.stdout)
-        manifest = await connections.run(master, shlex.join(["cat", about["file"][: -len("tgz")] + "files"]))
-        raise_failed("read what was built", [manifest])
-    write_atomically(store.manifest_file(environment), manifest.stdout.encode())
+        manifest = store.manifest_file(environment)
+        manifest.unlink(missing_ok=True)
+        listed = str(PurePosixPath(about["file"]).with_suffix(".files"))
+        raise_failed("read what was built", [await connections.fetch(master, listed, manifest, timeout=TIMEOUT)])
     scripts = tuple(about["link_scripts"])
     return replace(environment, archive_sha256=about["sha256"], link_scripts=scripts), about["file"]
 

@@ -6,6 +6,7 @@ import json
 import signal
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -29,7 +30,7 @@ case $1 in
     uninstall)
         cm-service remove traces
         rm -rf /opt/traces
-        userdel traces
+        userdel traces || ! id -u traces
         ;;
 esac
 """,
@@ -124,6 +125,27 @@ def test_grow_shrink_and_go(field: Field) -> None:
     assert "2222" == to_worker_2["stdout"].split()[-1]
     assert {} == gone
     assert {} == field.left_on(1, 2, 3, 4)
+
+
+def test_a_bundle_brings_debian_packages(field: Field, tmp_path: Path) -> None:
+    """Machines without a way out get a plugin's packages, and what these need, from a bundle, and are given back."""
+    field.machines.write_profile(field.cm, "gap", also="plugins: [traces]\n", machines=[1, 2])
+    bundle, there = tmp_path / "gap.bundle", CommandLine(field.cm.home, tmp_path / "empty")
+    field.cm("bundle", "create", "-p", "gap", "--release", "bookworm", "-o", str(bundle))
+    used = there("bundle", "use", str(bundle))
+    routes = {index: field.machines.nodes.run(index, "ip route show default") for index in (1, 2)}
+    for index in routes:
+        field.machines.nodes.run(index, "sudo ip route del default")
+    without = field.cm("cluster", "create", "gap", "-p", "gap", expect=1)
+    there("cluster", "create", "gap", "-p", "gap")
+    there("cluster", "cmd", "gap", "--", "tree --version")
+    there("cluster", "delete", "gap", "-y")
+    for index, route in routes.items():
+        field.machines.nodes.run(index, f"sudo ip route add {route}")
+
+    assert "debs/bookworm/" in used.stdout
+    assert "packages of traces failed" in without.stderr
+    assert {} == field.left_on(1, 2)
 
 
 def test_a_machine_that_does_not_answer_is_not_forgotten(field: Field) -> None:
