@@ -1,111 +1,89 @@
-"""What the maps of this package cost and gain over Dask, in one run on this machine: `python -m benchmarks.maps`.
+"""What the maps of this package cost and gain over Dask, on a cluster that `cm` makes.
 
 Many small calls against bare `client.map`, and calls of ten milliseconds against one serial loop.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import statistics
-import sys
+import resource
 import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
-from benchmarks.measured import BenchmarkFailed, machine, table
-from cloudmesh_cluster import univariate
-from cloudmesh_cluster.cluster_setup import dask
+from benchmarks.cm_command import Cm
+from benchmarks.measured import BenchmarkFailed, Run
+from cloudmesh_cluster import Cluster, univariate
+from cloudmesh_cluster.home import Home
 
+NODES = 3  # workers, of one core each
 SMALL_CALLS, LONG_CALLS, LONG = 10_000, 1000, 0.01  # LONG in seconds
 TURNS = 3
 MOST_OVERHEAD = 1.1  # to bare client.map
 
-
-@dataclass(frozen=True)
-class Row:
-    """One way to make all calls: seconds in all (the median of some turns), and the ratio to the first of its sort."""
-
-    what: str
-    calls: int
-    seconds: float
-    ratio: float
+Way = Callable[[Callable[[int], int], Sequence[int]], list[int]]
+Measured = list[tuple[str, Run, str]]
 
 
-def small(x: int) -> int:
-    """Do next to nothing."""
-    return x + 1
+def measure(cm: Cm) -> dict[str, Measured]:
+    """Return what all ways took, by what they did.
 
+    Raises:
+        BenchmarkFailed: results are wrong.
 
-def waiting(x: int) -> int:
-    """Wait for ten milliseconds, as for a disk or another computer."""
-    time.sleep(LONG)
-    return x + 1
-
-
-def computing(x: int) -> int:
-    """Compute for ten milliseconds of this process's time."""
-    end = time.process_time() + LONG
-    while time.process_time() < end:
-        pass
-    return x + 1
-
-
-def measure(nodes: int) -> list[Row]:
-    """Return what all ways took, over workers of one core each."""
-    with ExitStack() as stack:
-        scheduler = stack.enter_context(dask.start_scheduler("127.0.0.1:0", dashboard_port=None, background=True))
-        for _ in range(nodes):
-            stack.enter_context(dask.start_worker(scheduler.address, background=True))
-        client = dask.connect_to_scheduler(scheduler.address)
-        stack.callback(dask.disconnect)
+    """
+    small, waiting, computing = _functions()
+    cm("cluster", "create", "maps", "-p", "dask", "--provider", "local", "-n", str(NODES))
+    with Cluster.open("maps", home=Home(cm.home, cm.cache)) as cluster:
+        client = cluster.dask()
 
         def bare(function: Callable[[int], int], numbers: Sequence[int]) -> list[int]:
             found: list[int] = client.gather(client.map(function, numbers, pure=False))
             return found
 
-        ways: list[tuple[str, Callable[..., list[Any]]]] = [("distributed.dask", univariate.distributed.dask)]
-        rows = _compared(small, SMALL_CALLS, [("client.map", bare), *ways], "nothing")
-        for function, does in ((waiting, "10 ms of waiting"), (computing, "10 ms of computing")):
-            rows += _compared(function, LONG_CALLS, [("serial.for_loop", univariate.serial.for_loop), *ways], does)
-        return rows
+        ours: dict[str, Way] = {"univariate.distributed.dask": univariate.distributed.dask}
+        loop: dict[str, Way] = {"univariate.serial.for_loop": univariate.serial.for_loop}
+        tables = {
+            f"{SMALL_CALLS} small calls (bound {MOST_OVERHEAD})": _compared(
+                small, SMALL_CALLS, {"client.map": bare, **ours}
+            ),
+            f"{LONG_CALLS} calls that wait for 10 ms": _compared(waiting, LONG_CALLS, {**loop, **ours}),
+            f"{LONG_CALLS} calls that compute for 10 ms": _compared(computing, LONG_CALLS, {**loop, **ours}),
+        }
+    cm("cluster", "delete", "maps", "-y")
+    return tables
 
 
-def _compared(
-    function: Callable[[int], int], calls: int, ways: Sequence[tuple[str, Callable[..., list[int]]]], does: str
-) -> list[Row]:
-    """Take turns, so that whatever else this machine does disturbs all of them."""
-    times: dict[str, list[float]] = {name: [] for name, _ in ways}
+def _functions() -> list[Callable[[int], int]]:
+    """Return one that does next to nothing, one that waits, one that computes; nested, so that they travel by value."""
+
+    def small(x: int) -> int:
+        return x + 1
+
+    def waiting(x: int) -> int:
+        time.sleep(LONG)
+        return x + 1
+
+    def computing(x: int) -> int:
+        end = time.process_time() + LONG
+        while time.process_time() < end:
+            pass
+        return x + 1
+
+    return [small, waiting, computing]
+
+
+def _compared(function: Callable[[int], int], calls: int, ways: Mapping[str, Way]) -> Measured:
+    """Take turns, so that whatever else this machine does disturbs all of them; return the medians."""
+    runs: dict[str, list[Run]] = {name: [] for name in ways}
     for _ in range(TURNS):
-        for name, way in ways:
-            began = time.perf_counter()
-            results = way(function, range(calls))
-            times[name].append(time.perf_counter() - began)
-            if results != list(range(1, calls + 1)):
-                raise BenchmarkFailed(f"{name} returned wrong results")
-    medians = {name: statistics.median(seconds) for name, seconds in times.items()}
-    first = next(iter(medians.values()))
-    return [Row(f"{name}: {does}", calls, seconds, seconds / first) for name, seconds in medians.items()]
+        for name, way in ways.items():
+            runs[name].append(_run(name, way, function, calls))
+    return [(name, sorted(each, key=lambda run: run.seconds)[TURNS // 2], "") for name, each in runs.items()]
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Measure, print, and return 1 when the overhead is over its bound."""
-    parser = argparse.ArgumentParser(prog="maps", description=__doc__)
-    parser.add_argument("-n", "--nodes", type=int, default=3, metavar="N", help="workers of one core each (3)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
-    args = parser.parse_args(argv)
-    print(f"{machine()}; {args.nodes} workers, medians of {TURNS} turns\n")
-    rows = measure(args.nodes)
-    print(table(("", "calls", "seconds", "ratio"), [(r.what, r.calls, r.seconds, r.ratio) for r in rows]))
-    if args.json:
-        args.json.write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n", encoding="utf-8")
-    within = rows[1].ratio <= MOST_OVERHEAD
-    print(f"\noverhead per call against bare client.map: {rows[1].ratio:.2f}, bound {MOST_OVERHEAD}")
-    return 0 if within else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def _run(name: str, way: Way, function: Callable[[int], int], calls: int) -> Run:
+    began, cpu = time.perf_counter(), time.process_time()
+    results = way(function, range(calls))
+    seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
+    if results != list(range(1, calls + 1)):
+        raise BenchmarkFailed(f"{name} returned wrong results")
+    return Run(seconds, cpu, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, "", "")

@@ -1,7 +1,7 @@
 """What the README claims, as ratios in one run on this machine: `make bench`.
 
 Start-up against python-openstackclient; a command on 64 nodes and a file to 32 against asyncssh, pdsh, clush and
-Ansible; how long clusters of several sizes take until they are verified.
+Ansible; how long clusters of several sizes take until they are verified; maps over Dask against what Dask does alone.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
-from benchmarks import rivals
+from benchmarks import maps, rivals
 from benchmarks.cm_command import Cm, add_options, temporary_cm
 from benchmarks.measured import BenchmarkFailed, Run, machine, median_of, run, table, use_cores
 
-PARTS = ("start", "create", "cmd", "put")
+PARTS = ("start", "create", "cmd", "put", "maps")
 SIZES = (2, 4, 16)
 PUSHED_BYTES, PUSHED_TO = 10_000_000, 32
 
@@ -76,6 +76,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         if {"create", "cmd", "put"}.intersection(parts):
             with temporary_cm(args.cm) as cm:
                 clusters(cm, args.nodes, parts, done)
+        if "maps" in parts:
+            with temporary_cm(args.cm) as cm:
+                for title, measured in maps.measure(cm).items():
+                    done(_table(f"maps: {title}, {maps.NODES} workers", measured))
     except BenchmarkFailed as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1

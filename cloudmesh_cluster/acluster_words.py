@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
+from cloudmesh_cluster.errors import UsageError
 from cloudmesh_cluster.model import Machine, PluginUse
 from cloudmesh_cluster.yaml_source import Source, Value
 
@@ -28,8 +30,10 @@ DUMMIES = ("node_id", "node_type")
 """Keys that acluster demands, and that are dummies where machines are listed; elsewhere they are image and flavor."""
 
 
-PLUGINS = {"hdfs": "hadoop", "yarn": "hadoop", "spark-standalone": "spark", "distributed": "dask"}
+PLUGINS = {"spark-standalone": "spark", "distributed": "dask", "ipython-parallel": "ipyparallel"}
 """Plugins of acluster that have another name here."""
+HADOOP = ("hdfs", "yarn", "hadoop")
+"""Plugins that mean the last of them together."""
 NO_PLUGINS = ("salt",)
 CONDA_KEYS = {
     "conda_channels": "channels", "default_channels": "default_channels", "channel_alias": "channel_alias"
@@ -76,8 +80,10 @@ def read_size(source: Source, machines: tuple[Machine, ...]) -> tuple[int, str |
 def translate_plugins(source: Source, uses: Sequence[PluginUse], *, user: str) -> tuple[PluginUse, ...]:
     """Return the plugins by the names that they have here, and `conda` with what the profile says of it elsewhere."""
     chosen: dict[str, PluginUse] = {}
+    both = len({use.name for use in uses} & set(HADOOP)) > 1
+    names = PLUGINS | (dict.fromkeys(HADOOP, HADOOP[-1]) if both else {})
     for use in uses:
-        name = PLUGINS.get(use.name, use.name)
+        name = names.get(use.name, use.name)
         if name not in NO_PLUGINS:
             settings = {**(chosen[name].settings if name in chosen else {}), **use.settings}
             chosen[name] = PluginUse(name, {key: settings[key] for key in settings if (name, key) not in NO_SETTINGS})
@@ -129,8 +135,23 @@ def _read_machine(item: Value) -> Machine | None:
     word = item.text(None, pattern=_HOST_AND_PORT, form="an address or a host name, also with :PORT")
     if word is None:
         return None
-    host, _, port_text = word.partition(":")
-    if port_text and not 1 <= int(port_text) <= 65535:
-        item.report(f"port {port_text} is none", hint="1 to 65535")
+    try:
+        return machine_of(word)
+    except UsageError as error:
+        item.report(error.message, hint=error.hint)
         return None
-    return Machine(host, int(port_text) if port_text else None)
+
+
+def machine_of(word: str) -> Machine:
+    """Return the machine that ADDRESS, NAME, ADDRESS:PORT or NAME:PORT means.
+
+    Raises:
+        UsageError: it is none of these.
+
+    """
+    if not re.fullmatch(_HOST_AND_PORT, word):
+        raise UsageError(f"{word!r} is no machine", hint="an address or a host name, also with :PORT")
+    host, _, port = word.partition(":")
+    if port and not 1 <= int(port) <= 65535:
+        raise UsageError(f"port {port} is none", hint="1 to 65535")
+    return Machine(host, int(port) if port else None)

@@ -245,13 +245,23 @@ class Cluster(ClusterView):
         return self._answers(results, f"get {remote}")
 
     def scale(
-        self, workers: int | str, *, timeout: float | None = None, trust_on_first_use: bool = False
-    ) -> Cluster:
-        """Change the number of workers: to a number, or by `"+2"` or `"-1"`; return the cluster."""
+        self, workers: int | str | None = None, *, machines: Sequence[str] = (), timeout: float | None = None,
+        trust_on_first_use: bool = False,
+    ) -> Cluster:  # fmt: skip
+        """Change the number of workers; return the cluster.
+
+        Args:
+            workers: a number, `"+2"` or `"-1"`; None is as many more as there are machines.
+            machines: machines that exist, ADDRESS or ADDRESS:PORT, that become workers.
+            timeout: seconds for the whole operation.
+            trust_on_first_use: whether a new worker is believed for whose host key nobody vouches.
+
+        """
         from cloudmesh_cluster.operations.scale import scale
 
-        how: dict[str, Any] = {"timeout": timeout, "trust_on_first_use": trust_on_first_use}
-        self._run("scale", lambda emit: scale(self._home, self.name, str(workers), emit, **how))
+        how: dict[str, Any] = {"machines": machines, "timeout": timeout, "trust_on_first_use": trust_on_first_use}
+        count = None if workers is None else str(workers)
+        self._run("scale", lambda emit: scale(self._home, self.name, count, emit, **how))
         return self
 
     def replace(self, node: str, *, timeout: float | None = None, trust_on_first_use: bool = False) -> Cluster:

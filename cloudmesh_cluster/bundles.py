@@ -18,7 +18,7 @@ from cloudmesh_cluster.events import now
 from cloudmesh_cluster.model import Problem
 
 _ABOUT = "bundle.json"
-_FOLDERS = ("payloads", "conda", "images")
+_FOLDERS = ("payloads", "conda", "debs", "images")
 Progress = Callable[[str], None]
 
 

@@ -13,7 +13,7 @@ from cloudmesh_cluster.errors import ConnectionFailed, UsageError
 from cloudmesh_cluster.home import Home
 
 if TYPE_CHECKING:
-    from distributed import Client
+    from distributed import Client, Security
     from pyspark.sql import SparkSession
 
 CONNECT_TIMEOUT = 30.0  # seconds
@@ -79,18 +79,39 @@ def dask_client(home: Home, cluster: str, **options: Any) -> tuple[Client, HeldT
         from distributed import Client
     except ImportError as error:
         raise _not_here("dask", error) from error
+    security = _security(home, cluster)
+    protocol = "tls" if security else "tcp"
     held = HeldTunnel(home, cluster, port)
     try:
         with warnings.catch_warnings():
             # Dask also warns of packages that only one side has; `_warn_of_versions` tells what matters.
             warnings.filterwarnings("ignore", message="Mismatched versions found")
-            client = Client(f"tcp://127.0.0.1:{held.port}", **{"timeout": CONNECT_TIMEOUT, **options})
+            chosen = {"timeout": CONNECT_TIMEOUT, "security": security, **options}
+            client = Client(f"{protocol}://127.0.0.1:{held.port}", **chosen)
     except OSError as error:
         held.close()
         raise _silent("dask", cluster, error) from error
     _warn_of_versions(client.get_versions())
     weakref.finalize(client, held.close)
     return client, held
+
+
+def _security(home: Home, cluster: str) -> Security | None:
+    """Return this client's certificate, and the authority that the scheduler's must be of, where the cluster asks."""
+    from distributed import Security
+
+    from cloudmesh_cluster.certificates import client_certificate
+    from cloudmesh_cluster.operations.ports import plugin_of
+
+    if not plugin_of(home, cluster, "dask").settings["tls"]:
+        return None
+    files = {name: str(path) for name, path in client_certificate(home, cluster).items()}
+    return Security(
+        require_encryption=True,
+        tls_ca_file=files["ca.pem"],
+        tls_client_cert=files["cert.pem"],
+        tls_client_key=files["key.pem"],
+    )
 
 
 def _warn_of_versions(versions: dict[str, Any]) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 Row = Mapping[str, Any]
 GOOD = ("done", "ready", "running", "deleted")
+NEVER_BROKEN = 32  # characters of a cell
 UNDER_WAY = ("creating", "deleting", "stopped", "planned", "reached")
 
 
@@ -31,6 +32,7 @@ def _templates() -> Environment:
         loader=FileSystemLoader(folder), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
+    templates.globals["never_broken"] = NEVER_BROKEN
     templates.filters["human"] = human
     templates.filters["mood"] = mood
     templates.filters["moment"] = lambda text: str(text)[:19].replace("T", " ")
@@ -44,15 +46,18 @@ def mood(state: str) -> str:
 
 def table_html(rows: Sequence[Row], columns: Sequence[str]) -> str:
     """Return rows as a table without a style of its own: the page or the notebook has one."""
-    left = ' style="text-align:left"'
-    head = "".join(f"<th{left}>{escape(column)}</th>" for column in columns)
-    body = "".join(
-        "<tr>" + "".join(f"<td{left}>{_cell(row.get(column))}</td>" for column in columns) + "</tr>" for row in rows
-    )
+    head = "".join(f'<th style="text-align:left">{escape(column)}</th>' for column in columns)
+    body = "".join("<tr>" + "".join(_cell(row.get(column)) for column in columns) + "</tr>" for row in rows)
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
 def _cell(value: object) -> str:
+    # Else the names of nodes are broken at their hyphens, to make room for a long text beside them.
+    whole = ";white-space:nowrap" if len(human(value)) <= NEVER_BROKEN else ""
+    return f'<td style="text-align:left{whole}">{_text(value)}</td>'
+
+
+def _text(value: object) -> str:
     if isinstance(value, bool):
         return "✔" if value else '<b style="color:#d03a3a">✘ no</b>'
     if isinstance(value, str) and "\n" in value.rstrip("\n"):

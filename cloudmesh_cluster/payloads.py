@@ -26,7 +26,7 @@ _SHOWN = 12  # hexadecimal digits of a digest that make a file's name
 
 
 def fetch(chosen: ChosenPlugin, home: Home, progress: Progress) -> Path | None:
-    """Return the archive of a plugin's payload, None when the plugin has none.
+    """Return the archive of a plugin's payload, None when the plugin has none; parts of a plugin have the same.
 
     The archive is made once for all clusters of this user, by one process at a time, and renamed when it is whole.
 
@@ -48,7 +48,7 @@ def fetch(chosen: ChosenPlugin, home: Home, progress: Progress) -> Path | None:
     target = folder / f"{_archive_name(chosen, payload, source)}.tar"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _only_one(folder / f"{chosen.plugin.name}.lock"):
+        with _only_one(folder / f"{chosen.plugin.whole}.lock"):
             if not _is_whole(target, progress):
                 _make(chosen, payload, source, target, progress)
     except OSError as error:
@@ -73,14 +73,14 @@ def _archive_name(chosen: ChosenPlugin, payload: Payload, source: str) -> str:
         parts |= {"python": payload.python, "machine": platform.machine()}
     shown = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:_SHOWN]
     version = "" if source else f"-{chosen.plugin.version}"
-    return f"{chosen.plugin.name}{version}-{shown}"
+    return f"{chosen.plugin.whole}{version}-{shown}"
 
 
 def _make(chosen: ChosenPlugin, payload: Payload, source: str, target: Path, progress: Progress) -> None:
-    for old in target.parent.glob(f".{chosen.plugin.name}-*"):
+    for old in target.parent.glob(f".{chosen.plugin.whole}-*"):
         # The lock is ours: whoever made it is dead.
         shutil.rmtree(old, ignore_errors=True)
-    with tempfile.TemporaryDirectory(prefix=f".{chosen.plugin.name}-", dir=target.parent) as name:
+    with tempfile.TemporaryDirectory(prefix=f".{chosen.plugin.whole}-", dir=target.parent) as name:
         temporary = Path(name)
         content = temporary / "content"
         content.mkdir()
@@ -88,10 +88,10 @@ def _make(chosen: ChosenPlugin, payload: Payload, source: str, target: Path, pro
             digest = str(chosen.settings.get(payload.digest) or "")
             unpack_source(source, content, payload, chosen.plugin.name, digest=digest, progress=progress)
         elif payload.kind == "pip":
-            progress(f"{chosen.plugin.name} {chosen.plugin.version}: from PyPI, once for all clusters")
+            progress(f"{chosen.plugin.whole} {chosen.plugin.version}: from PyPI, once for all clusters")
             unpack_pip(chosen.plugin, payload, content, progress=progress)
         else:
-            progress(f"{chosen.plugin.name} {chosen.plugin.version}: from Maven, once for all clusters")
+            progress(f"{chosen.plugin.whole} {chosen.plugin.version}: from Maven, once for all clusters")
             unpack_maven(chosen.plugin, payload, content, progress=progress)
             _check(chosen, payload, content)
         archive = temporary / target.name

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal, TypeVar, cast
 
-from cloudmesh_cluster.conda.channels import redacted
 from cloudmesh_cluster.errors import InvalidInput, NotFound
 from cloudmesh_cluster.home import Home
-from cloudmesh_cluster.model import Check, PluginUse, Problem, RoleName, RoleSpec
+from cloudmesh_cluster.model import Check, PluginUse, Problem, RoleName
 from cloudmesh_cluster.profile_schema import read_check
 from cloudmesh_cluster.resources import resource
 from cloudmesh_cluster.yaml_nodes import Written
@@ -23,8 +21,6 @@ SettingType = Literal["text", "integer", "number", "boolean", "size", "duration"
 SETTING_TYPES: tuple[SettingType, ...] = (
     "text", "integer", "number", "boolean", "size", "duration", "port", "list", "lists"
 )  # fmt: skip
-DEFAULT_MEMORY = 2048
-DEFAULT_CPUS = 1.0
 _NAME = r"[a-z][a-z0-9-]{0,29}"
 _SETTING_NAME = r"[a-z][a-z0-9_]{0,39}"
 _PACKAGE_NAME = r"[a-z0-9][a-z0-9+.-]+"
@@ -32,12 +28,17 @@ _PACKAGE_NAME = r"[a-z0-9][a-z0-9+.-]+"
 
 @dataclass(frozen=True)
 class Setting:
-    """What a profile may set of a plugin; `default` has the setting's type."""
+    """What a profile may set of a plugin; `default` has the setting's type.
+
+    An integer may have a smallest value, `least`, and a text or an integer may be one of `choices` only.
+    """
 
     name: str
     type: SettingType
     default: object
     description: str
+    least: int | None = None
+    choices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ class Payload:
 
 @dataclass(frozen=True)
 class Plugin:
-    """What `plugin.yaml` says; `folder` holds the role scripts."""
+    """What `plugin.yaml` says; `folder` holds the role scripts, and `part_of` names the plugin they belong to."""
 
     name: str
     description: str
@@ -123,6 +124,15 @@ class Plugin:
     order: tuple[RoleName, ...] = ("master", "worker")
     needs_internet: bool = False
     checks: tuple[Check, ...] = ()
+    part_of: str = ""
+
+    @property
+    def whole(self) -> str:
+        """The name of the plugin that this one is a part of, and that of any other one."""
+        return self.part_of or self.name
+
+
+_Named = TypeVar("_Named", Setting, Port, Check)
 
 
 @dataclass(frozen=True)
@@ -151,8 +161,14 @@ def load_plugin(folder: Path) -> Plugin:
 
     """
     source = Source.read(folder / "plugin.yaml", name=str(folder / "plugin.yaml"))
+    plugin = _read_whole(source, folder) if source["part_of"].missing else _read_part(source, folder)
+    source.finish()
+    return plugin
+
+
+def _read_whole(source: Source, folder: Path) -> Plugin:
     settings = tuple(_read_setting(name, value) for name, value in source["settings"].entries())
-    plugin = Plugin(
+    return Plugin(
         name=folder.name,
         description=source["description"].required().text(""),
         version=source["version"].text(""),
@@ -177,15 +193,56 @@ def load_plugin(folder: Path) -> Plugin:
         needs_internet=source["needs_internet"].boolean(False),
         checks=tuple(read_check(item) for item in source["checks"].items()),
     )
-    source.finish()
-    return plugin
+
+
+def _read_part(source: Source, folder: Path) -> Plugin:
+    """Read a plugin that has the scripts of one beside it, and chooses from its settings, ports and checks."""
+    name = source["part_of"].text("", pattern=_NAME, form="the name of a plugin")
+    description = source["description"].required().text("")
+    if not (folder.parent / name / "plugin.yaml").is_file():
+        source["part_of"].report(f"there is no plugin {name!r} in {folder.parent}")
+        return Plugin(folder.name, description, "", folder)
+    whole = load_plugin(folder.parent / name)
+    return replace(
+        whole,
+        name=folder.name,
+        description=description,
+        settings=_choice(source["settings"], whole.settings),
+        ports=_choice(source["ports"], whole.ports),
+        checks=tuple(check for item in source["checks"].items() for check in _part_checks(item, whole, folder.name)),
+        part_of=name,
+    )
+
+
+def _choice(names: Value, known: Sequence[_Named]) -> tuple[_Named, ...]:
+    return tuple(each for item in names.items() for each in _named(item, known))
+
+
+def _named(item: Value, known: Sequence[_Named]) -> list[_Named]:
+    """Return what has the name that is written, alone; nothing has it when there is a problem."""
+    if not known:
+        item.report("the plugin of which this is a part has none")
+    name = item.text("", choices=[each.name for each in known])
+    return [each for each in known if each.name == name]
+
+
+def _part_checks(item: Value, whole: Plugin, part: str) -> list[Check]:
+    """Return a check of the part's own, or one of the whole by its name; its scripts lie in the part's folder there."""
+    if item.is_mapping:
+        return [read_check(item)]
+    there, here = f"/plugins/{whole.name}/", f"/plugins/{part}/"
+    return [replace(check, run=check.run and check.run.replace(there, here)) for check in _named(item, whole.checks)]
 
 
 def _read_setting(name: Written, value: Value) -> Setting:
     if not re.fullmatch(_SETTING_NAME, name):
         value.report(f"{name!r} is no name for a setting", hint="lower-case letters, digits and _")
     kind = cast("SettingType", value["type"].text("text", choices=SETTING_TYPES))
-    return Setting(name, kind, _typed(value["default"], kind, None), value["description"].required().text(""))
+    setting = Setting(
+        name, kind, None, value["description"].required().text(""),
+        least=value["least"].integer(None), choices=value["choices"].texts(),
+    )  # fmt: skip
+    return replace(setting, default=_typed(value["default"], setting))
 
 
 def _read_payload(value: Value, folder: Path) -> Payload | None:
@@ -230,9 +287,13 @@ def _read_port(name: Written, value: Value, settings: Sequence[Setting]) -> Port
     )
 
 
-def _typed(value: Value, kind: SettingType, default: object) -> object:
+def _typed(value: Value, setting: Setting) -> object:
+    """Return a value of a setting; its default where there is none."""
+    kind = setting.type
     if value.missing or value.is_null:
-        return default
+        return setting.default
+    if setting.choices and not value.text("", choices=setting.choices):
+        return setting.default
     if kind == "text":
         return value.text("")
     if kind == "list":
@@ -240,7 +301,7 @@ def _typed(value: Value, kind: SettingType, default: object) -> object:
     if kind == "lists":
         return {str(name): _texts(item) for name, item in value.entries()}
     if kind == "integer":
-        return value.integer(0)
+        return value.integer(0, least=setting.least)
     if kind == "port":
         return value.integer(0, least=1, most=65535)
     if kind == "number":
@@ -283,18 +344,29 @@ def resolve(uses: Sequence[PluginUse], home: Home) -> tuple[ChosenPlugin, ...]:
 
     for use in uses:
         add(use.name, ())
+    problems += _two_of_one(chosen)
     if problems:
         raise InvalidInput(problems)
     return tuple(chosen.values())
+
+
+def _two_of_one(chosen: Mapping[str, ChosenPlugin]) -> list[Problem]:
+    """Return the plugins that can't be on one cluster, since they are parts of the same one."""
+    wholes: dict[str, list[str]] = {}
+    for name, each in chosen.items():
+        wholes.setdefault(each.plugin.whole, []).append(name)
+    return [
+        Problem(f"plugins {' and '.join(names)}", f"are parts of {whole}", hint=f"{whole} has all of them")
+        for whole, names in wholes.items()
+        if len(names) > 1
+    ]
 
 
 def _settings(plugin: Plugin, use: PluginUse | None, problems: list[Problem]) -> dict[str, object]:
     if use is None:
         return {setting.name: setting.default for setting in plugin.settings}
     source = Source.of_plain(dict(use.settings), name=plugin.name, path=f"plugins.{plugin.name}")
-    settings = {
-        setting.name: _typed(source[setting.name], setting.type, setting.default) for setting in plugin.settings
-    }
+    settings = {setting.name: _typed(source[setting.name], setting) for setting in plugin.settings}
     problems += source.problems
     return settings
 
@@ -304,45 +376,3 @@ def _ports(plugin: Plugin, settings: Mapping[str, object]) -> tuple[Port, ...]:
     return tuple(
         replace(port, number=cast("int", settings[port.setting])) if port.setting else port for port in plugin.ports
     )
-
-
-def settings_sh(chosen: ChosenPlugin, *, master: RoleSpec, worker: RoleSpec, role: RoleName) -> bytes:
-    """Return the settings and the sizes of nodes as shell assignments, for the role scripts to source.
-
-    Args:
-        chosen: the plugin.
-        master: the size of the master.
-        worker: the size of each worker.
-        role: of the node that gets them.
-
-    """
-    own = master if role == "master" else worker
-    values: dict[str, object] = {
-        # Everybody on a node can read this.
-        f"CM_SETTING_{name.upper().replace('-', '_')}": redacted(_shell(value))
-        for name, value in chosen.settings.items()
-    }
-    values |= {
-        "CM_MEMORY_MB": own.memory or DEFAULT_MEMORY,
-        "CM_CPUS": _whole(own.cpus),
-        "CM_WORKER_MEMORY_MB": worker.memory or DEFAULT_MEMORY,
-        "CM_WORKER_CPUS": _whole(worker.cpus),
-    }
-    return "".join(f"{name}={shlex.quote(_shell(value))}\n" for name, value in values.items()).encode()
-
-
-def _whole(cpus: float | None) -> int:
-    return max(1, int(cpus or DEFAULT_CPUS))
-
-
-def _shell(value: object) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, float) and value.is_integer():
-        # bash reckons with whole numbers only.
-        value = int(value)
-    if isinstance(value, Mapping):
-        return "\n".join(f"{name} {' '.join(items)}" for name, items in value.items())
-    if isinstance(value, tuple):
-        return "\n".join(value)
-    return str(value).lower() if isinstance(value, bool) else str(value)

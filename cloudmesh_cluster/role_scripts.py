@@ -51,10 +51,16 @@ def plugin_command(cluster: Cluster, node: Node, plugin: str, words: list[str], 
     return with_environment(environment(cluster, node) | extra, [path, *words[1:]])
 
 
-def packages_command(packages: Sequence[str]) -> str:
-    """Return the shell line, for root, that installs the Debian packages which a node lacks."""
+def packages_command(packages: Sequence[str], *, archive: bool = False) -> str:
+    """Return the shell line, for root, that installs the Debian packages which a node lacks.
+
+    Args:
+        packages: their names.
+        archive: whether they come from an archive on standard input instead of the node's mirror.
+
+    """
     installer = resource("scripts", "boot", "install-packages").read_text()
-    return shlex.join(["bash", "-c", installer, "install-packages", *packages])
+    return shlex.join(["bash", "-c", installer, "install-packages", *(["--archive"] if archive else []), *packages])
 
 
 def digest(content: bytes) -> str:

@@ -237,7 +237,8 @@ class Settings:
                 "template_dir": self._cloud.etc / "heat" / "templates",
                 "num_engine_workers": 1,
                 "rpc_response_timeout": 600,
-                "executor_thread_pool_size": 64,
+                # Heat asks after each server once a second; more at once would keep Nova too busy to make them.
+                "executor_thread_pool_size": 16,
                 "max_stacks_per_tenant": 30,
                 # What is in the way of a delete does not go by itself on one machine; Heat would try for 67 s.
                 "action_retry_limit": 3,

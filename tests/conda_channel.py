@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 import shutil
+import socket
 import ssl
 import sys
 import threading
@@ -133,6 +134,13 @@ def _add_command(package: Path, command: str) -> None:
     shutil.rmtree(unpacked)
 
 
+def address_for_nodes() -> str:
+    """Return the address of this machine at which local nodes reach it: that of its way out."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
+        out.connect(("192.0.2.1", 9))
+        return str(out.getsockname()[0])
+
+
 @dataclass
 class Served:
     """A channel behind an HTTP server: its address, and what was asked of it, in order."""
@@ -147,12 +155,15 @@ class Served:
 
 
 @contextmanager
-def serving(channel: Path, *, certificate: Path | None = None) -> Iterator[Served]:
+def serving(
+    channel: Path, *, certificate: Path | None = None, address: str = "127.0.0.1"
+) -> Iterator[Served]:
     """Serve a channel at an address of this machine, and count who asks for what.
 
     Args:
         channel: its folder.
         certificate: the file of key and certificate with which it is served by https; None for http.
+        address: of this machine, at which it is served.
 
     """
 
@@ -166,12 +177,12 @@ def serving(channel: Path, *, certificate: Path | None = None) -> Iterator[Serve
             # Channels for some eyes only are below /t/TOKEN.
             return super().translate_path(re.sub(r"^/t/[^/]+", "", path))
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(channel)))
+    server = ThreadingHTTPServer((address, 0), partial(Handler, directory=str(channel)))
     if certificate is not None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate)
         server.socket = context.wrap_socket(server.socket, server_side=True)
-    served = Served(f"http{'s' if certificate else ''}://127.0.0.1:{server.server_address[1]}")
+    served = Served(f"http{'s' if certificate else ''}://{address}:{server.server_address[1]}")
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:

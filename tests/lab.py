@@ -52,11 +52,10 @@ def main() -> None:
     """Run the machines until Ctrl-C or SIGTERM."""
     home = Home.from_environment(os.environ)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with lab(home.root / "lab", home.cache) as made:
+    with suppress(KeyboardInterrupt), lab(home.root / "lab", home.cache) as made:
         sys.stdout.write(SAYS.format(folder=made.nodes.folder))
         sys.stdout.flush()
-        with suppress(KeyboardInterrupt):
-            signal.pause()
+        signal.pause()
     sys.stdout.write("lab: the machines are gone\n")
 
 

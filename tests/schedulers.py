@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from cloudmesh_cluster.cluster_setup.address import free_port
+from tests.command_line import CommandLine
 
 ROOT = Path(__file__).resolve().parents[1]
 MARK = "CM_TEST_SCHEDULERS"  # in the environment of all that a test starts, so that what is left can be found
@@ -81,3 +82,16 @@ def interpreter(code: str) -> Iterator[subprocess.Popen[str]]:
             yield process
         finally:
             process.kill()
+
+
+@contextmanager
+def serving(cm: CommandLine, *words: str) -> Iterator[None]:
+    """Run a line of `cm` that starts a scheduler or worker, until the end; it serves, and then Ctrl-C is pressed."""
+    environ = cm.environment() | {MARK: os.environ[MARK]}
+    with subprocess.Popen(cm.argv(*words), env=environ, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stderr is not None
+            assert any("Ctrl-C stops it" in line for line in process.stderr)
+            yield
+        finally:
+            process.send_signal(signal.SIGINT)

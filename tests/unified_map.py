@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from cloudmesh_cluster import multivariate, univariate
 from tests.pages import section
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "cluster-setup.md"
@@ -49,6 +50,10 @@ def square(x: int) -> int:
 def add(x: int, y: int, z: int) -> int:
     """Return a sum, as in the original's examples."""
     return x + y + z
+
+
+NAMES = {"univariate": univariate, "multivariate": multivariate, "square": square, "add": add}
+"""What the calls of maps in the table use."""
 
 
 def expected(call: str) -> list[int]:

@@ -9,7 +9,7 @@ from cloudmesh_cluster.cli.session import Session
 from cloudmesh_cluster.cli.tree import Command, argument
 
 COLUMNS = ("file", "sha256")
-RELEASES = ("debian-12", "debian-13")
+RELEASES = ("bookworm", "trixie", "debian-12", "debian-13")
 
 
 def create(args: Namespace, session: Session) -> int:
@@ -39,12 +39,13 @@ def use(args: Namespace, session: Session) -> int:
 COMMANDS = (
     Command(
         "bundle", "create", "collect what a profile needs into one archive", create, columns=COLUMNS,
-        examples=("bundle create -p hadoop", "bundle create -p lab --provider local -o lab.bundle"),
+        examples=("bundle create -p hadoop", "bundle create -p lab --provider local -o lab.bundle",
+                  "bundle create -p demo-cluster --release bookworm"),
         arguments=(
             argument("-p", "--profile", required=True, metavar="PROFILE", completes="profile", help="what is needed"),
             argument("-o", "--output", metavar="FILE", completes="file", help="the archive (default: PROFILE.bundle)"),
             argument("--provider", metavar="PROVIDER", completes="provider", help="where the nodes will come from"),
-            argument("--release", choices=RELEASES, default=RELEASES[0], help="the system of the nodes"),
+            argument("--release", choices=RELEASES, default=RELEASES[0], help="their Debian (default: bookworm)"),
         ),
     ),
     Command(

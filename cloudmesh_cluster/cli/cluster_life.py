@@ -80,7 +80,7 @@ def scale(args: Namespace, session: Session) -> int:
         [args.name],
         lambda emit: change(
             session.home, args.name, args.count, emit,
-            timeout=args.timeout, trust_on_first_use=args.trust_on_first_use,
+            machines=args.machines, timeout=args.timeout, trust_on_first_use=args.trust_on_first_use,
         ),
     )  # fmt: skip
     return show_summary(summary, session, args.format)
@@ -92,7 +92,7 @@ def _show_preview(args: Namespace, session: Session) -> int:
 
     session.result = [
         {"action": action, **{name: getattr(node, name) for name in PREVIEW_COLUMNS[1:]}}
-        for action, node in preview(session.home, args.name, args.count)
+        for action, node in preview(session.home, args.name, args.count, machines=args.machines)
     ]
     sys.stdout.write(rows_as(args.format, session.result, PREVIEW_COLUMNS, width=terminal_width()))
     return 0
@@ -193,11 +193,13 @@ COMMANDS = (
         "cluster", "scale", "add or remove workers", scale,
         examples=(
             "cluster scale hadoop 5", "cluster scale hadoop +2", "cluster scale hadoop -1",
-            "cluster scale hadoop 5 --dry-run",
+            "cluster scale hadoop 5 --dry-run", "cluster scale demo --machine 172.31.55.78",
         ),
         arguments=(
             NAME,
-            argument("count", metavar="N|+N|-N", help="the number of workers, or how many more or fewer"),
+            argument("count", nargs="?", metavar="N|+N|-N", help="the number of workers, or how many more or fewer"),
+            argument("--machine", dest="machines", action="append", default=[], metavar="ADDRESS[:PORT]",
+                     help="on baremetal: this machine becomes a worker, also if the profile lacks it; may be repeated"),
             argument("--dry-run", action="store_true", help="say which nodes would come, go and stay, and do nothing"),
             TRUST_ON_FIRST_USE,
             timeout_argument("give up after this time"),

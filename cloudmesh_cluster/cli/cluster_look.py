@@ -14,6 +14,7 @@ from cloudmesh_cluster.cli.common import (
     CLUSTER_COLUMNS,
     NAME,
     NODE_COLUMNS,
+    NODE_DETAILS,
     cluster_row,
     print_warning,
     whole_number,
@@ -71,7 +72,8 @@ def nodes(args: Namespace, session: Session) -> int:
     """Print the nodes of a cluster."""
     from cloudmesh_cluster.operations.inspect import cluster
 
-    session.show_rows(args, [asdict(each) for each in cluster(session.home, args.name).nodes], NODE_COLUMNS)
+    rows = [asdict(each) for each in cluster(session.home, args.name).nodes]
+    session.show_rows(args, rows, NODE_DETAILS, usual=NODE_COLUMNS)
     return 0
 
 
@@ -168,8 +170,9 @@ COMMANDS = (
         examples=("cluster show hadoop", "cluster show hadoop -f value -c state"), arguments=(NAME,),
     ),
     Command(
-        "cluster", "nodes", "list the nodes of a cluster", nodes, columns=NODE_COLUMNS,
-        examples=("cluster nodes hadoop", "cluster nodes hadoop -f value -c name -c private_ip"), arguments=(NAME,),
+        "cluster", "nodes", "list the nodes of a cluster", nodes, columns=NODE_DETAILS,
+        examples=("cluster nodes hadoop", "cluster nodes hadoop -f value -c name -c private_ip",
+                  "cluster nodes hadoop -c name -c host_key_from"), arguments=(NAME,),
     ),
     Command(
         "cluster", "status", "show what runs on each node", status, columns=STATUS_COLUMNS,

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 NAME = argument("name", metavar="NAME", completes="cluster", help="the cluster")
 OS_CLOUD = argument("--os-cloud", metavar="CLOUD", help="the entry of clouds.yaml (default: providers.yaml, OS_CLOUD)")
 TARGET_HELP = "all, a role, head, compute, a node, an index (0 = master), a range 2-5, worker-[1-3,7]; comma joins"
-NODE_COLUMNS = ("name", "role", "index", "state", "private_ip", "public_ip", "provider_id", "host_key_from")
+NODE_COLUMNS = ("name", "role", "index", "state", "private_ip", "public_ip", "provider_id")
+NODE_DETAILS = (*NODE_COLUMNS, "host_key_from")
 CLUSTER_COLUMNS = ("name", "state", "provider", "profile", "nodes", "created_at")
 CHECK_COLUMNS = ("check", "node", "expected", "actual", "ok", "seconds")
 RESULT_COLUMNS = ("node", "exit", "stdout", "stderr", "seconds")

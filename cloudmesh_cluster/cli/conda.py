@@ -18,7 +18,7 @@ CHANGE_COLUMNS = ("name", "before", "after", "channel")
 LIST_COLUMNS = ("nodes", "environment", "name", "version", "build", "channel")
 INFO_COLUMNS = (
     "environment", "prefix", "python", "packages", "nodes", "lock", "from", "specs", "channels", "virtual_packages",
-    "platform", "made_at", "lock_file",
+    "platform", "fetch", "made_at", "lock_file",
 )  # fmt: skip
 INFO_BRIEF = ("environment", "prefix", "python", "packages", "nodes", "specs")
 CHECK_COLUMNS = ("environment", "what", "item", "expected", "actual", "nodes", "ok")
@@ -53,7 +53,10 @@ def _request(args: Namespace, action: str) -> EnvironmentRequest:
     from cloudmesh_cluster.operations.environments import Action, EnvironmentRequest
 
     channels = tuple(getattr(args, "channels", None) or ())
-    return EnvironmentRequest(cast("Action", action), args.environment, tuple(args.specs), channels, args.target)
+    return EnvironmentRequest(
+        cast("Action", action), args.environment, tuple(args.specs), channels, args.target,
+        fetch=getattr(args, "fetch", None),
+    )  # fmt: skip
 
 
 def push(args: Namespace, session: Session) -> int:
@@ -136,6 +139,10 @@ _CHANNEL = argument(
     "-c", "--channel", dest="channels", action="append", metavar="CHANNEL",
     help="look here first: an address, file://, a folder or a name; may be repeated; ${NAME} is a variable",
 )  # fmt: skip
+_FETCH = argument(
+    "--fetch", choices=("client", "head"),
+    help="who fetches the packages: this machine or the master (default: as before, or as the profile says)",
+)  # fmt: skip
 _TARGET = target_argument(default=None)
 _SPECS = argument("specs", nargs="+", metavar="SPEC", help="packages, such as python=3.11 or 'numpy>=1.26'")
 _COLUMN = ("--column",)
@@ -144,21 +151,24 @@ COMMANDS = (
     Command(
         "conda", "create", "make an environment: solved once, the same on every node", create,
         columns=CHANGE_COLUMNS, column_flags=_COLUMN,
-        examples=("conda create demo -n py311 python=3.11 numpy", "conda create demo -n r -c conda-forge r-base"),
-        arguments=(NAME, _ONE, _CHANNEL, _TARGET, _SPECS),
+        examples=(
+            "conda create demo -n py311 python=3.11 numpy", "conda create demo -n r -c conda-forge r-base",
+            "conda create demo --fetch head python=3.11",
+        ),
+        arguments=(NAME, _ONE, _CHANNEL, _TARGET, _FETCH, _SPECS),
     ),
     Command(
         "conda", "install", "add packages to an environment on all its nodes", install,
         columns=CHANGE_COLUMNS, column_flags=_COLUMN,
         examples=("conda install demo -n py311 scipy", "conda install demo python=3.11"),
-        arguments=(NAME, _ONE, _CHANNEL, _TARGET, _SPECS),
+        arguments=(NAME, _ONE, _CHANNEL, _TARGET, _FETCH, _SPECS),
     ),
     Command(
         "conda", "update", "renew all packages of an environment, or some", update,
         columns=CHANGE_COLUMNS, column_flags=_COLUMN,
         examples=("conda update demo -n py311", "conda update demo numpy -n py311"),
         arguments=(
-            NAME, _ONE, _CHANNEL, _TARGET,
+            NAME, _ONE, _CHANNEL, _TARGET, _FETCH,
             argument("specs", nargs="*", metavar="PACKAGE", help="packages (default: all)"),
         ),
     ),

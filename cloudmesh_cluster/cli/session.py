@@ -46,7 +46,13 @@ class Session:
     columns: Sequence[str] = ()
 
     def show_rows(
-        self, args: argparse.Namespace, rows: Sequence[Row], columns: Sequence[str], *, brief: Sequence[str] = ()
+        self,
+        args: argparse.Namespace,
+        rows: Sequence[Row],
+        columns: Sequence[str],
+        *,
+        usual: Sequence[str] = (),
+        brief: Sequence[str] = (),
     ) -> None:
         """Print rows on standard output as `-f` and `-c` say, and keep them as the result.
 
@@ -54,10 +60,12 @@ class Session:
             args: the parsed line.
             rows: the data.
             columns: what there is to choose from.
-            brief: the columns that a table has when none are chosen; all if not given.
+            usual: what there is when none are chosen; all if not given.
+            brief: the same, for a table.
 
         """
-        chosen = chosen_columns(args.column or (brief if args.format == "table" else ()), columns)
+        unless_chosen = brief if brief and args.format == "table" else usual
+        chosen = chosen_columns(args.column or unless_chosen, columns)
         self.result = [{name: row.get(name) for name in columns} for row in rows]
         self.columns = chosen if args.format == "table" else ()
         sys.stdout.write(rows_as(args.format, rows, chosen, width=terminal_width()))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from cloudmesh_cluster.cli.common import CHECK_COLUMNS, NODE_COLUMNS, cluster_row
 from cloudmesh_cluster.cli.output import Row, printable, record_as, rows_as, terminal_width
 from cloudmesh_cluster.codec import encode
+from cloudmesh_cluster.conda.channels import redacted
 from cloudmesh_cluster.model import CheckResult, Cluster, CommandResult, Profile
 
 if TYPE_CHECKING:
@@ -20,10 +21,10 @@ STEPS_SHOWN_FROM = 0.05
 
 
 def plan_as(style: str, plan: Plan) -> str:
-    """Return a plan for reading, or the very object as JSON or YAML."""
+    """Return a plan for reading, or the very object, but for tokens of channels, as JSON or YAML."""
     if style != "table":
         record = json.loads(encode(plan))
-        return record_as(style, record, list(record))
+        return redacted(record_as(style, record, list(record)))
     nodes = rows_as("table", [asdict(node) for node in plan.nodes], ("name", "role", "private_ip"))
     lines = [
         plan.headline,

@@ -127,6 +127,15 @@ def no_answer(address: Address | str, what: str, why: str) -> ConnectionFailed:
     return ConnectionFailed(f"no {what} answers at {address}: {why}", hint=hint)
 
 
+def not_connected(library: str, why: str = "") -> ConnectionFailed:
+    """Return the error that names the three steps to a connection to a scheduler of a library ("Dask")."""
+    hint = (
+        f"cloudmesh_cluster.cluster_setup.{library.lower()} has the three steps: 1. start_scheduler(ADDRESS), "
+        "2. start_worker(ADDRESS) several times, 3. connect_to_scheduler(ADDRESS)"
+    )
+    return ConnectionFailed(why or f"there is no connection to a {library} scheduler", hint=hint)
+
+
 def own_address_towards(address: Address) -> str:
     """Return this machine's own IP address on the way to another one: where that one can call back."""
     family, place = _resolved(address)

@@ -1,8 +1,9 @@
-"""Runs one program and leaves nothing of it: `python guard.py PARENT GRACE PROGRAM WORD...`.
+"""Runs one program and leaves nothing of it: `python guard.py PARENT GRACE FOLDER PROGRAM WORD...`.
 
 A scheduler or worker must not outlive whoever started it, however that one ends: also by `kill -9`, and also when the
 program has started others, as a Spark worker does. So this small process stands between them. It ends the program when
-it is told to (SIGTERM) or its parent has gone, and then everything that the program has left behind.
+it is told to (SIGTERM) or its parent has gone, and then everything that the program has left behind, its folder (if
+FOLDER is not empty) included.
 
 Standard library only, and no import of this package: it must start quickly and stay small.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import shutil
 import signal
 import sys
 import time
@@ -24,12 +26,14 @@ _STOPS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 
 def main() -> int:
     """Run the program to its end, and return its exit status as a shell would give it."""
-    parent, grace, words = int(sys.argv[1]), float(sys.argv[2]), sys.argv[3:]
+    parent, grace, folder, words = int(sys.argv[1]), float(sys.argv[2]), sys.argv[3], sys.argv[4:]
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)  # orphans of the program become children of this process
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD, *_STOPS})
     program = _start(words)
     status = _wait(program, parent)
     left = _end_all(program, grace)
+    if folder:
+        shutil.rmtree(folder, ignore_errors=True)
     code = os.waitstatus_to_exitcode(left if status is None else status)
     return code if code >= 0 else 128 - code
 

@@ -36,22 +36,29 @@ class Service:
         name: the name of a worker; of a scheduler, nothing.
         dashboard: the address of its web page; empty when it has none.
 
+    Args:
+        what: see above.
+        address: see above.
+        words: the program.
+        environ: its whole environment.
+        name: see above.
+        folder: goes when the program has ended, however that happens.
+
     """
 
     def __init__(self, what: str, address: str, words: Sequence[str], *, environ: Mapping[str, str], name: str = "",
-                 clean_up: Callable[[], None] = lambda: None) -> None:  # fmt: skip
+                 folder: Path | None = None) -> None:  # fmt: skip
         self.what = what
         self.address = address
         self.name = name
         self.dashboard = ""
-        self._clean_up = clean_up
         self._owner = os.getpid()
         self._asked = False
         self._log = logging.getLogger(f"cloudmesh_cluster.cluster_setup.{what.replace(' ', '.').lower()}")
         self._lines: deque[str] = deque(maxlen=LINES_KEPT)
         # A session of its own: Ctrl-C is for us, who then end it in order.
         self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(_GUARD), str(os.getpid()), str(GRACE), *words],
+            [sys.executable, "-I", "-S", str(_GUARD), str(os.getpid()), str(GRACE), str(folder or ""), *words],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=dict(environ),
             start_new_session=True,
         )  # fmt: skip
@@ -96,7 +103,6 @@ class Service:
         self._process.wait()
         self._reader.join(timeout=GRACE)
         _running.discard(self)
-        self._clean_up()
 
     def begin(self, ready: Callable[[], bool], *, timeout: float, hint: str, background: bool) -> None:
         """Wait until it serves; then block as `wait` does, unless it is to serve in the background.

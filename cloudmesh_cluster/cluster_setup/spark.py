@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
-import sys
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from cloudmesh_cluster.cluster_setup.address import (
     Address,
-    no_answer,
     own_address_towards,
     parse_address,
     refuse_unless_answering,
@@ -22,18 +17,28 @@ from cloudmesh_cluster.cluster_setup.address import (
 )
 from cloudmesh_cluster.cluster_setup.options import check_cores, check_ports, mebibytes
 from cloudmesh_cluster.cluster_setup.service import Service
-from cloudmesh_cluster.cluster_setup.spark_status import status_from, versions_differ
-from cloudmesh_cluster.cluster_setup.status import Difference, Status
-from cloudmesh_cluster.errors import ConnectionFailed, LibraryMissing
-
-if TYPE_CHECKING:
-    from pyspark import SparkContext
-
-SCHEMES = ("spark",)
-THREE_STEPS = (
-    "cloudmesh_cluster.cluster_setup.spark has the three steps: 1. start_scheduler(ADDRESS), "
-    "2. start_worker(ADDRESS) several times, 3. connect_to_scheduler(ADDRESS)"
+from cloudmesh_cluster.cluster_setup.spark_connection import (
+    SCHEMES,
+    check_versions,
+    connect_to_scheduler,
+    connection,
+    disconnect,
+    report_status,
+    status_at,
 )
+from cloudmesh_cluster.cluster_setup.spark_environment import network, spark_home
+
+__all__ = [
+    "check_versions",
+    "connect_to_scheduler",
+    "connection",
+    "disconnect",
+    "report_status",
+    "start_scheduler",
+    "start_worker",
+    "status_at",
+]
+
 # What the daemons say when they serve; the format is ours, whatever the user's own logging says.
 LOGGING = """\
 rootLogger.level = info
@@ -49,14 +54,6 @@ _MASTER_SERVES = re.compile(r" Master: I have been elected leader!")
 _PAGE_AT = re.compile(r"WebUI: Bound .* started at http://\S+:(\d+)$")
 _WORKER_AT = re.compile(r" Worker: Starting Spark worker (\S+:\d+) with ")
 _WORKER_SERVES = re.compile(r" Worker: Successfully registered with master ")
-
-
-class _Current:
-    """The connection of this interpreter, which the distributed maps use, and where its scheduler's page is."""
-
-    context: SparkContext | None = None
-    address: Address | None = None
-    dashboard_port: int | None = None
 
 
 def start_scheduler(
@@ -87,7 +84,7 @@ def start_scheduler(
     """
     address = parse_address(scheduler_address, SCHEMES, any_port=True)
     check_ports(dashboard_port=dashboard_port)
-    home = _spark_home()
+    home = spark_home()
     refuse_unless_free(address)
     words = ["--host", address.bracketed, "--port", str(address.port), "--webui-port", str(dashboard_port)]
     service = _service("Spark scheduler", address, home, "master.Master", words, host=address, environ=environ)
@@ -143,7 +140,7 @@ def start_worker(
     check_cores(num_cores)
     check_ports(port=port, dashboard_port=dashboard_port)
     memory = mebibytes(max_memory)
-    home = _spark_home()
+    home = spark_home()
     refuse_unless_answering(address, what="Spark scheduler")
     own = Address("spark", host or own_address_towards(address), port)
     words = ["--host", own.bracketed, "--port", str(port), "--webui-port", str(dashboard_port)]
@@ -165,159 +162,6 @@ def start_worker(
     return service
 
 
-def connect_to_scheduler(
-    scheduler_address: str,
-    *,
-    application: str = "cloudmesh_cluster",
-    max_memory: int | str = "auto",
-    max_cores: int | None = None,
-    python: str | None = None,
-    driver_host: str | None = None,
-    dashboard_port: int | None = None,
-    settings: Mapping[str, str] | None = None,
-) -> SparkContext:
-    """Connect this interpreter to a scheduler; the distributed maps use this connection. An earlier one is closed.
-
-    Args:
-        scheduler_address: of the running scheduler.
-        application: what the scheduler calls this connection.
-        max_memory: of each executor: bytes, or "5GB"; "auto" or 0 is Spark's own (1 GiB).
-        max_cores: how many cores of all workers it takes; all if not given.
-        python: the interpreter on the workers; the path of this one if not given (or PYSPARK_PYTHON).
-        driver_host: the address of this machine that workers reach; that of the way to the scheduler if not given.
-        dashboard_port: of the scheduler's web page, which knows the workers; looked for if not given.
-        settings: anything else that Spark can be told: {"spark.executor.cores": "2"}.
-
-    Returns:
-        Spark's own context; its `uiWebUrl` is the page of this connection.
-
-    Raises:
-        ValueError: the address or an option is wrong.
-        ConnectionError: no scheduler answers.
-
-    """
-    address = parse_address(scheduler_address, SCHEMES)
-    check_cores(max_cores)
-    memory = mebibytes(max_memory)
-    _spark_home()
-    refuse_unless_answering(address, what="Spark scheduler")
-    own = Address("spark", driver_host or own_address_towards(address), 0)
-    chosen = {
-        "spark.driver.host": own.bracketed,
-        "spark.driver.bindAddress": own.bracketed,
-        "spark.ui.showConsoleProgress": "false",
-        **({"spark.executor.memory": f"{memory}m"} if memory else {}),
-        **({"spark.cores.max": str(max_cores)} if max_cores else {}),
-        **(settings or {}),
-    }
-    disconnect()
-    with _environment(PYSPARK_PYTHON=python or os.environ.get("PYSPARK_PYTHON", sys.executable), **_network(own)):
-        _Current.context = _context(address, application, chosen)
-    _Current.address, _Current.dashboard_port = address, dashboard_port
-    return _Current.context
-
-
-def disconnect() -> None:
-    """Close the connection, if there is one, and any other of this interpreter: Spark allows only one."""
-    context, _Current.context = _connection(), None
-    if context is not None:
-        context.stop()
-
-
-def connection() -> SparkContext:
-    """Return the connection of this interpreter: that of `connect_to_scheduler`, else Spark's active one.
-
-    Raises:
-        ConnectionError: there is none.
-
-    """
-    if (context := _connection()) is None:
-        raise ConnectionFailed("there is no connection to a Spark scheduler", hint=THREE_STEPS)
-    return context
-
-
-def report_status(depth: int | None = None) -> Status:
-    """Return what the scheduler says of itself and its workers, and the settings; printing it shows a table.
-
-    Args:
-        depth: how many levels of the settings are shown, as in `pprint`; None is all.
-
-    Raises:
-        ConnectionError: the scheduler does not answer any more.
-
-    """
-    if (context := _connection()) is None:
-        return Status("Spark")
-    address = _Current.address or parse_address(context.master, SCHEMES)
-    return status_from(address, _Current.dashboard_port, context=context, depth=depth)
-
-
-def status_at(scheduler_address: str, *, dashboard_port: int | None = None) -> Status:
-    """Return the same of any scheduler, without a connection.
-
-    Args:
-        scheduler_address: of the running scheduler.
-        dashboard_port: of its web page; looked for if not given.
-
-    """
-    address = parse_address(scheduler_address, SCHEMES)
-    refuse_unless_answering(address, what="Spark scheduler")
-    return status_from(address, dashboard_port)
-
-
-def check_versions(*, timeout: float = 60.0) -> tuple[Difference, ...]:
-    """Compare Python and libraries on the workers with this interpreter's, by a small job; nothing is good news.
-
-    Args:
-        timeout: seconds after which the job is given up.
-
-    Raises:
-        ConnectionError: there is no connection, or no worker has room for the job.
-
-    """
-    return versions_differ(connection(), timeout=timeout)
-
-
-def _connection() -> SparkContext | None:
-    if _Current.context is None and "pyspark" in sys.modules:
-        from pyspark.sql import SparkSession
-
-        session = SparkSession.getActiveSession()
-        return session.sparkContext if session else None
-    return _Current.context
-
-
-def _context(address: Address, application: str, settings: Mapping[str, str]) -> SparkContext:
-    from py4j.protocol import Py4JError
-    from pyspark import SparkConf, SparkContext
-    from pyspark.errors import PySparkException
-
-    conf = SparkConf().setMaster(str(address)).setAppName(application).setAll(list(settings.items()))
-    try:
-        return SparkContext(conf=conf)
-    except (Py4JError, PySparkException, OSError, ValueError) as error:
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise no_answer(address, "Spark scheduler", next((x for x in lines if "Exception" in x), lines[0])) from error
-
-
-def _spark_home() -> Path:
-    """Return where Spark is: SPARK_HOME, as everywhere in Spark, else the folder of pyspark."""
-    if found := os.environ.get("SPARK_HOME"):
-        home = Path(found)
-    else:
-        try:
-            import pyspark
-        except ImportError as error:
-            raise LibraryMissing("Spark", "spark") from error
-        home = Path(pyspark.__file__).parent
-    if not (home / "bin" / "spark-class").exists():
-        hint = "set SPARK_HOME to the folder of Spark, or unset it"
-        raise ConnectionFailed(f"{home} has no bin/spark-class", hint=hint)
-    if not os.environ.get("JAVA_HOME") and shutil.which("java") is None:
-        raise ConnectionFailed("Spark needs Java", hint="apt-get install default-jre-headless, or set JAVA_HOME")
-    return home
-
-
 def _service(
     what: str, address: Address, home: Path, program: str, words: list[str], *, host: Address,
     environ: Mapping[str, str] | None,
@@ -327,35 +171,13 @@ def _service(
     if program == "worker.Worker" and "--work-dir" not in words:
         words = [*words, "--work-dir", str(folder)]
     arguments = [*words, str(address)] if program == "worker.Worker" else words
-    whole = {**os.environ, **_network(host), **(environ or {}), "SPARK_HOME": str(home)}
+    whole = {**os.environ, **network(host), **(environ or {}), "SPARK_HOME": str(home)}
     # The REST server of the master would run anything for anyone.
     own = [f"-Dlog4j2.configurationFile={folder}/log4j2.properties", "-Dspark.master.rest.enabled=false"]
     own += ["-Djava.net.preferIPv6Addresses=true"] if ":" in host.host else []
     whole["SPARK_DAEMON_JAVA_OPTS"] = " ".join([whole.get("SPARK_DAEMON_JAVA_OPTS", ""), *own]).strip()
     command = [str(home / "bin" / "spark-class"), f"org.apache.spark.deploy.{program}", *arguments]
-    return Service(
-        what, str(address), command, environ=whole, clean_up=lambda: shutil.rmtree(folder, ignore_errors=True)
-    )
-
-
-def _network(own: Address) -> dict[str, str]:
-    """Return the environment that keeps Spark on one address, where it would listen on all."""
-    return {"SPARK_LOCAL_IP": own.bracketed}
-
-
-@contextmanager
-def _environment(**values: str) -> Iterator[None]:
-    """Set environment variables for a while: pyspark and the Java it starts read them only then."""
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+    return Service(what, str(address), command, environ=whole, folder=folder)
 
 
 def _said(service: Service, pattern: re.Pattern[str]) -> str | None:

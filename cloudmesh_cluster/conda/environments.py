@@ -7,12 +7,15 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from cloudmesh_cluster.codec import decode, encode
 from cloudmesh_cluster.errors import NotFound
 from cloudmesh_cluster.files import make_private, write_atomically
 from cloudmesh_cluster.home import Home
 
+Fetch = Literal["client", "head"]
+"""Who fetches packages: this machine, or the master of the cluster."""
 _SHOWN = 12  # hexadecimal digits of a digest that make a folder's name
 
 
@@ -44,6 +47,7 @@ class CondaEnvironment:
         digest: tells this environment from every other one.
         archive_sha256: of the archive that is pushed to the nodes.
         link_scripts: packages whose post-link script is run on the nodes, in order: NAME=VERSION=BUILD_NUMBER.
+        fetch: who fetches the packages: "client" or "head".
         pushed: whether it came whole from a prefix, so that it can't be solved again.
         made_at: ISO 8601, UTC.
 
@@ -60,6 +64,7 @@ class CondaEnvironment:
     digest: str
     archive_sha256: str = ""
     link_scripts: tuple[str, ...] = ()
+    fetch: Fetch = "client"
     pushed: bool = False
     made_at: str = ""
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import cast, get_args
 
+from cloudmesh_cluster.conda.environments import Fetch
 from cloudmesh_cluster.errors import InvalidInput
 from cloudmesh_cluster.model import Problem
 
@@ -25,6 +27,7 @@ class CondaSettings:
     default_channels: tuple[str, ...] = ()
     channel_alias: str = ""
     ssl_verify: str = "true"
+    fetch: Fetch = "client"
     environments: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def channel_words(self, extra: Sequence[str] = ()) -> tuple[str, ...]:
@@ -56,6 +59,9 @@ def read_settings(values: Mapping[str, object]) -> CondaSettings:
     elif not ssl_verify.startswith(("/", "~/")):
         what = f"{ssl_verify!r} is neither true nor false nor a path"
         problems.append(Problem("plugins.conda.ssl_verify", what, "the whole path of a file of certificates"))
+    fetch = str(values["fetch"])
+    if fetch not in get_args(Fetch):
+        problems.append(Problem("plugins.conda.fetch", f"{fetch!r} fetches no packages", "client or head"))
     environments: dict[str, tuple[str, ...]] = values.get("environments") or {}  # type: ignore[assignment]  # by its type
     problems += [
         Problem(f"plugins.conda.environments.{name}", f"{name!r} is no name", "letters, digits, _ . -")
@@ -70,5 +76,6 @@ def read_settings(values: Mapping[str, object]) -> CondaSettings:
         default_channels=tuple(values["default_channels"] or ()),  # type: ignore[arg-type]
         channel_alias=str(values["channel_alias"] or ""),
         ssl_verify=ssl_verify,
+        fetch=cast("Fetch", fetch),
         environments=environments,
     )

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from cloudmesh_cluster import cluster_setup
-from cloudmesh_cluster.errors import ConnectionFailed
+from cloudmesh_cluster.cluster_setup.address import not_connected
 from cloudmesh_cluster.maps import calls
 from cloudmesh_cluster.maps.batches import batches_of, flat, raise_failure
 
@@ -54,10 +54,8 @@ def dask(function: Callable[..., Any], argument_list: Iterable[Any], *, star: bo
     try:
         return flat(client.gather(jobs))
     except CancelledError as error:
-        raise ConnectionFailed(
-            "the connection to the Dask scheduler was lost before all calls had ended",
-            hint=cluster_setup.dask.THREE_STEPS,
-        ) from error
+        lost = "the connection to the Dask scheduler was lost before all calls had ended"
+        raise not_connected("Dask", lost) from error
     except RuntimeError as error:
         client.cancel(jobs)
         raise_failure(error.args, arguments, error)

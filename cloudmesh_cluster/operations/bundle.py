@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from cloudmesh_cluster import debian_packages
 from cloudmesh_cluster.bundles import Bundle, use_bundle, write_bundle
 from cloudmesh_cluster.conda import archives, bundled, solver
 from cloudmesh_cluster.conda.channels import channels_of
@@ -23,13 +24,15 @@ from cloudmesh_cluster.payloads import archive_files, fetch
 from cloudmesh_cluster.plugins import ChosenPlugin, resolve
 from cloudmesh_cluster.providers import provider_of
 
-RELEASES = {"debian-12": System("linux-64", "6.1", "2.36"), "debian-13": System("linux-64", "6.12", "2.41")}
-"""The systems that a bundle can be made for: kernel and C library of a release."""
+RELEASES = {"bookworm": System("linux-64", "6.1", "2.36"), "trixie": System("linux-64", "6.12", "2.41")}
+"""The systems that a bundle can be made for: kernel and C library of a release of Debian."""
+ALSO = {"debian-12": "bookworm", "debian-13": "trixie"}
+"""Other names of releases."""
 
 
 async def create(
     home: Home, profile: str, output: Path | None, environ: Mapping[str, str], emit: Emit,
-    *, provider: str | None = None, release: str = "debian-12",
+    *, provider: str | None = None, release: str = "bookworm",
 ) -> tuple[Path, Bundle]:  # fmt: skip
     """Collect what a profile needs into one archive.
 
@@ -40,7 +43,7 @@ async def create(
         environ: the environment.
         emit: told what happens.
         provider: where the nodes will come from; only for local nodes the image goes along.
-        release: the system of the nodes, a key of `RELEASES`.
+        release: the system of the nodes, a key of `RELEASES` or `ALSO`.
 
     Raises:
         UsageError: something of it can't be had.
@@ -54,8 +57,10 @@ async def create(
         loop.call_soon_threadsafe(emit, Event("info", "bundle", message=line))
 
     files = [path for each in chosen for path in await _payload(each, home, progress)]
+    release = ALSO.get(release, release)
     files += await _environments(home, settings_from(chosen), RELEASES[release], progress)
     layers: list[Path] = []
+    debs: list[Path] = []
     if plan.provider_type == "local":
         from cloudmesh_cluster.providers.local.provider import LocalProvider
 
@@ -63,10 +68,20 @@ async def create(
         packages = sorted({package for each in chosen for package in each.plugin.packages})
         if isinstance(local, LocalProvider):
             layers = await local.image_layers(plan.profile, packages, emit)
+    else:
+        debs = [
+            await asyncio.to_thread(debian_packages.collect, home, each.plugin.packages, release, progress)
+            for each in chosen
+            if each.plugin.packages
+        ]
     output = (output or Path(f"{plan.profile.name}.bundle")).expanduser().absolute()
     if output.exists():
         raise UsageError(f"{output} exists; nothing is overwritten", hint="-o FILE")
+    files += debs
     made = await asyncio.to_thread(write_bundle, home.cache, plan.profile.name, files, layers, output, progress)
+    for file in debs:
+        # Where there is a mirror in reach, nodes get what it has.
+        file.unlink()
     return output, made
 
 

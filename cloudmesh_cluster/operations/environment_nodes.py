@@ -22,6 +22,7 @@ from cloudmesh_cluster.events import now
 from cloudmesh_cluster.files import make_private, write_atomically
 from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.model import Node
+from cloudmesh_cluster.operations import environment_head as head
 from cloudmesh_cluster.operations.session import Session, together
 from cloudmesh_cluster.operations.wiring import raise_failed
 from cloudmesh_cluster.plugins import ChosenPlugin
@@ -92,12 +93,18 @@ async def ask_systems(session: Session, connections: Connections, nodes: Sequenc
 
 
 async def make(
-    session: Session, environment: CondaEnvironment, found: Sequence[Channel], *, locked: Sequence[RepoDataRecord] = ()
+    session: Session,
+    connections: Connections,
+    environment: CondaEnvironment,
+    found: Sequence[Channel],
+    *,
+    locked: Sequence[RepoDataRecord] = (),
 ) -> CondaEnvironment:
     """Solve an environment, write its lock, and build it.
 
     Args:
         session: the running operation.
+        connections: to the nodes.
         environment: what is asked for, and for which system.
         found: its channels.
         locked: rattler's records of the packages to keep where possible.
@@ -117,6 +124,8 @@ async def make(
     packages = tuple(solver.package_of(record, found) for record in records)
     environment = replace(environment, packages=packages, made_at=now()).with_digest()
     solver.write_lock(store.lock_file(environment), records, found, platform=platform)
+    if environment.fetch == "head":
+        return (await head.build(session, connections, environment, found, ssl_verify=settings.ssl_verify))[0]
     return await built(session, environment, found)
 
 
@@ -200,7 +209,7 @@ async def push(
         RemoteFailed: a node could not take it.
 
     """
-    archive, pushes = await archive_of(session, environment), asyncio.Semaphore(PUSHES)
+    archive, pushes = await _archive_for(session, connections, environment), asyncio.Semaphore(PUSHES)
     step, line = f"push environment {environment.name}", node_line("unpack", environment, *environment.link_scripts)
 
     said: dict[str, None] = {}
@@ -208,13 +217,25 @@ async def push(
     async def bring(node: Node) -> None:
         async with pushes:
             with session.journal.progress(step, node=node.name):
-                result = await connections.run(node, line, sudo=True, stdin=archive, timeout=TIMEOUT)
+                if isinstance(archive, str):
+                    result = await head.give(session, connections, node, archive, line)
+                else:
+                    result = await connections.run(node, line, sudo=True, stdin=archive, timeout=TIMEOUT)
                 raise_failed(step, [result])
                 said.update(dict.fromkeys(result.stdout.splitlines()))
 
     await together(bring(node) for node in nodes)
     for message in said:
         session.journal.info(message)
+
+
+async def _archive_for(session: Session, connections: Connections, environment: CondaEnvironment) -> Path | str:
+    """Return the archive here, or, as text, its path on the head, if that has fetched it."""
+    if environment.fetch == "client":
+        return await archive_of(session, environment)
+    settings = settings_of(session)
+    found = channels(session, settings, environment.channels)
+    return (await head.build(session, connections, environment, found, ssl_verify=settings.ssl_verify))[1]
 
 
 async def use(
@@ -295,9 +316,9 @@ async def bring_environments(session: Session, connections: Connections, new: Se
                 continue
             asked = CondaEnvironment(
                 name, settings.environments[name], tuple(each.shown for each in found), "all",
-                settings.install_prefix, system.platform, system.virtual_packages, (), "",
+                settings.install_prefix, system.platform, system.virtual_packages, (), "", fetch=settings.fetch,
             )  # fmt: skip
-            store.write(await make(session, asked, found))
+            store.write(await make(session, connections, asked, found))
     there = {node.name for node in new}
     for environment in store.all():
         takers = [node for node in nodes_of(environment, session.cluster.nodes) if node.name in there]

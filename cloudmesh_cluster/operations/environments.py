@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 from cloudmesh_cluster.codec import decode, encode
 from cloudmesh_cluster.conda import archives, solver
 from cloudmesh_cluster.conda.channels import channels_of, redacted
-from cloudmesh_cluster.conda.environments import CondaEnvironment, Environments, Package
+from cloudmesh_cluster.conda.environments import CondaEnvironment, Environments, Fetch, Package
 from cloudmesh_cluster.conda.settings import ENVIRONMENT_NAME, ROOT, CondaSettings
 from cloudmesh_cluster.errors import NameTaken, NotFound, UsageError
 from cloudmesh_cluster.events import Emit, now
@@ -45,6 +45,7 @@ class EnvironmentRequest:
         channels: where to look first, without secrets.
         target: the nodes that a new environment is for; None for all. For `fix` those that have it damaged.
         prefix: the folder on this machine that is pushed whole.
+        fetch: who fetches packages; None as before, or as the profile says.
 
     """
 
@@ -54,6 +55,7 @@ class EnvironmentRequest:
     channels: tuple[str, ...] = ()
     target: str | None = None
     prefix: str = ""
+    fetch: Fetch | None = None
 
 
 @dataclass(frozen=True)
@@ -241,10 +243,11 @@ async def _make(
     asked = CondaEnvironment(
         request.environment, _specs(request, old), tuple(each.shown for each in found), target,
         old.install_prefix if old else settings.install_prefix, system.platform, system.virtual_packages, (), "",
+        fetch=request.fetch or (old.fetch if old else settings.fetch),
     )  # fmt: skip
     locked = solver.read_lock(store.lock_file(old), found) if old and store.lock_file(old).exists() else []
     kept = [] if request.action == "update" and not request.specs else _unnamed(locked, request)
-    return await steps.make(current, asked, found, locked=kept)
+    return await steps.make(current, connections, asked, found, locked=kept)
 
 
 def _unnamed(locked: Sequence[Any], request: EnvironmentRequest) -> list[Any]:

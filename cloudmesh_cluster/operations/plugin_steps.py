@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from cloudmesh_cluster import debian_packages
 from cloudmesh_cluster.errors import Interrupted
 from cloudmesh_cluster.events import Event
 from cloudmesh_cluster.model import Cluster, CommandResult, Node
@@ -16,7 +17,8 @@ from cloudmesh_cluster.operations.session import Session, together
 from cloudmesh_cluster.operations.wiring import raise_failed
 from cloudmesh_cluster.payloads import fetch
 from cloudmesh_cluster.plugin_secrets import secret_files
-from cloudmesh_cluster.plugins import ChosenPlugin, settings_sh
+from cloudmesh_cluster.plugin_settings import settings_sh
+from cloudmesh_cluster.plugins import ChosenPlugin
 from cloudmesh_cluster.remote import Connections, command_line
 from cloudmesh_cluster.remote_files import tarball
 from cloudmesh_cluster.resources import resource
@@ -96,8 +98,21 @@ async def _install_packages(session: Session, connections: Connections, node: No
         return
     step = f"packages of {chosen.plugin.name}"
     with session.journal.progress(step, node=node.name):
-        line = packages_command(chosen.plugin.packages)
-        raise_failed(step, [await connections.run(node, line, sudo=True, timeout=TIMEOUT)])
+        archive = await _archive_for(session, connections, node, chosen.plugin.packages)
+        line = packages_command(chosen.plugin.packages, archive=archive is not None)
+        raise_failed(step, [await connections.run(node, line, sudo=True, stdin=archive, timeout=TIMEOUT)])
+
+
+async def _archive_for(
+    session: Session, connections: Connections, node: Node, packages: Sequence[str]
+) -> Path | None:
+    """Return the archive with packages of a node's release that a bundle has brought, if any."""
+    archives = debian_packages.collected(session.home, packages)
+    if not archives:
+        return None
+    result = await connections.run(node, debian_packages.CODENAME, timeout=TIMEOUT)
+    raise_failed("look at the release", [result])
+    return archives.get(result.stdout)
 
 
 async def _bring_cm_service(connections: Connections, node: Node) -> None:

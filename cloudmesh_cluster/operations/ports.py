@@ -1,10 +1,10 @@
-"""Which port a plugin of a cluster serves."""
+"""What a plugin of a cluster serves, and how it is set."""
 
 from __future__ import annotations
 
 from cloudmesh_cluster.errors import NotFound, UsageError
 from cloudmesh_cluster.home import Home
-from cloudmesh_cluster.plugins import resolve
+from cloudmesh_cluster.plugins import ChosenPlugin, resolve
 from cloudmesh_cluster.state import State
 
 
@@ -22,12 +22,22 @@ def port_of(home: Home, name: str, plugin: str, port: str) -> int:
         UsageError: the settings of the plugin have switched it off.
 
     """
-    with State(home) as state:
-        present = {chosen.plugin.name: chosen for chosen in resolve(state.record(name).profile.plugins, home)}
-    if plugin not in present:
-        raise NotFound("plugin on the cluster", plugin, sorted(present), hint=f"cm cluster install {name} {plugin}")
-    chosen = present[plugin]
+    chosen = plugin_of(home, name, plugin)
     found = next(each for each in chosen.plugin.ports if each.name == port)
     if found.when and not chosen.settings[found.when]:
         raise UsageError(f"{plugin} on {name!r} does not serve {port}", hint=f"its setting {found.when} is off")
     return found.number
+
+
+def plugin_of(home: Home, name: str, plugin: str) -> ChosenPlugin:
+    """Return a plugin of a cluster with its settings.
+
+    Raises:
+        NotFound: there is no such cluster, or the plugin isn't on it.
+
+    """
+    with State(home) as state:
+        present = {chosen.plugin.name: chosen for chosen in resolve(state.record(name).profile.plugins, home)}
+    if plugin not in present:
+        raise NotFound("plugin on the cluster", plugin, sorted(present), hint=f"cm cluster install {name} {plugin}")
+    return present[plugin]

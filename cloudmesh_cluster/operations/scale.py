@@ -7,8 +7,9 @@ import dataclasses
 import re
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
+from cloudmesh_cluster.acluster_words import machine_of
 from cloudmesh_cluster.checks import misplaced
 from cloudmesh_cluster.errors import InvalidInput, Unreachable, UsageError
 from cloudmesh_cluster.events import Emit
@@ -53,9 +54,10 @@ class ReplaceRequest:
 async def scale(
     home: Home,
     name: str,
-    count: str,
+    count: str | None,
     emit: Emit,
     *,
+    machines: Sequence[str] = (),
     on_failure: OnFailure = "rollback",
     timeout: float | None = None,
     trust_on_first_use: bool = False,
@@ -65,20 +67,19 @@ async def scale(
     Args:
         home: whose cluster.
         name: the cluster's.
-        count: `N`, `+N` or `-N`.
+        count: `N`, `+N` or `-N`; None is as many more as there are machines.
         emit: who listens.
+        machines: machines that exist and become the new workers, ADDRESS or ADDRESS:PORT.
         on_failure: of a growth; a shrink that failed is kept, `resume` finishes it.
         timeout: seconds for the whole operation.
         trust_on_first_use: whether a new worker is believed for whose host key nobody vouches.
 
     Raises:
-        UsageError: the count is no count, or leaves no worker.
+        UsageError: the count is no count, or leaves no worker; or it does not fit the machines.
 
     """
     with State(home) as state:
-        cluster = state.cluster(name)
-        wanted = wanted_workers(count, len(cluster.workers))
-        planned = _request(home, state, cluster, wanted)
+        planned = _request(home, state, state.cluster(name), count, machines)
         refuse_pointless_trust(state.record(name).provider_type, trust_on_first_use)
     request = dataclasses.replace(planned, trust_on_first_use=trust_on_first_use)
 
@@ -86,7 +87,7 @@ async def scale(
         require_cluster(name, states=("ready",))(state)
         cluster = state.cluster(name)
         # What would be added might be there by now, and an undo would destroy it.
-        if _request(home, state, cluster, wanted_workers(count, len(cluster.workers))) != planned:
+        if _request(home, state, cluster, count, machines) != planned:
             raise UsageError(f"the workers of {name!r} have changed meanwhile", hint=f"cm cluster show {name}")
         _preflight(home, state, name, request)
         refuse_dead(home, state, name, without(cluster, request.remove).nodes)
@@ -123,7 +124,7 @@ def _preflight(home: Home, state: State, name: str, request: ScaleRequest) -> No
         raise InvalidInput(problems)
 
 
-def preview(home: Home, name: str, count: str) -> list[tuple[str, Node]]:
+def preview(home: Home, name: str, count: str | None, *, machines: Sequence[str] = ()) -> list[tuple[str, Node]]:
     """Return what a scale would do with each node: "add", "remove" or "keep"; touches nothing.
 
     Raises:
@@ -133,7 +134,7 @@ def preview(home: Home, name: str, count: str) -> list[tuple[str, Node]]:
     with State(home) as state:
         require_cluster(name, states=("ready",))(state)
         cluster = state.cluster(name)
-        request = _request(home, state, cluster, wanted_workers(count, len(cluster.workers)))
+        request = _request(home, state, cluster, count, machines)
         refuse_dead(home, state, name, without(cluster, request.remove).nodes)
         refuse_harm(home, state, name, _changed(request))
     there = [("remove" if node.name in request.remove else "keep", node) for node in cluster.nodes]
@@ -160,18 +161,44 @@ def wanted_workers(count: str, now: int) -> int:
     return wanted
 
 
-def _request(home: Home, state: State, cluster: Cluster, wanted: int) -> ScaleRequest:
+def _request(home: Home, state: State, cluster: Cluster, count: str | None, machines: Sequence[str]) -> ScaleRequest:
     from cloudmesh_cluster.providers import provider_of
 
     workers, record = cluster.workers, state.record(cluster.name)
+    if count is None and not machines:
+        raise UsageError("say how many workers there are to be", hint=f"cm cluster scale {cluster.name} N, +N or -N")
+    wanted = wanted_workers(count or f"+{len(machines)}", len(workers))
+    settings = _with_machines(record, cluster, machines, wanted) if machines else record.provider_settings
     if wanted <= len(workers):
         _refuse_misplaced(record, without(cluster, [node.name for node in workers[wanted:]]))
         return ScaleRequest(remove=tuple(node.name for node in workers[wanted:]))
     first = max(node.index for node in cluster.nodes) + 1
     indices = range(first, first + wanted - len(workers))
-    provider = provider_of(home, record.provider_type, record.provider_settings)
+    provider = provider_of(home, record.provider_type, settings)
     placement = provider.place(cluster.name, indices, taken=[node.private_ip for node in cluster.nodes])
     return ScaleRequest(add=tuple(_worker(cluster.name, i, placement) for i in indices))
+
+
+def _with_machines(record: ClusterRecord, cluster: Cluster, machines: Sequence[str], wanted: int) -> dict[str, object]:
+    """Return the provider's settings with these machines as the only ones that are free.
+
+    Raises:
+        UsageError: the provider has no use for them, or they are too many or too few.
+
+    """
+    if record.provider_type != "baremetal":
+        what = f"the provider of {cluster.name!r} makes its nodes itself: no machine can be named"
+        raise UsageError(what, hint=f"cm cluster scale {cluster.name} +{len(machines)}")
+    new = [machine_of(word) for word in machines]
+    if wanted - len(cluster.workers) != len(new):
+        what = f"{len(new)} machines are named, and {wanted - len(cluster.workers)} workers are to come"
+        raise UsageError(what, hint="leave the number out")
+    for node in cluster.nodes:
+        for machine in new:
+            if str(machine) == node.provider_id:
+                raise UsageError(f"machine {machine} is {node.name} already", hint=f"cm cluster nodes {cluster.name}")
+    head = machine_of(cluster.master.provider_id or cluster.master.private_ip)
+    return {**record.provider_settings, "machines": [asdict(machine) for machine in (head, *new)]}
 
 
 def _worker(cluster: str, index: int, placement: Placement) -> Node:

@@ -17,7 +17,9 @@ install_commands() {
     mkdir -p "$home/bin" "$home/share/hadoop/mapreduce"
     install -m 755 "$plugin/files/hadoop" "$home/bin/hadoop"
     for tool in hdfs yarn mapred; do ln -sfn hadoop "$home/bin/$tool"; done
-    for tool in hadoop hdfs yarn mapred; do ln -sfn "$home/bin/$tool" "/usr/local/bin/$tool"; done
+    for tool in hadoop $(! has hdfs || echo hdfs) $(! has yarn || echo yarn mapred); do
+        ln -sfn "$home/bin/$tool" "/usr/local/bin/$tool"
+    done
     # Where books and tutorials look for it.
     for jar in "$home"/lib/hadoop-mapreduce-examples-*.jar; do
         ln -sf "../../../lib/${jar##*/}" "$home/share/hadoop/mapreduce/"

@@ -1,10 +1,10 @@
 #!/bin/bash
-# The master: NameNode, ResourceManager and the history of jobs.
+# The master: NameNode, ResourceManager and the history of jobs, or what a part of hadoop has of them.
 # shellcheck source-path=SCRIPTDIR source=files/common.sh
 source "$(dirname "$0")/files/common.sh"
 
-services=(hadoop-namenode hadoop-resourcemanager)
-[[ $CM_SETTING_HISTORY != true ]] || services+=(hadoop-historyserver)
+services=("${daemons[@]%:*}")
+! keeps_history || services+=(hadoop-historyserver)
 
 format() { # once: a second format would lose what HDFS holds
     compgen -G "$data/name/current/fsimage_*.md5" >/dev/null && return 0
@@ -18,25 +18,28 @@ make_folders() {
     local folder
     wait_until "$start_timeout" "the NameNode has read what HDFS holds" http GET "$CM_MASTER" 9870 '/webhdfs/v1/?op=GETFILESTATUS'
     ! http GET "$CM_MASTER" 9870 "/webhdfs/v1/user/$user?op=GETFILESTATUS" >/dev/null || return 0
-    for folder in /tmp /user /mapreduce /mapreduce/intermediate /mapreduce/done; do hdfs_folder "$folder" hadoop 1777; done
+    for folder in /tmp /user; do hdfs_folder "$folder" hadoop 1777; done
+    ! has yarn || for folder in /mapreduce /mapreduce/intermediate /mapreduce/done; do hdfs_folder "$folder" hadoop 1777; done
     for folder in hadoop root "$user"; do hdfs_folder "/user/$folder" "$folder" 755; done
 }
 
 start() {
-    start_all hadoop-namenode 9870 hadoop-resourcemanager 8088
-    make_folders
-    # It serves when HDFS can be written, which takes the workers: the check of the daemons waits for it.
-    [[ $CM_SETTING_HISTORY != true ]] || cm-service start hadoop-historyserver
+    start_daemons
+    ! has hdfs || make_folders
+    ! keeps_history || cm-service start hadoop-historyserver
 }
 
-namenode_runs() { cm-service status hadoop-namenode >/dev/null; }
+masters_run() {
+    { ! has hdfs || cm-service status hadoop-namenode >/dev/null; } &&
+        { ! has yarn || cm-service status hadoop-resourcemanager >/dev/null; }
+}
 
 refresh() { # tell both masters who belongs to the cluster and who is on the way out; they read it at their start, too
-    namenode_runs && cm-service status hadoop-resourcemanager >/dev/null || return 0
-    as_hadoop timeout 60 "$home/bin/hdfs" dfsadmin -refreshNodes &
-    local dfs=$!
-    as_hadoop timeout 60 "$home/bin/yarn" rmadmin -refreshNodes
-    wait "$dfs"
+    local telling=() each
+    masters_run || return 0
+    ! has hdfs || { as_hadoop timeout 60 "$home/bin/hdfs" dfsadmin -refreshNodes & telling+=($!); }
+    ! has yarn || { as_hadoop timeout 60 "$home/bin/yarn" rmadmin -refreshNodes & telling+=($!); }
+    for each in "${telling[@]}"; do wait "$each"; done
 }
 
 # Of those alive: a dead node would be on its way out for ever.
@@ -56,35 +59,39 @@ fit_replication() {
     echo "$wanted" >"$data/replication"
 }
 
+add_services() {
+    if has hdfs; then
+        format
+        [[ -e $data/replication ]] || replication_for "$(wc -w <<<"$CM_WORKERS")" >"$data/replication"
+        cm-service add hadoop-namenode --user hadoop -- "$home/bin/hdfs" namenode
+    fi
+    ! has yarn || cm-service add hadoop-resourcemanager --user hadoop -- "$home/bin/yarn" resourcemanager
+    ! keeps_history || cm-service add hadoop-historyserver --user hadoop -- "$home/bin/mapred" historyserver
+}
+
 # The blocks of those who leave are copied to those who stay, before anything is stopped. CM_WORKERS are those who stay.
 leave() {
     [[ -n ${CM_LEAVING:-} ]] || die "leave: CM_LEAVING is empty"
-    namenode_runs || die "the NameNode does not run: cm cluster start $CM_CLUSTER hadoop"
+    ! has hdfs || cm-service status hadoop-namenode >/dev/null ||
+        die "the NameNode does not run: cm cluster start $CM_CLUSTER ${plugin##*/}"
     tr ' ' '\n' <<<"$CM_WORKERS $CM_LEAVING" >"$conf/workers"
     tr ' ' '\n' <<<"$CM_LEAVING" >"$conf/leaving"
-    fit_replication
+    ! has hdfs || fit_replication
     refresh
-    wait_until "$leave_timeout" "the blocks of $CM_LEAVING are copied to other DataNodes" none_copies
+    ! has hdfs || wait_until "$leave_timeout" "the blocks of $CM_LEAVING are copied to other DataNodes" none_copies
     tr ' ' '\n' <<<"$CM_WORKERS" >"$conf/workers"
     : >"$conf/leaving"
     refresh
 }
 
 case ${1:-} in
-    install)
-        format
-        [[ -e $data/replication ]] || replication_for "$(wc -w <<<"$CM_WORKERS")" >"$data/replication"
-        cm-service add hadoop-namenode --user hadoop -- "$home/bin/hdfs" namenode
-        cm-service add hadoop-resourcemanager --user hadoop -- "$home/bin/yarn" resourcemanager
-        [[ $CM_SETTING_HISTORY != true ]] ||
-            cm-service add hadoop-historyserver --user hadoop -- "$home/bin/mapred" historyserver
-        ;;
+    install) add_services ;;
     start) start ;;
     stop) stop_all "${services[@]}" ;;
     status) states "${services[@]}" ;;
     join)
         refresh
-        ! namenode_runs || fit_replication
+        ! has hdfs || ! masters_run || fit_replication
         ;;
     leave) leave ;;
     uninstall) forget_all hadoop-namenode hadoop-resourcemanager hadoop-historyserver ;;

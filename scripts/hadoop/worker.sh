@@ -1,14 +1,17 @@
 #!/bin/bash
-# A worker: DataNode and NodeManager.
+# A worker: DataNode and NodeManager, or what a part of hadoop has of them.
 # shellcheck source-path=SCRIPTDIR source=files/common.sh
 source "$(dirname "$0")/files/common.sh"
 
-services=(hadoop-datanode hadoop-nodemanager)
+services=("${daemons[@]%:*}")
 
 registered() {
-    http GET "$CM_MASTER" 9870 '/jmx?qry=Hadoop:service=NameNode,name=NameNodeInfo' |
-        grep '"LiveNodes"' | grep -qF "\\\"$CM_NODE:9866\\\"" &&
-        http GET "$CM_MASTER" 8088 "/ws/v1/cluster/nodes/$CM_NODE:8041" | grep -q '"state":"RUNNING"'
+    local nodes
+    if has hdfs; then
+        nodes=$(http GET "$CM_MASTER" 9870 '/jmx?qry=Hadoop:service=NameNode,name=NameNodeInfo' | grep '"LiveNodes"') &&
+            [[ $nodes == *"\\\"$CM_NODE:9866\\\""* ]] || return 1
+    fi
+    ! has yarn || http GET "$CM_MASTER" 8088 "/ws/v1/cluster/nodes/$CM_NODE:8041" | grep -q '"state":"RUNNING"'
 }
 
 safe_mode() { # why HDFS can't be written yet; empty when it can
@@ -35,18 +38,18 @@ end_containers() {
 }
 
 start() {
-    cm-service status hadoop-nodemanager >/dev/null || end_containers
-    start_all hadoop-datanode 9864 hadoop-nodemanager 8042
+    local service
+    ! has yarn || cm-service status hadoop-nodemanager >/dev/null || end_containers
+    start_daemons
     wait_until "$start_timeout" "$CM_NODE is registered with $CM_MASTER" registered ||
-        { tail -n 20 "$logs"/hadoop-{datanode,nodemanager}.log >&2; exit 1; }
-    wait_until "$start_timeout" "HDFS leaves safe mode" left_safe_mode ||
-        die "$(safe_mode)"
+        { for service in "${services[@]}"; do log_of "$service" >&2; done; exit 1; }
+    ! has hdfs || wait_until "$start_timeout" "HDFS leaves safe mode" left_safe_mode || die "$(safe_mode)"
 }
 
 case ${1:-} in
     install)
-        cm-service add hadoop-datanode --user hadoop -- "$home/bin/hdfs" datanode
-        cm-service add hadoop-nodemanager --user hadoop --stop-timeout 30 -- "$home/bin/yarn" nodemanager
+        ! has hdfs || cm-service add hadoop-datanode --user hadoop -- "$home/bin/hdfs" datanode
+        ! has yarn || cm-service add hadoop-nodemanager --user hadoop --stop-timeout 30 -- "$home/bin/yarn" nodemanager
         ;;
     start) start ;;
     stop | leave)

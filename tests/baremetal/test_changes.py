@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
 from tests.baremetal.differences import differences
 from tests.command_line import CommandLine
 from tests.engine_nodes import address
-from tests.journal_watch import Instant, signalled
+from tests.journal_watch import Instant, begun, signalled
 from tests.machines import Machines
 
 PLUGIN = {
@@ -21,14 +23,14 @@ PLUGIN = {
 set -euo pipefail
 case $1 in
     install)
-        useradd --system traces
+        id -u traces >/dev/null 2>&1 || useradd --system traces
         mkdir -p /opt/traces
         cm-service add traces -- sleep 1000000
         ;;
     uninstall)
         cm-service remove traces
         rm -rf /opt/traces
-        userdel traces
+        userdel traces || ! id -u traces
         ;;
 esac
 """,
@@ -36,10 +38,13 @@ esac
 TAKEN = Instant("unknown machine taken", "SELECT 1 FROM nodes WHERE state='taken' AND name='new-worker-1'")
 JUMP = """\
 Host {far}
-    ProxyJump admin@{near}
+    ProxyJump admin@{near}:{port}
     IdentityFile {key}
     UserKnownHostsFile {known_hosts}
 """
+
+TAKEN = Instant("a machine is taken", "SELECT 1 FROM nodes WHERE state='taken'")
+INSTALLING = Instant("the plugin is being installed", path="clusters/far/logs/*/*traces*")
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,7 @@ class Field:
 @pytest.fixture(scope="module")
 def field(shared_cm: CommandLine, four: Machines) -> Iterator[Field]:
     """Return four machines: the third has its SSH server on another port too, the fourth is behind the first."""
-    names = {"far": address(4), "near": address(1), "key": four.key, "known_hosts": four.known_hosts}
+    names = {"far": address(4), "near": address(1), "port": 22, "key": four.key, "known_hosts": four.known_hosts}
     four.introduce(also=JUMP.format(**names))
     four.nodes.run(3, "sudo /usr/sbin/sshd -p 2222")
     for index in four.indices:
@@ -86,15 +91,23 @@ def test_a_failed_create_gives_machines_back(field: Field) -> None:
 
 
 def test_grow_shrink_and_go(field: Field) -> None:
-    """With a plugin and its packages: spare machines of the list join, one that leaves is as it was, and so are all."""
+    """With a plugin and its packages: machines join from the list or by name; those that go are as they were."""
     also = "roles: {worker: {count: 1}}\nplugins: [traces]\n"
-    field.machines.write_profile(field.cm, "wide", also=also, machines=[1, 2, f"{address(3)}:2222", 4])
+    field.machines.write_profile(field.cm, "wide", also=also, machines=[1, 2, f"{address(3)}:2222"])
     profile = field.cm.home / "profiles.d" / "wide.yaml"
-    profile.write_text(profile.read_text().replace("num_nodes: 4\n", ""))
+    profile.write_text(profile.read_text().replace("num_nodes: 3\n", ""))
     field.cm("cluster", "create", "wide", "-p", "wide")
-    field.cm("cluster", "scale", "wide", "+2")
+    field.cm("cluster", "scale", "wide", "+1")
+    refused = {
+        words: field.cm("cluster", "scale", "wide", *words, expect=2).stderr
+        for words in (
+            ("+1",), (), ("+2", "--machine", address(4)), ("--machine", address(2)), ("--machine", "10.88.1.9"),
+            ("--machine", "a b"),
+        )
+    }  # fmt: skip
+    field.cm("cluster", "scale", "wide", "--machine", address(4))
+    field.cm("cluster", "replace", "wide", "worker-3")
     field.cm("cluster", "verify", "wide", "--full-mesh")
-    refused = field.cm("cluster", "scale", "wide", "+1", expect=2)
     nodes = field.cm("cluster", "nodes", "wide", "-f", "value", "-c", "provider_id").stdout.split()
     field.cm("cluster", "cmd", "wide", "--", "tree --version && test -d /opt/traces && id traces")
     line = "ssh worker-2 'echo $SSH_CONNECTION'"
@@ -104,7 +117,12 @@ def test_grow_shrink_and_go(field: Field) -> None:
     field.cm("cluster", "delete", "wide", "-y")
 
     assert [address(1), address(2), f"{address(3)}:2222", address(4)] == nodes
-    assert "0 of the 3 in machines.compute are free" in refused.stderr
+    for reason, said in zip(
+        ("0 of the 2 in machines.compute are free", "say how many", "1 machines are named, and 2 workers are to come",
+         f"machine {address(2)} is wide-worker-1 already", "machine 10.88.1.9 (worker-3): ", "'a b' is no machine"),
+        refused.values(), strict=True,
+    ):  # fmt: skip
+        assert reason in said
     assert "2222" == to_worker_2["stdout"].split()[-1]
     assert {} == gone
     assert {} == field.left_on(1, 2, 3, 4)
@@ -134,6 +152,27 @@ def test_a_machine_that_is_trusted_on_first_use(field: Field) -> None:
     assert {} == left
 
 
+def test_a_bundle_brings_debian_packages(field: Field, tmp_path: Path) -> None:
+    """Machines without a way out get a plugin's packages, and what these need, from a bundle, and are given back."""
+    field.machines.write_profile(field.cm, "gap", also="plugins: [traces]\n", machines=[1, 2])
+    bundle, there = tmp_path / "gap.bundle", CommandLine(field.cm.home, tmp_path / "empty")
+    field.cm("bundle", "create", "-p", "gap", "--release", "bookworm", "-o", str(bundle))
+    used = there("bundle", "use", str(bundle))
+    routes = {index: field.machines.nodes.run(index, "ip route show default") for index in (1, 2)}
+    for index in routes:
+        field.machines.nodes.run(index, "sudo ip route del default")
+    without = field.cm("cluster", "create", "gap", "-p", "gap", expect=1)
+    there("cluster", "create", "gap", "-p", "gap")
+    there("cluster", "cmd", "gap", "--", "tree --version")
+    there("cluster", "delete", "gap", "-y")
+    for index, route in routes.items():
+        field.machines.nodes.run(index, f"sudo ip route add {route}")
+
+    assert "debs/bookworm/" in used.stdout
+    assert "packages of traces failed" in without.stderr
+    assert {} == field.left_on(1, 2)
+
+
 def test_a_machine_that_does_not_answer_is_not_forgotten(field: Field) -> None:
     """Delete says which machine could not be given back and exits with 4; when it answers again, delete finishes."""
     field.machines.write_profile(field.cm, "pair", machines=[1, 2])
@@ -150,3 +189,27 @@ def test_a_machine_that_does_not_answer_is_not_forgotten(field: Field) -> None:
 
     assert f"machine {address(2)} (pair-worker-1)" in left.stderr
     assert [] == found
+
+
+def test_killed_behind_one_jump_host(field: Field) -> None:
+    """Three machines behind one that takes few logins at once; cm is killed again and again, and all is given back."""
+    field.machines.nodes.run(1, "sudo /usr/sbin/sshd -p 2223 -o MaxStartups=1:100:1")
+    names = {"near": address(1), "key": field.machines.key, "known_hosts": field.machines.known_hosts}
+    field.machines.introduce(also="".join(JUMP.format(far=address(index), **names, port=2223) for index in (2, 3, 4)))
+    keys = [line for line in field.machines.known_hosts.read_text().splitlines() if line.startswith(f"{address(1)} ")]
+    with field.machines.known_hosts.open("a") as file:
+        file.writelines(line.replace(address(1), f"[{address(1)}]:2223") + "\n" for line in keys)
+    field.machines.write_profile(field.cm, "far", also="plugins: [traces]\n", machines=[1, 2, 3, 4])
+
+    killed = [
+        signalled(field.cm, "cluster", "create", "far", "-p", "far", at=TAKEN),
+        signalled(field.cm, "cluster", "resume", "far", at=INSTALLING),
+    ]
+    field.cm("cluster", "resume", "far")
+    ready = field.cm("cluster", "list").stdout
+    killed.append(signalled(field.cm, "cluster", "delete", "far", "-y", at=begun("destroy")))
+    field.cm("cluster", "delete", "far", "-y")
+
+    assert "ready" in ready
+    assert [answer.exit for answer in killed] == [-signal.SIGKILL] * 3
+    assert {} == field.left_on(1, 2, 3, 4)

@@ -24,7 +24,7 @@ from cloudmesh_cluster.errors import CallFailed
 from tests import unified_map as theirs
 from tests.command_line import CommandLine
 from tests.conftest import refuse
-from tests.schedulers import MARK, any_address, interpreter, listens, nothing_left, wait_for
+from tests.schedulers import MARK, any_address, interpreter, listens, nothing_left, serving, wait_for
 
 ROUNDS = 5
 
@@ -94,8 +94,9 @@ def test_blocking_call_returns_and_can_be_made_again() -> None:
         assert process.wait(60) == 0
 
 
-def test_killed_interpreter_leaves_nothing() -> None:
-    """After `kill -9` of whoever started scheduler and nanny, all of their processes end."""
+def test_killed_interpreter_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After `kill -9` of whoever started scheduler and nanny, all of their processes end, and their folders go."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     address, port = any_address()
     code = (
         f"s = dask.start_scheduler({address!r}, background=True); "
@@ -104,7 +105,7 @@ def test_killed_interpreter_leaves_nothing() -> None:
     with interpreter(code) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "up\n"
-    assert wait_for(lambda: not listens(port))
+    assert wait_for(lambda: not listens(port) and not list(tmp_path.glob("cm-*")))
 
 
 @pytest.fixture(scope="module")
@@ -270,15 +271,10 @@ def _certificates(folder: Path) -> Certificates:
 def test_shell_twins(cm: CommandLine) -> None:
     """`cm dask scheduler|worker|status`: the same in the shell; Ctrl-C is an ordinary end."""
     address, port = any_address()
-    environ = cm.environment() | {MARK: os.environ[MARK]}
-    with ExitStack() as stack:
-        for words in (("scheduler", address, "--no-dashboard"), ("worker", address, "--name", "w", "--memory", "1GB")):
-            stack.enter_context(
-                process := subprocess.Popen(cm.argv("dask", *words), env=environ, stderr=subprocess.PIPE, text=True)
-            )
-            stack.callback(process.send_signal, signal.SIGINT)
-            assert process.stderr is not None
-            assert any("Ctrl-C stops it" in line for line in process.stderr)
+    with (
+        serving(cm, "dask", "scheduler", address, "--no-dashboard"),
+        serving(cm, "dask", "worker", address, "--name", "w", "--memory", "1GB"),
+    ):
         [row] = json.loads(cm("dask", "status", address, "-f", "json").stdout)
         assert (row["worker"], row["memory"], row["cores"], row["differences"]) == ("w", 10**9, 1, [])
         assert "953.7 MiB" in cm("dask", "status", address).stdout
@@ -292,7 +288,6 @@ def test_shell_twins(cm: CommandLine) -> None:
 def test_calls_of_unified_map() -> None:
     """The rows on Dask of the table in docs/cluster-setup.md, one after the other as they stand there."""
     address, _ = any_address()
-    names = {"univariate": univariate, "multivariate": multivariate, "square": theirs.square, "add": theirs.add}
     with ExitStack() as stack:
         for call in theirs.calls(r"cluster_setup\.dask\.start_"):  # they block as they stand, so in other interpreters
             stack.enter_context(interpreter(f"address = {address!r}; {call}"))
@@ -303,7 +298,7 @@ def test_calls_of_unified_map() -> None:
         assert wait_for(lambda: len(dask.report_status().workers) == 1)
         assert answer.connected
         for call in theirs.calls(r"\w+\.distributed\.dask"):
-            assert eval(call, names) == theirs.expected(call)  # noqa: S307
+            assert eval(call, theirs.NAMES) == theirs.expected(call)  # noqa: S307
 
 
 def _answers(address: str) -> bool:

@@ -6,9 +6,10 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -19,7 +20,7 @@ from cloudmesh_cluster.errors import CallFailed
 from tests import unified_map as theirs
 from tests.command_line import CommandLine
 from tests.conftest import refuse
-from tests.schedulers import MARK, any_address, interpreter, listens, nothing_left, wait_for
+from tests.schedulers import any_address, interpreter, listens, nothing_left, serving, wait_for
 
 ROUNDS = 3  # of two Javas each; five with Dask, where they cost a third
 SMALL = {"SPARK_DAEMON_MEMORY": "256m"}
@@ -148,8 +149,9 @@ def _workers(address: str) -> tuple[object, ...]:
         return ()
 
 
-def test_killed_interpreter_leaves_nothing() -> None:
-    """After `kill -9` of whoever started a scheduler and a worker, no Java of theirs is left."""
+def test_killed_interpreter_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After `kill -9` of whoever started a scheduler and a worker, no Java of theirs is left, and no folder."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     address, port = any_address()
     code = (
         f"s = spark.start_scheduler({address!r}, background=True, timeout={SLOW}); "
@@ -158,23 +160,17 @@ def test_killed_interpreter_leaves_nothing() -> None:
     with interpreter(code) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "up\n"
-    assert wait_for(lambda: not listens(port))
+    assert wait_for(lambda: not listens(port) and not list(tmp_path.glob("cm-*")))
 
 
 def test_shell_twins(cm: CommandLine) -> None:
     """`cm spark scheduler|worker|status`: the same in the shell; Ctrl-C is an ordinary end."""
     address, port = any_address()
-    environ = cm.environment() | {MARK: os.environ[MARK], **SMALL}
-    with ExitStack() as stack:
-        for words in (("scheduler", address), ("worker", address, "--memory", "1GB", "--cores", "1")):
-            stack.enter_context(
-                process := subprocess.Popen(
-                    cm.argv("spark", *words, "--timeout", "5m"), env=environ, stderr=subprocess.PIPE, text=True
-                )
-            )
-            stack.callback(process.send_signal, signal.SIGINT)
-            assert process.stderr is not None
-            assert any("Ctrl-C stops it" in line for line in process.stderr)
+    cm = replace(cm, environ=SMALL)
+    with (
+        serving(cm, "spark", "scheduler", address, "--timeout", "5m"),
+        serving(cm, "spark", "worker", address, "--memory", "1GB", "--cores", "1", "--timeout", "5m"),
+    ):
         [row] = json.loads(cm("spark", "status", address, "-f", "json").stdout)
         assert (row["state"], row["cores"], row["memory"]) == ("ALIVE", 1, 953 * 2**20)
     assert not listens(port)
@@ -186,8 +182,7 @@ def test_calls_of_unified_map(connected: Service) -> None:
     from pyspark import cloudpickle
 
     cloudpickle.register_pickle_by_value(theirs)  # as if written right here: the workers don't have our tests
-    names = {"univariate": univariate, "multivariate": multivariate, "square": theirs.square, "add": theirs.add}
     for call in theirs.calls(r"\w+\.distributed\.spark"):
-        assert eval(call, names) == theirs.expected(call)  # noqa: S307  (a page of ours)
+        assert eval(call, theirs.NAMES) == theirs.expected(call)  # noqa: S307  (a page of ours)
     [status] = theirs.calls(r"cluster_setup\.spark\.report_status")
     assert eval(status, {"spark": spark}).connected  # noqa: S307

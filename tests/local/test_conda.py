@@ -16,10 +16,11 @@ from pathlib import Path
 import pytest
 
 from cloudmesh_cluster.certificates import node_certificate
+from cloudmesh_cluster.conda.channels import Channel, channels_of
 from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.model import Node
 from tests.command_line import Answer, CommandLine
-from tests.conda_channel import VERSION, Served, make_channel, require_tools, serving
+from tests.conda_channel import VERSION, Served, address_for_nodes, make_channel, require_tools, serving
 
 ENVIRONMENT = "/opt/anaconda/envs/py311"
 SECRET = "tk-4f1bb2a9c0"
@@ -135,6 +136,29 @@ def test_post_link_scripts(cluster: CommandLine, served: Served) -> None:
     assert (same["what"], same["nodes"], same["ok"]) == ("same", "master,worker-[1-3]", True)
 
 
+def test_the_head_fetches_for_all(cluster: CommandLine, channel: Path, tmp_path: Path) -> None:
+    """Each package leaves the channel once, for the head, which serves nodes without a way out; no token is left."""
+    here = CommandLine(cluster.home, tmp_path)
+    routes = {row["stdout"].strip() for row in json.loads(on(cluster, "worker", "ip route show default").stdout)}
+    on(cluster, "worker", "sudo ip route del default")
+    with serving(channel, address=address_for_nodes()) as served:
+        words = ("-c", f"{served.address}/t/{SECRET}", "--fetch", "head", "greet", "r-tiny")
+        here("conda", "create", "c", "-n", "far", *words)
+        on(cluster, "worker-3", "sudo rm -r /opt/anaconda/envs/far/lib")
+        here("conda", "check", "c", "-n", "far", "--fix")
+    [same] = check(cluster, "-n", "far")
+    found = on(cluster, "all", "sudo grep -rlsaF tk-4f1bb2a9c[0] /opt/anaconda /tmp /root || true")
+    on(cluster, "worker", f"sudo ip route add {routes.pop()}")
+    cluster("conda", "remove", "c", "-n", "far", "--all")
+
+    assert sorted(name.split("-1.0")[0].split("-0.2")[0] for name in served.packages()) == [
+        "greet", f"python-{sys.version.split()[0]}-0_cpython.conda", "r-tiny", "tiny"
+    ]  # fmt: skip
+    assert not (tmp_path / "conda" / "packages").exists()
+    assert (same["what"], same["nodes"], same["ok"]) == ("same", "master,worker-[1-3]", True)
+    assert {row["stdout"] for row in json.loads(found.stdout)} == {""}
+
+
 def test_killed_in_the_middle_of_install(cluster: CommandLine) -> None:
     """The old environment works on every node after kill -9; the next install finishes, and what was killed is told."""
     words = cluster.argv("conda", "install", "c", "-n", "py311", "greet=0.2")
@@ -154,7 +178,7 @@ def test_killed_in_the_middle_of_install(cluster: CommandLine) -> None:
     assert greetings(cluster) == {"greet 0.2"}
     assert check(cluster, "-n", "py311")[0]["ok"]
     history = json.loads(cluster("cluster", "history", "c", "-f", "json").stdout)
-    assert [row["state"] for row in history if row["kind"] == "conda-install"] == ["superseded", "done"]
+    assert [row["state"] for row in history if row["kind"] == "conda-install"][-2:] == ["superseded", "done"]
 
 
 def test_a_node_that_cannot_follow_holds_all_back(cluster: CommandLine, served: Served) -> None:
@@ -273,6 +297,24 @@ def _bundled(cm: CommandLine, folder: Path, alias: str, ssl_verify: str) -> Answ
     with tempfile.TemporaryDirectory(dir=folder) as cache:
         words = ("bundle", "create", "-p", str(profile), "-o", f"{cache}/lab.bundle")
         return CommandLine(cm.home, Path(cache))(*words, expect=None)
+
+
+@pytest.mark.parametrize(
+    ("alias", "word", "address", "shown"),
+    [
+        ("http://h/x", "mine", "http://h/x/mine", "http://h/x/mine"),
+        ("http://h/x/", "mine/label/dev", "http://h/x/mine/label/dev", "http://h/x/mine/label/dev"),
+        ("http://h/t/s3", "mine", "http://h/t/s3/mine", "http://h/t/<TOKEN>/mine"),
+        ("http://h/${KEY}", "mine", "http://h/s3/mine", "http://h/${KEY}/mine"),
+        ("/mirror", "mine", "file:///mirror/mine", "file:///mirror/mine"),
+        ("http://h/x", "http://other/mine", "http://other/mine", "http://other/mine"),
+        ("http://h/x", "/folder", "file:///folder", "file:///folder"),
+    ],
+)
+def test_names_below_an_alias(alias: str, word: str, address: str, shown: str) -> None:
+    """A name is looked for below the whole alias, an address or a folder; what is secret of it is not shown."""
+    require_tools()
+    assert [Channel(shown, address)] == channels_of([word], alias=alias, environ={"KEY": "s3"}, tokens={})
 
 
 def test_no_token_is_seen_again(cluster: CommandLine, served: Served) -> None:

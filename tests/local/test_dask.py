@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import shlex
 import socket
-import ssl
 import subprocess
 import time
 from collections.abc import Iterator
 
 import pytest
 
-from cloudmesh_cluster.certificates import client_certificate
+from cloudmesh_cluster import Cluster
 from cloudmesh_cluster.home import Home
-from cloudmesh_cluster.operations.tunnels import tunnel
 from tests.command_line import CommandLine
 from tests.crash import crash
 
@@ -68,27 +65,15 @@ def test_daemons_are_private_and_of_their_own_user(cluster: CommandLine) -> None
 
 
 def test_only_who_has_a_certificate_of_the_cluster_is_let_in(cluster: CommandLine) -> None:
-    """On a node nobody without one; from here the client's own, which the scheduler's fits, through a tunnel."""
+    """On a node nobody without one; from here the client of `Cluster.dask()`, through a tunnel."""
     plain = "from distributed import Client; Client('tcp://k-master:8786', timeout='5s')"
     refused = f"DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION=False {PYTHON} -c {shlex.quote(plain)} 2>&1 || echo refused"
     assert on(cluster, "worker-1", refused).endswith("refused\n")
     assert on(cluster, "worker-1", "sudo stat -c '%a %U:%G' /etc/dask/tls/key.pem") == "640 root:dask\n"
 
-    home = Home(cluster.home, cluster.cache)
-    files = client_certificate(home, "k")
-    context = ssl.create_default_context(cafile=files["ca.pem"])
-    context.load_cert_chain(files["cert.pem"], files["key.pem"])
-
-    def greet(port: int) -> str:
-        with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as plain_socket:
-            with context.wrap_socket(plain_socket, server_hostname="localhost") as secure:
-                return str(secure.getpeercert())
-
-    async def through() -> str:
-        async with tunnel(home, "k", 8786) as port:
-            return await asyncio.to_thread(greet, port)
-
-    assert "k-master" in asyncio.run(through())
+    with Cluster.open("k", home=Home(cluster.home, cluster.cache)).dask() as client:
+        assert client.scheduler.address.startswith("tls://127.0.0.1:")
+        assert set(client.run(socket.gethostname).values()) == {"k-worker-1", "k-worker-2"}
 
 
 def test_a_dead_worker_is_missed_its_tasks_are_done_and_a_new_one_comes(cluster: CommandLine) -> None:

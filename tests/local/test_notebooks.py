@@ -13,6 +13,7 @@ import pytest
 
 from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.state import State
+from tests.conda_channel import require_tools
 from tests.notebooks import NOTEBOOKS, environment_for, executed
 
 ALL = sorted(NOTEBOOKS.glob("*.ipynb"))
@@ -28,6 +29,8 @@ def outputs_of(notebook: Any) -> list[list[str]]:
 @pytest.mark.parametrize("path", HERE, ids=lambda path: str(path.stem))
 def test_notebook_runs(path: Path, cm_cache: Path) -> None:
     """Every cell that is not meant to fail succeeds and answers as when it was committed; nothing is left."""
+    if "lab" in path.stem:
+        require_tools()
     with environment_for(path, cm_cache) as environ:
         notebook = executed(path, environ)
         with State(Home(Path(environ["CM_HOME"]), cm_cache)) as state:

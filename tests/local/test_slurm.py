@@ -6,11 +6,13 @@ import json
 import shlex
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.command_line import CommandLine
+from tests.command_line import ROOT, CommandLine
 from tests.crash import crash
+from tests.pages import section, typed_lines
 
 PATIENCE = 120.0
 KEY = "/etc/munge/munge.key"
@@ -18,6 +20,11 @@ PRIMES = """\
 import os, socket
 part, parts = int(os.environ["SLURM_PROCID"]), int(os.environ["SLURM_NTASKS"])
 print(socket.gethostname(), sum(all(n % d for d in range(2, n)) for n in range(2 + part, 500, parts)))
+"""
+HELLO = """\
+import socket
+from mpi4py.MPI import COMM_WORLD as world
+print(f"{world.rank} of {world.size} on {socket.gethostname()}: {world.allreduce(world.rank)}")
 """
 
 
@@ -102,6 +109,19 @@ def test_a_leaving_worker_ends_its_jobs_first(cluster: CommandLine) -> None:
     cluster("cluster", "scale", "s", "-1", timeout=600)
     assert set(states(cluster)) == {"s-worker-1", "s-worker-2"}
     assert "COMPLETED" in on(cluster, "master", "scontrol show jobs")
+
+
+def test_an_mpi_job_of_all_nodes(cluster: CommandLine, tmp_path: Path) -> None:
+    """The lines of docs/plugins.md: each node has a rank, and all know what they are together."""
+    (tmp_path / "hello.py").write_text(HELLO)
+    lines = typed_lines(section(ROOT / "docs" / "plugins.md", "Built in: slurm"))
+    answers = [
+        cluster(*("s" if word == "slurm" else word for word in shlex.split(line)[1:]), cwd=tmp_path, timeout=600)
+        for line in lines
+        if "create" not in line
+    ]
+    assert sorted(answers[0].stdout.split()) == ["s-worker-1", "s-worker-2"]
+    assert sorted(answers[-1].stdout.splitlines()) == ["0 of 2 on s-worker-1: 1", "1 of 2 on s-worker-2: 1"]
 
 
 def test_uninstall_takes_everything_back(cluster: CommandLine) -> None:

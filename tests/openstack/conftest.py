@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from devcloud import install
 from tests import devcloud_clients
+from tests.cloud_project import Project, own_project
 from tests.conftest import refuse, why_no_nodes
 from tests.devcloud_clients import Devcloud
 
@@ -40,3 +43,10 @@ def devcloud() -> Iterator[Devcloud]:
 def fake_devcloud() -> Iterator[Devcloud]:
     """Return the devcloud whose servers are nothing but rows of Nova's; it stays up, for the next run."""
     yield devcloud_clients.up("fake")
+
+
+@pytest.fixture(scope="module")
+def project(devcloud: Devcloud) -> Iterator[Project]:
+    """Return a project that only the tests of one module use."""
+    with tempfile.TemporaryDirectory(prefix="cm-") as folder, own_project(devcloud, Path(folder)) as made:
+        yield made

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import signal
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.cloud_project import Project, cm_of, nothing_left, own_project
+from tests.cloud_project import Project, cm_of, nothing_left
 from tests.command_line import Answer, CommandLine
-from tests.devcloud_clients import Devcloud, wait_for
+from tests.devcloud_clients import wait_for
 from tests.journal_watch import Instant, begun, signalled, started
 
 STACKS = 30
@@ -40,12 +39,11 @@ LATER = (
 
 
 @pytest.fixture(scope="module")
-def project(devcloud: Devcloud) -> Iterator[Project]:
-    """Return a project that only these tests use."""
-    with tempfile.TemporaryDirectory(prefix="cm-") as folder, own_project(devcloud, Path(folder)) as made:
-        made.give_entry("wrong", auth={"password": "wrong"})
-        made.give_entry("down", auth={"auth_url": f"http://{devcloud.cloud.address}:9/v3"})
-        yield made
+def project(project: Project) -> Project:
+    """Return the project of these tests, with entries of clouds.yaml that are of no use."""
+    project.give_entry("wrong", auth={"password": "wrong"})
+    project.give_entry("down", auth={"auth_url": f"http://{project.devcloud.cloud.address}:9/v3"})
+    return project
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import cycle
@@ -16,9 +15,9 @@ import pytest
 from devcloud import processes
 from devcloud.layout import PORTS
 from tests import devcloud_clients
-from tests.cloud_project import Project, cm_of, nothing_left, own_project
+from tests.cloud_project import Project, cm_of, nothing_left
 from tests.command_line import CommandLine
-from tests.devcloud_clients import Devcloud, wait_for
+from tests.devcloud_clients import wait_for
 from tests.faulty_proxy import Fault, Proxy, faulty_proxy
 from tests.journal_watch import started
 
@@ -27,13 +26,6 @@ dc: {{type: openstack, os_cloud: {cloud}, image: debian-12, flavor: m1.small}}
 deaf: {{type: openstack, os_cloud: {cloud}, image: debian-12, flavor: m1.small, network: deaf}}
 troubled: {{type: openstack, os_cloud: troubled, image: debian-12, flavor: m1.small}}
 """
-
-
-@pytest.fixture(scope="module")
-def project(devcloud: Devcloud) -> Iterator[Project]:
-    """Return a project that only these tests use."""
-    with tempfile.TemporaryDirectory(prefix="cm-") as folder, own_project(devcloud, Path(folder)) as made:
-        yield made
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,19 +16,18 @@ from cloudmesh_cluster.providers.openstack.orphans import orphans
 from cloudmesh_cluster.template import tags
 from devcloud import nodes, wiring
 from devcloud.network import batch, feed
-from tests.cloud_project import Project, cm_of, own_project
+from tests.cloud_project import Project, cm_of
 from tests.command_line import CommandLine
-from tests.devcloud_clients import Devcloud, wait_for
+from tests.devcloud_clients import wait_for
 
 PROVIDERS = "dc: {type: openstack, os_cloud: unrestricted, image: debian-12, flavor: m1.small}\n"
 
 
 @pytest.fixture(scope="module")
-def project(devcloud: Devcloud) -> Iterator[Project]:
-    """Return a project whose user has an unrestricted application credential."""
-    with tempfile.TemporaryDirectory(prefix="cm-") as folder, own_project(devcloud, Path(folder)) as made:
-        made.give_application_credential("unrestricted", unrestricted=True)
-        yield made
+def project(project: Project) -> Project:
+    """Return the project of these tests, whose user has an unrestricted application credential."""
+    project.give_application_credential("unrestricted", unrestricted=True)
+    return project
 
 
 @pytest.fixture(scope="module")

@@ -127,6 +127,8 @@ def test_plugins_and_channels(tmp_path: Path) -> None:
     conda = profile.plugins[0].settings
 
     assert [use.name for use in profile.plugins] == ["conda", "hadoop", "spark"]
+    assert [use.name for use in load(tmp_path, "plugins: [hdfs, spark]\n").plugins] == ["hdfs", "spark"]
+    assert [use.name for use in load(tmp_path, "plugins: [hadoop, yarn]\n").plugins] == ["hadoop"]
     assert conda["channels"] == conda["default_channels"] == ["http://repo/conda/anaconda"]
     assert (conda["conda_acl"], conda["conda_sh"]) == (["admin"], "false")
     assert {each.split(":")[0] for each in profile.ignored} == {"anaconda_url", "node_id", "node_type", "plugin salt"}

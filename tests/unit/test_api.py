@@ -151,7 +151,7 @@ def test_tables_show_themselves() -> None:
     assert repr(table) == "name        state\nt-master    running\nt-worker-1  <b>"
     assert table.rows[0]["private_ip"] == "10.0.0.10"
     html = table._repr_html_() or ""
-    assert ">t-master</td>" in html
+    assert ';white-space:nowrap">t-master</td>' in html
     assert "<b>" not in html
     console = Console(record=True, width=60, file=io.StringIO())
     console.print(table)

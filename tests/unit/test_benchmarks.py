@@ -15,7 +15,7 @@ from benchmarks.measured import run as measured
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.mark.parametrize("name", ["run", "scale", "maps"])
+@pytest.mark.parametrize("name", ["run", "scale"])
 def test_help(name: str) -> None:
     """Each benchmark explains itself, and refuses what it doesn't know."""
     answer, refused = (

@@ -75,8 +75,10 @@ def test_rows_have_the_keys_of_the_contract(own_home: Home, capsys: pytest.Captu
     assert list(cluster) == ["name", "state", "provider", "profile", "nodes", "created_at"]
     assert cluster["nodes"] == 3
     stable = ["name", "role", "index", "state", "private_ip", "public_ip", "provider_id"]
-    assert list(nodes[0]) == [*stable, "host_key_from"]
+    assert list(nodes[0]) == stable
     assert [node["index"] for node in nodes] == [0, 1, 2]
+    assert main(["cluster", "nodes", "t", "-f", "json", "-c", "host_key_from"]) == 0
+    assert json.loads(capsys.readouterr().out) == [{"host_key_from": None}] * 3
 
 
 @pytest.fixture

@@ -200,7 +200,7 @@ def test_service_takes_with_it_what_it_has_started() -> None:
         f'subprocess.Popen([sys.executable, "-c", "{grandchild}; time.sleep(600)"], start_new_session=True); '
         "time.sleep(1); print('up', flush=True); time.sleep(600)"
     )
-    guard_words = [sys.executable, str(guard.__file__), str(os.getpid()), "0.5", sys.executable, "-c", code]
+    guard_words = [sys.executable, str(guard.__file__), str(os.getpid()), "0.5", "", sys.executable, "-c", code]
     with subprocess.Popen(guard_words, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         pid = int(process.stdout.readline())
@@ -212,14 +212,18 @@ def test_service_takes_with_it_what_it_has_started() -> None:
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
-def test_service_ends_with_who_started_it(how: signal.Signals) -> None:
-    """However the interpreter ends, also by `kill -9`, nothing of the service stays."""
+def test_service_ends_with_who_started_it(tmp_path: Path, how: signal.Signals) -> None:
+    """However the interpreter ends, also by `kill -9`, nothing of the service stays, not even its folder."""
+    folder = tmp_path / "of-the-service"
+    folder.mkdir()
     code = f"""
 import os, sys, time
+from pathlib import Path
 sys.path.insert(0, {str(Path(__file__).resolve().parents[2])!r})
 from cloudmesh_cluster.cluster_setup.service import Service
 s = Service("test", "tcp://127.0.0.1:1", [sys.executable, "-c",
-    "import os, time; print(os.getpid(), flush=True); time.sleep(600)"], environ=os.environ)
+    "import os, time; print(os.getpid(), flush=True); time.sleep(600)"],
+    environ=os.environ, folder=Path({str(folder)!r}))
 s.begin(lambda: bool(s.output), timeout=60, hint="", background=True)
 print(s.pid, s.output[0], flush=True)
 time.sleep(600)
@@ -231,6 +235,7 @@ time.sleep(600)
 
     assert len(pids) == 2
     assert all(wait_for_end(pid) for pid in pids)
+    assert not folder.exists()
 
 
 def test_service_that_can_not_start_says_why() -> None:

@@ -13,7 +13,8 @@ import pytest
 
 from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.model import PluginUse, RoleName, RoleSpec
-from cloudmesh_cluster.plugins import resolve, settings_sh
+from cloudmesh_cluster.plugin_settings import settings_sh
+from cloudmesh_cluster.plugins import resolve
 from cloudmesh_cluster.resources import resource
 
 SCRIPT = 'source "$0/files/common.sh"; source "$0/files/configure.sh"; conf=$1; write_configuration'
@@ -46,14 +47,22 @@ class Configuration:
 
 
 def configure(
-    tmp_path: Path, *, memory: int = 2048, cpus: float = 1.0, workers: int = 2, role: RoleName = "worker", **given: str
+    tmp_path: Path,
+    *,
+    plugin: str = "hadoop",
+    memory: int = 2048,
+    cpus: float = 1.0,
+    workers: int = 2,
+    role: RoleName = "worker",
+    **given: str,
 ) -> Configuration:
-    """Return what the plugin writes on a node of a cluster."""
-    folder, target = tmp_path / "hadoop", tmp_path / "conf"
+    """Return what the plugin, or a part of it, writes on a node of a cluster."""
+    folder, target = tmp_path / plugin, tmp_path / f"conf-{plugin}"
     shutil.rmtree(folder, ignore_errors=True)
+    shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(resource("scripts", "hadoop"), folder)
     shutil.copy(resource("scripts", "boot", "plugin.sh"), folder)
-    (chosen,) = resolve([PluginUse("hadoop", {"java_home": "/usr/lib/jvm/x", **given})], Home(tmp_path, tmp_path))
+    (chosen,) = resolve([PluginUse(plugin, {"java_home": "/usr/lib/jvm/x", **given})], Home(tmp_path, tmp_path))
     spec = RoleSpec(count=workers, memory=memory, cpus=cpus)
     (folder / "settings.sh").write_bytes(settings_sh(chosen, master=spec, worker=spec, role=role))
     names = [f"t-worker-{i}" for i in range(1, workers + 1)]
@@ -87,6 +96,34 @@ def test_what_a_worker_promises_fits_its_memory(tmp_path: Path, memory: int, cpu
         (heap,) = re.findall(r"-Xmx(\d+)m", found[name])
         assert int(heap) < container
     assert found.number("mapreduce.task.io.sort.mb") < task * 3 / 4
+
+
+@pytest.mark.parametrize("memory", [768, 1024, 2048, 131072])
+def test_a_part_has_the_memory_of_the_other(tmp_path: Path, memory: int) -> None:
+    """One daemon a node, and all that it leaves belongs to YARN, if there is YARN."""
+    whole, hdfs, yarn = (configure(tmp_path, plugin=name, memory=memory) for name in ("hadoop", "hdfs", "yarn"))
+    offered = "yarn.nodemanager.resource.memory-mb"
+
+    assert yarn.number(offered) >= whole.number(offered)
+    assert yarn.number(offered) + yarn.heap("worker") + JVM_BEYOND_HEAP <= memory
+    for part in (hdfs, yarn):
+        assert whole.heap("worker") <= part.heap("worker") <= memory / 7
+        assert whole.heap("master") <= part.heap("master") <= memory / 2
+    assert memory < 2048 or yarn.number(offered) > whole.number(offered)
+
+
+def test_a_part_is_configured_alone(tmp_path: Path) -> None:
+    """HDFS knows nothing of YARN; YARN takes no file system for shared that is not, unless it is told of one."""
+    hdfs, yarn = (configure(tmp_path, plugin=name) for name in ("hdfs", "yarn"))
+    told = configure(tmp_path, plugin="yarn", core_site="fs.defaultFS=hdfs://elsewhere:8020")
+
+    assert hdfs["fs.defaultFS"] == "hdfs://t-master:8020"
+    assert hdfs["dfs.replication"] == "2"
+    assert not [name for name in hdfs.properties if name.startswith(("yarn.", "mapreduce."))]
+    assert yarn["fs.defaultFS"] == "file:///"
+    assert yarn["yarn.log-aggregation-enable"] == "false"
+    assert not [name for name in yarn.properties if name.startswith("dfs.")]
+    assert told["fs.defaultFS"] == "hdfs://elsewhere:8020"
 
 
 def test_the_memory_of_the_machine_is_of_no_interest(tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ import pytest
 
 from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.model import PluginUse, RoleSpec
-from cloudmesh_cluster.plugins import resolve, settings_sh
+from cloudmesh_cluster.plugin_settings import settings_sh
+from cloudmesh_cluster.plugins import resolve
 from cloudmesh_cluster.resources import resource
 
 ADDRESS = "127.98.70.88"  # of this machine, where nobody else listens
@@ -57,17 +58,17 @@ def masters() -> Iterator[None]:
         server.server_close()
 
 
-def start(tmp_path: Path, **settings: str) -> subprocess.CompletedProcess[str]:
-    """Run `master.sh start` with services that are there already."""
-    folder = tmp_path / "hadoop"
+def start(tmp_path: Path, plugin: str = "hadoop", **settings: str) -> subprocess.CompletedProcess[str]:
+    """Run `master.sh start` with services that are there already; what it asks of them is in `tmp_path/asked`."""
+    folder = tmp_path / plugin
     shutil.copytree(resource("scripts", "hadoop"), folder)
     shutil.copy(resource("scripts", "boot", "plugin.sh"), folder)
-    (chosen,) = resolve([PluginUse("hadoop", settings)], Home(tmp_path, tmp_path))
+    (chosen,) = resolve([PluginUse(plugin, settings)], Home(tmp_path, tmp_path))
     spec = RoleSpec(count=1)
     (folder / "settings.sh").write_bytes(settings_sh(chosen, master=spec, worker=spec, role="master"))
     commands = tmp_path / "commands"
     commands.mkdir()
-    (commands / "cm-service").write_text("#!/bin/sh\n")
+    (commands / "cm-service").write_text(f'#!/bin/sh\necho "$*" >>{tmp_path}/asked\n')
     (commands / "cm-service").chmod(0o755)
     names = {"CM_ROLE": "master", "CM_NODE": ADDRESS, "CM_MASTER": ADDRESS, "CM_WORKERS": "t-worker-1"}
     environment = {**os.environ, **names, "PATH": f"{commands}:{os.environ['PATH']}"}
@@ -82,6 +83,26 @@ def test_a_namenode_that_still_reads_is_waited_for(tmp_path: Path) -> None:
 
     assert done.returncode == 0, done
     assert NameNode.asked > STARTING
+
+
+@pytest.mark.usefixtures("masters")
+@pytest.mark.parametrize(
+    ("plugin", "daemons"),
+    [
+        ("hadoop", ["namenode", "resourcemanager", "historyserver"]),
+        ("hdfs", ["namenode"]),
+        ("yarn", ["resourcemanager"]),
+    ],
+)
+def test_a_part_starts_its_own_daemons(tmp_path: Path, plugin: str, daemons: list[str]) -> None:
+    """And asks HDFS for nothing where there is none."""
+    NameNode.asked = STARTING
+    done = start(tmp_path, plugin)
+    asked = (tmp_path / "asked").read_text().splitlines()
+
+    assert done.returncode == 0, done
+    assert [line for line in asked if line.startswith("start")] == [f"start hadoop-{daemon}" for daemon in daemons]
+    assert (NameNode.asked > STARTING) == (plugin != "yarn")
 
 
 @pytest.mark.usefixtures("masters")

@@ -194,6 +194,16 @@ def test_an_address_is_downloaded_once(home: Home, served: tuple[Path, str]) -> 
         get(hadoop(home, source=f"{address}/other.tar.gz"), home)
 
 
+def test_parts_of_a_plugin_share_its_archive(home: Home, tmp_path: Path) -> None:
+    """What was fetched for one is there for the others."""
+    source = str(write_tar(tmp_path / "hadoop.tar.gz", APACHE))
+    whole, *parts = (resolve([PluginUse(name, {"source": source})], home)[0] for name in ("hadoop", "hdfs", "yarn"))
+    archive, fetched = get(whole, home), list[str]()
+
+    assert [get(part, home, fetched) for part in parts] == [archive, archive]
+    assert fetched == []
+
+
 def test_the_digest_of_an_archive_is_checked(home: Home, tmp_path: Path) -> None:
     """SHA-256 or SHA-512, as Apache publishes it; a wrong one is named beside the right one."""
     source = write_tar(tmp_path / "h.tar.gz", APACHE)

@@ -10,7 +10,8 @@ import pytest
 from cloudmesh_cluster.errors import InvalidInput, NotFound
 from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.model import PluginUse, RoleSpec
-from cloudmesh_cluster.plugins import ChosenPlugin, Plugin, find_plugins, load_plugin, resolve, settings_sh
+from cloudmesh_cluster.plugin_settings import settings_sh
+from cloudmesh_cluster.plugins import ChosenPlugin, Plugin, find_plugins, load_plugin, resolve
 from cloudmesh_cluster.profile import load_profile, profile_named, with_overrides
 from cloudmesh_cluster.resources import resource
 from cloudmesh_cluster.targets import select
@@ -54,11 +55,13 @@ def test_the_built_in_plugins_are_sound(home: Home) -> None:
         plugin = load_plugin(folder)
         assert plugin.name == name
         assert plugin.version
-        assert any((folder / f"{script}.sh").exists() for script in ("all", "master", "worker"))
+        assert any((plugin.folder / f"{script}.sh").exists() for script in ("all", "master", "worker"))
         for check in plugin.checks:
             program = check.run or ""
             prefix = f"/usr/local/lib/cm/plugins/{name}/"
-            assert not program.startswith(prefix) or (folder / program.removeprefix(prefix)).stat().st_mode & 0o111
+            assert "/plugins/" not in program or prefix in program
+            script = plugin.folder / program.removeprefix(prefix)
+            assert not program.startswith(prefix) or script.stat().st_mode & 0o111
 
 
 def test_hadoop_says_what_it_needs(home: Home) -> None:
@@ -77,6 +80,57 @@ def test_hadoop_says_what_it_needs(home: Home) -> None:
         "file of one node read on another",
         "word count on YARN",
     ]
+
+
+def test_a_part_has_what_it_chooses_of_its_whole(home: Home) -> None:
+    """Scripts, packages, payload and version are the whole's; settings, ports and checks are chosen by name."""
+    whole, hdfs, yarn = (load_plugin(resource("scripts", name)) for name in ("hadoop", "hdfs", "yarn"))
+
+    assert (hdfs.name, hdfs.whole, whole.whole) == ("hdfs", "hadoop", "hadoop")
+    assert (hdfs.folder, hdfs.packages, hdfs.payload, hdfs.version) == (
+        whole.folder, whole.packages, whole.payload, whole.version
+    )  # fmt: skip
+    assert {port.name for port in hdfs.ports} == {"hdfs", "hdfs-rpc", "datanode"}
+    assert {port.name for port in yarn.ports} == {"yarn", "nodemanager"}
+    assert not {setting.name for setting in hdfs.settings} & {"history", "yarn_site", "mapred_site"}
+    assert not {setting.name for setting in yarn.settings} & {"history", "hdfs_site", "replication"}
+    assert [check.name for check in hdfs.checks] == [
+        "daemons serve",
+        "live DataNodes",
+        "file of one node read on another",
+    ]
+    assert [check.name for check in yarn.checks] == [
+        "daemons serve",
+        "running NodeManagers",
+        "container on every worker",
+    ]
+
+
+def test_parts_of_one_plugin_exclude_each_other(home: Home) -> None:
+    """They have the same files on the nodes: who wants both takes the whole."""
+    with pytest.raises(InvalidInput) as caught:
+        resolve([PluginUse("spark"), PluginUse("hdfs"), PluginUse("yarn")], home)
+    (problem,) = caught.value.problems
+
+    assert str(problem).startswith("plugins hdfs and yarn: are parts of hadoop")
+    assert [each.plugin.name for each in resolve([PluginUse("spark"), PluginUse("hdfs")], home)] == ["spark", "hdfs"]
+
+
+def test_a_part_without_its_whole_is_refused(home: Home) -> None:
+    """And so is the choice of what the whole has not."""
+    settings = "settings: {size: {description: of it}}\n"
+    write(home, "whole", f"description: x\n{settings}checks: [{{name: it runs, run: 'true'}}]\n")
+    lost = write(home, "lost", "description: x\npart_of: hole\n")
+    wrong = write(home, "wrong", "description: x\npart_of: whole\nsettings: [sise]\nports: [web]\nchecks: [runs]\n")
+    right = write(home, "right", "description: x\npart_of: whole\nsettings: [size]\nchecks: [it runs]\n")
+
+    assert problems(lost) == [f"2:10: part_of: there is no plugin 'hole' in {home.plugins}"]
+    assert [each.partition(": ")[2] for each in problems(wrong)] == [
+        "settings[0]: 'sise' is unknown: expected size (did you mean 'size'?)",
+        "ports[0]: the plugin of which this is a part has none",
+        "checks[0]: 'runs' is unknown: expected it runs (did you mean 'it runs'?)",
+    ]
+    assert [setting.name for setting in load_plugin(right).settings] == ["size"]
 
 
 def test_the_profile_hadoop_takes_settings_from_the_command_line(home: Home) -> None:
@@ -108,6 +162,22 @@ def test_wrong_settings_are_named_all_at_once(home: Home, tmp_path: Path) -> Non
     assert replication == f"{profile}:3:20: plugins.hadoop.replication: expected a whole number, got 'many'"
     assert history == f"{profile}:4:7: plugins.hadoop.histroy: unknown key (did you mean 'history'?)"
     assert dead_after.startswith(f"{profile}:5:19: plugins.hadoop.dead_after: expected a duration")
+
+
+def test_a_setting_has_its_bounds(home: Home) -> None:
+    """An integer is at least `least`, and what has `choices` is one of them; so is a default."""
+    uses = [PluginUse("zookeeper", {"servers": "2"}), PluginUse("ipyparallel", {"engines": "-1"})]
+    with pytest.raises(InvalidInput) as caught:
+        resolve(uses, home)
+    assert [str(problem).partition(": ")[2].partition(" (")[0] for problem in caught.value.problems] == [
+        "plugins.zookeeper.servers: '2' is unknown: expected 1 or 3 or 5",
+        "plugins.ipyparallel.engines: expected at least 0, got -1",
+    ]
+    (right,) = resolve([PluginUse("zookeeper", {"servers": "5"})], home)
+    assert right.settings["servers"] == 5
+    text = "description: x\nsettings: {a: {type: integer, default: 0, least: 1, description: y}}\n"
+    (problem,) = problems(write(home, "p", text))
+    assert problem.endswith("expected at least 1, got 0")
 
 
 def test_sizes_of_nodes_are_told_by_role(home: Home) -> None:

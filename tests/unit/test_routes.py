@@ -76,6 +76,24 @@ def test_a_program_that_leads_there(tmp_path: Path) -> None:
         assert connected.recv(64) == b"SSH-2.0\n"
 
 
+def test_a_busy_jump_host_is_asked_again(tmp_path: Path) -> None:
+    """A jump host that has too many logins under way turns some away; the next attempt gets through."""
+    program = tmp_path / "jump"
+    program.write_text(f"""\
+#!/bin/sh
+echo >>{tmp_path}/asked
+[ $(wc -l <{tmp_path}/asked) -lt 3 ] || exec echo SSH-2.0
+echo "kex_exchange_identification: read: Connection reset by peer" >&2
+echo "Connection closed by UNKNOWN port 65535" >&2
+exit 255
+""")
+    program.chmod(0o755)
+    found = route(tmp_path, f"Host n1\n  ProxyCommand {program}\n", Machine("n1"))
+
+    with asyncio.run(connect(found, "10.0.0.1", 22)) as connected:
+        assert connected.recv(64) == b"SSH-2.0\n"
+
+
 def test_a_proxy_command(tmp_path: Path) -> None:
     """The tokens of a ProxyCommand are filled in as ssh does it; none is no command."""
     config = "Host n1\n  HostName 10.0.0.1\n  ProxyCommand nc -x p %h %p # %n %r 100%%\n  ProxyUseFdpass yes\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import re
 import shlex
 import socket
@@ -20,6 +21,9 @@ from cloudmesh_cluster.providers.baremetal.settings import Settings
 
 _PATIENCE = 20.0
 _MUCH = 4096
+_PAUSES = (0.2, 0.4, 0.8, 1.6, 3.2)
+"""Seconds between attempts, about: a jump host lets few log in at a time (MaxStartups) and turns others away."""
+_TURNED_AWAY = re.compile(r"kex_exchange_identification|Connection (closed|reset) by")
 
 
 @dataclass(frozen=True)
@@ -165,6 +169,13 @@ async def connect(route: Route, address: str, port: int) -> socket.socket:
     """
     if not route.program:
         return await _direct(address, port)
+    for pause in _PAUSES:
+        try:
+            return await _through_program(route)
+        except ConnectionRefusedError as error:
+            if not _TURNED_AWAY.search(error.strerror or ""):
+                raise
+        await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 (no secret: so that not all come back at once)
     return await _through_program(route)
 
 

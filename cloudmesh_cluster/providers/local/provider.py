@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import json
-import os
 import shlex
 import shutil
 import socket
-import threading
 import time
-import uuid
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
 
 from cloudmesh_cluster.errors import ProviderError, Unreachable, UsageError
 from cloudmesh_cluster.events import Emit, Event
@@ -23,11 +18,13 @@ from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.hosts import parse_console_host_keys
 from cloudmesh_cluster.model import HostKeys, Leftover, Node, Problem, Profile
 from cloudmesh_cluster.providers.base import Boot, NodeBoot, Placement
+from cloudmesh_cluster.providers.local.blocking import to_its_end
+from cloudmesh_cluster.providers.local.config_drives import config_drives, write_config_drive
 from cloudmesh_cluster.providers.local.engine import dial
 from cloudmesh_cluster.providers.local.engine.engine import Engine, NodeSpec
 from cloudmesh_cluster.providers.local.engine.errors import EngineError
+from cloudmesh_cluster.providers.local.images import Images
 
-T = TypeVar("T")
 DEFAULT_NETWORK = "10.88.0.0/16"
 FIRST_ADDRESS = 10
 SPACE_OF_A_NODE = 8
@@ -52,7 +49,7 @@ class LocalProvider:
 
     def __init__(self, home: Home, settings: Mapping[str, object]) -> None:
         self._home = home
-        self._settings = settings
+        self._images = Images(home.cache, settings)
         try:
             self._network = ipaddress.IPv4Network(str(settings.get("network") or DEFAULT_NETWORK))
         except ValueError as error:
@@ -81,7 +78,7 @@ class LocalProvider:
             else:
                 warnings.append(f"{lack.what} ({lack.hint})")
         for role in (profile.master, profile.worker):
-            image = self._image(role.image)
+            image = self._images.file(role.image)
             if image is not None and not image.is_file():
                 problems.append(Problem(where, f"no image {image}", "the path of a tarball of a root file system"))
         needed = (1 + profile.worker.count) * SPACE_OF_A_NODE
@@ -101,19 +98,19 @@ class LocalProvider:
 
     async def make_image(self, profile: Profile, packages: Sequence[str], emit: Emit) -> None:
         """Build what is missing in the cache of the images of both roles, with the packages baked in."""
-        await self._layers((profile.master.image, profile.worker.image), packages, emit)
+        await self._images.layers((profile.master.image, profile.worker.image), packages, emit)
 
     async def image_layers(self, profile: Profile, packages: Sequence[str], emit: Emit) -> list[Path]:
         """Return the folders of the layers that nodes of a profile have, built when they are not in the cache."""
-        layers = await self._layers((profile.master.image, profile.worker.image), packages, emit)
+        layers = await self._images.layers((profile.master.image, profile.worker.image), packages, emit)
         return list(dict.fromkeys(layer.parent for each in layers.values() for layer in each))
 
     async def provision(self, boot: Boot, emit: Emit) -> AsyncIterator[Node]:
         """Start nodes, a few at a time, from images that `make_image` has built."""
         engine = self._engine(boot.cluster)
-        layers = await self._layers([each.spec.image for each in boot.nodes], boot.packages, emit)
+        layers = await self._images.layers([each.spec.image for each in boot.nodes], boot.packages, emit)
         with _engine_errors():
-            no_egress = await _to_its_end(engine.open, f"{self._network[1]}/{self._network.prefixlen}")
+            no_egress = await to_its_end(engine.open, f"{self._network[1]}/{self._network.prefixlen}")
         if no_egress:
             emit(Event("info", "provision", message=f"nodes have no way out: {no_egress}"))
         running = engine.running()
@@ -123,7 +120,7 @@ class LocalProvider:
                 yield each.node
         for first in range(0, len(todo), AT_ONCE):
             some = todo[first : first + AT_ONCE]
-            for warning in await _to_its_end(self._start_some, engine, boot, some, layers):
+            for warning in await to_its_end(self._start_some, engine, boot, some, layers):
                 emit(Event("warning", "provision", message=warning))
             for each in some:
                 yield each.node
@@ -132,7 +129,7 @@ class LocalProvider:
         self, engine: Engine, boot: Boot, some: Sequence[NodeBoot], layers: Mapping[str | None, tuple[Path, ...]]
     ) -> list[str]:
         known = engine.known()
-        with _engine_errors(), _drives(self._home.cluster(boot.cluster)) as drives:
+        with _engine_errors(), config_drives(self._home.cluster(boot.cluster)) as drives:
             specs: list[NodeSpec | str] = []
             for each in some:
                 if each.node.name in known:
@@ -143,65 +140,12 @@ class LocalProvider:
                         name=each.node.name,
                         address=f"{each.node.private_ip}/{self._network.prefixlen}",
                         layers=layers[each.spec.image],
-                        drive=_config_drive(drives, boot, each),
+                        drive=write_config_drive(drives, boot, each),
                         memory_mib=each.spec.memory,
                         cpus=each.spec.cpus,
                     )
                 )
             return engine.start(specs)
-
-    async def _layers(
-        self, images: Iterable[str | None], packages: Sequence[str], emit: Emit
-    ) -> dict[str | None, tuple[Path, ...]]:
-        """Return the layers of each image that is asked for, built when they are not in the cache.
-
-        Raises:
-            UsageError: an image can't be built; no node has been made of it.
-
-        """
-        loop, stop = asyncio.get_running_loop(), threading.Event()
-
-        def progress(line: str) -> None:
-            # The journal belongs to the thread of the loop.
-            loop.call_soon_threadsafe(emit, Event("output", "image", message=line))
-
-        try:
-            return await _to_its_end(
-                self._build_layers, tuple(dict.fromkeys(images)), packages, progress, stop, hurry=stop.set
-            )
-        except EngineError as error:
-            raise UsageError(_one_line(error.message), hint=error.hint) from error
-
-    def _build_layers(
-        self,
-        images: Sequence[str | None],
-        packages: Sequence[str],
-        progress: Callable[[str], None],
-        stop: threading.Event,
-    ) -> dict[str | None, tuple[Path, ...]]:
-        from cloudmesh_cluster.providers.local.engine.ids import ids_of_this_user
-        from cloudmesh_cluster.providers.local.engine.images import ensure_base, ensure_layer
-
-        cache, layers = self._home.cache, {}
-        ids, mirror = ids_of_this_user(), self._settings.get("mirror")
-        for image in images:
-            base = ensure_base(
-                cache,
-                ids=ids,
-                source=self._image(image),
-                mirror=str(mirror) if mirror else None,
-                progress=progress,
-                still_wanted=lambda: not stop.is_set(),
-            )
-            layers[image] = ensure_layer(
-                cache, base, packages, ids=ids, progress=progress, still_wanted=lambda: not stop.is_set()
-            )
-        return layers
-
-    def _image(self, name: str | None) -> Path | None:
-        """Return the tarball that an image's name means; None for the built-in image."""
-        word = name or self._settings.get("image")
-        return Path(str(word)).expanduser().absolute() if word else None
 
     async def settle(self, boot: Boot, emit: Emit) -> None:
         """Do nothing: a node that answers is all there is."""
@@ -276,9 +220,9 @@ class LocalProvider:
             return
         engine = self._engine_of(nodes[0])
         with _engine_errors():
-            await _to_its_end(engine.open)
+            await to_its_end(engine.open)
             running = engine.running()
-            for warning in await _to_its_end(
+            for warning in await to_its_end(
                 engine.start, [node.name for node in nodes if node.name not in running]
             ):
                 emit(Event("warning", "start", message=warning))
@@ -289,21 +233,21 @@ class LocalProvider:
             return
         engine = self._engine_of(nodes[0])
         with _engine_errors():
-            await _to_its_end(engine.stop, [node.name for node in nodes])
+            await to_its_end(engine.stop, [node.name for node in nodes])
             if not engine.running():
-                await _to_its_end(engine.close)
+                await to_its_end(engine.close)
 
     async def destroy(self, cluster: str, nodes: Sequence[str]) -> None:
         """Remove nodes with their disks."""
         with _engine_errors():
-            await _to_its_end(self._engine(cluster).destroy, nodes)
+            await to_its_end(self._engine(cluster).destroy, nodes)
 
     async def destroy_all(self, cluster: str) -> None:
         """Remove all nodes, their network and their folder."""
         folder = self._engine_folder(cluster)
         # Also when somebody has removed the folder: the processes are found by their marker.
         with _engine_errors():
-            await _to_its_end(self._engine(cluster).cleanup)
+            await to_its_end(self._engine(cluster).cleanup)
         if folder.exists() and not any(folder.iterdir()):
             folder.rmdir()
 
@@ -324,39 +268,6 @@ class LocalProvider:
         return self._engine(node.cluster)
 
 
-@contextmanager
-def _drives(cluster: Path) -> Iterator[Path]:
-    """Yield an empty folder for config drives; the keys that a killed process leaves there go with the cluster."""
-    folder = cluster / "drives"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(mode=0o700)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder)
-
-
-def _config_drive(folder: Path, boot: Boot, each: NodeBoot) -> Path:
-    """Write what OpenStack would put on the node's config drive."""
-    drive = folder / each.node.name
-    latest = drive / "openstack" / "latest"
-    latest.mkdir(parents=True)
-    identity = str(uuid.uuid4())
-    meta_data = {
-        "uuid": identity,
-        "name": each.node.name,
-        "hostname": each.node.name,
-        "launch_index": each.node.index,
-        "availability_zone": "local",
-        "meta": {"cm_cluster": boot.cluster, "cm_role": each.node.role},
-    }
-    for name, content in (("meta_data.json", json.dumps(meta_data).encode()), ("user_data", each.user_data)):
-        descriptor = os.open(latest / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-    return drive
-
-
 def _free_space(folder: Path) -> int:
     """Return how many MiB a folder, or the folder that it will be made in, has room for."""
     there = next(each for each in (folder, *folder.parents) if each.exists())
@@ -371,26 +282,8 @@ def _most_neighbours() -> int:
         return 2**31  # not to be seen in this namespace, so that nothing can be said about it
 
 
-def _one_line(message: str) -> str:
-    """Return the first line of a message, or what apt calls an error in a longer one: progress has told the rest."""
-    lines = message.splitlines() or [""]
-    errors = [line for line in lines[1:] if line.startswith("E: ")]
-    return f"{lines[0]} ... {errors[0]}" if errors and "No space" not in lines[0] else lines[0]
-
-
 def _last_line(text: str) -> str:
     return (text.strip() or "its console is empty").splitlines()[-1]
-
-
-async def _to_its_end(work: Callable[..., T], *arguments: Any, hurry: Callable[[], None] = lambda: None) -> T:
-    """Run blocking work in a thread; who is cancelled bids it hurry and waits, since an undo must come after it."""
-    running = asyncio.ensure_future(asyncio.to_thread(work, *arguments))
-    try:
-        return await asyncio.shield(running)
-    except asyncio.CancelledError:
-        hurry()
-        await asyncio.gather(running, return_exceptions=True)
-        raise
 
 
 @contextmanager

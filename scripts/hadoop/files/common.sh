@@ -10,6 +10,28 @@ data=/var/lib/hadoop              # what HDFS and YARN keep
 logs=/var/log/hadoop
 export HADOOP_HOME=$home HADOOP_CONF_DIR=$conf PATH=$home/bin:$PATH
 
+# The plugins hdfs and yarn are parts of hadoop: the same scripts, under another name.
+parts="hdfs yarn"
+[[ ${plugin##*/} != hdfs && ${plugin##*/} != yarn ]] || parts=${plugin##*/}
+has() { [[ " $parts " == *" $1 "* ]]; }
+keeps_history() { has hdfs && has yarn && [[ $CM_SETTING_HISTORY == true ]]; }
+
+# What this node runs, each with the port of its page; and the history of jobs, which serves when HDFS can be written, and
+# that takes the workers: the check of the daemons waits for it.
+daemons=()
+if [[ $CM_ROLE == master ]]; then
+    ! has hdfs || daemons+=(hadoop-namenode:9870)
+    ! has yarn || daemons+=(hadoop-resourcemanager:8088)
+else
+    ! has hdfs || daemons+=(hadoop-datanode:9864)
+    ! has yarn || daemons+=(hadoop-nodemanager:8042)
+fi
+start_daemons() {
+    local each words=()
+    for each in "${daemons[@]}"; do words+=("${each%:*}" "${each#*:}"); done
+    start_all "${words[@]}"
+}
+
 as_hadoop() { as hadoop env HOME="$data" "$@"; }
 
 # Copies of each block that so many workers can hold, as many as are wanted at most.

@@ -2,7 +2,7 @@
 # Writes Hadoop's configuration out of the sizes of the nodes; sourced by all.sh after common.sh.
 # shellcheck disable=SC2154  # conf, data, logs, home and plugin come from there
 
-# Sizes in MiB. What a worker has left after its two daemons and the system belongs to YARN; a unit of it runs a task.
+# Sizes in MiB. What a worker has left after its daemons and the system belongs to YARN; a unit of it runs a task.
 sizes() {
     local here=${CM_MEMORY_MB:-} own
     own=$(awk '$1 == "MemTotal:" { print int($2 / 1024) }' /proc/meminfo)
@@ -11,17 +11,20 @@ sizes() {
     worker_cpus=${CM_WORKER_CPUS:-$(nproc)}
     worker_cpus=$(between 1 "${worker_cpus%.*}" 1024)
 
-    master_heap=$(between 128 $((memory / 6)) 8192)
-    worker_heap=$(between 96 $((worker_memory / 20)) 1024)
-    daemon=$((worker_heap + 112))
-    yarn_memory=$((worker_memory - 2 * daemon - worker_memory / 8))
+    # Half of the master is heaps of its daemons, and a tenth of a worker.
+    local of_master=3 of_worker=2
+    if ! has hdfs || ! has yarn; then of_master=1 of_worker=1; fi
+    master_heap=$(between 128 $((memory / 2 / of_master)) 8192)
+    worker_heap=$(between 96 $((worker_memory / 10 / of_worker)) 1024)
+    yarn_memory=$((worker_memory - of_worker * (worker_heap + 112) - worker_memory / 8))
     yarn_memory=$(between 512 $((yarn_memory / 64 * 64)) 1048576)
     yarn_cpus=$(between 2 "$worker_cpus" 1024)
     task=$(between 256 $((yarn_memory / yarn_cpus / 64 * 64)) 4096)
     task_heap=$((task * 3 / 4))
     app_master=$(between 256 $((yarn_memory / 8 / 64 * 64)) 1024)
     workers=$(wc -w <<<"$CM_WORKERS")
-    replication=$(replication_for "$workers")
+    replication=3
+    ! has hdfs || replication=$(replication_for "$workers")
 }
 
 escaped() { # quoted, since a bare & in a replacement is what was found, from bash 5.2 on
@@ -47,21 +50,25 @@ site() {
     mv -f "$file.new" "$file"
 }
 
-# A DataNode counts as dead after twice the recheck interval and ten heartbeats of the NameNode's own configuration, which
-# alone are ten seconds or more: on the master the heartbeat is 0, so that only the recheck interval counts.
-write_configuration() {
-    local silence=$((dead_after * 1000)) beat=1
-    [[ $CM_ROLE == worker ]] || beat=0
-    sizes
-    mkdir -p "$conf"
+# Without HDFS every node has files of its own only, unless the setting core_site names what they share.
+write_core() {
+    local files=file:///
+    ! has hdfs || files=hdfs://$CM_MASTER:8020
     site core-site.xml "$CM_SETTING_CORE_SITE" <<END
-fs.defaultFS=hdfs://$CM_MASTER:8020
+fs.defaultFS=$files
 hadoop.tmp.dir=$data/tmp
 hadoop.http.staticuser.user=hadoop
 ipc.client.connect.max.retries=20
 ipc.client.connect.retry.interval=500
 ipc.server.listen.queue.size=1024
 END
+}
+
+# A DataNode counts as dead after twice the recheck interval and ten heartbeats of the NameNode's own configuration, which
+# alone are ten seconds or more: on the master the heartbeat is 0, so that only the recheck interval counts.
+write_hdfs() {
+    local beat=1
+    [[ $CM_ROLE == worker ]] || beat=0
     site hdfs-site.xml "$CM_SETTING_HDFS_SITE" <<END
 dfs.replication=$replication
 dfs.namenode.name.dir=file://$data/name
@@ -90,6 +97,9 @@ dfs.client.block.write.replace-datanode-on-failure.policy=$( ((workers > 3)) && 
 dfs.permissions.superusergroup=hadoop
 dfs.webhdfs.enabled=true
 END
+}
+
+write_yarn() {
     site yarn-site.xml "$CM_SETTING_YARN_SITE" <<END
 yarn.resourcemanager.hostname=$CM_MASTER
 yarn.resourcemanager.nodes.include-path=$conf/workers
@@ -115,7 +125,7 @@ yarn.scheduler.maximum-allocation-mb=$yarn_memory
 yarn.scheduler.maximum-allocation-vcores=$yarn_cpus
 yarn.scheduler.capacity.maximum-am-resource-percent=0.5
 yarn.application.classpath=$conf,$home/lib/*
-yarn.log-aggregation-enable=true
+yarn.log-aggregation-enable=$(has hdfs && echo true || echo false)
 yarn.nodemanager.remote-app-log-dir=/tmp/logs
 yarn.acl.enable=false
 END
@@ -148,6 +158,15 @@ yarn.scheduler.capacity.root.default.state=RUNNING
 yarn.scheduler.capacity.maximum-am-resource-percent=0.5
 yarn.scheduler.capacity.resource-calculator=org.apache.hadoop.yarn.util.resource.DefaultResourceCalculator
 END
+}
+
+write_configuration() {
+    local silence=$((dead_after * 1000))
+    sizes
+    mkdir -p "$conf"
+    write_core
+    ! has hdfs || write_hdfs
+    ! has yarn || write_yarn
     install -m 644 "$plugin/files/log4j.properties" "$conf/log4j.properties"
     # Without a realm Java asks the name servers for one, which takes ten seconds where none answers.
     printf '[libdefaults]\ndefault_realm = CM\ndns_lookup_realm = false\ndns_lookup_kdc = false\n' >"$conf/krb5.conf"

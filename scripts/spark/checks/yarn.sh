@@ -1,10 +1,10 @@
 #!/bin/bash
-# The same on YARN, with the text in HDFS, where the plugin hadoop is on the cluster, too.
+# The same on YARN, with the text in HDFS, where the plugin hadoop is on the cluster, too; its parts hdfs and yarn are not enough.
 # shellcheck source-path=SCRIPTDIR source=../files/common.sh
 source "$(dirname "$0")/../files/common.sh"
 
-if [[ ! -e /etc/hadoop/yarn-site.xml ]]; then
-    say "no YARN here"
+if [[ ! -e /etc/hadoop/yarn-site.xml || ! -e /etc/hadoop/hdfs-site.xml ]]; then
+    say "no YARN with HDFS here"
     exit
 fi
 folder=/tmp/cm-check/spark-$$ log=$(mktemp)

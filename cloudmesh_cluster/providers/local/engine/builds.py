@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -75,6 +76,48 @@ def write_files(*, name: str) -> None:
 
 def install_packages(*, name: str, lower: list[str], packages: list[str], proxies: list[str]) -> None:
     """Install Debian packages above other layers, over the network of this machine."""
+    apt = _apt_above(name, lower, proxies)
+    # The image leaves manual pages out, and packages that link theirs (a JRE) fail where the folder is missing.
+    Path("/usr/share/man/man1").mkdir(parents=True, exist_ok=True)
+    subprocess.run([*apt, "-o", "APT::Update::Error-Mode=any", "update"], check=True)
+    subprocess.run([*apt, "install", "--no-install-recommends", *packages], check=True)
+    subprocess.run(["apt-get", "clean"], check=True)
+    for entry in Path("/var/lib/apt/lists").iterdir():
+        shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+
+
+def download_packages(*, name: str, lower: list[str], packages: list[str], release: str, proxies: list[str]) -> None:
+    """Fetch Debian packages of a release, with all that they need on an empty machine, into the folder `debs`."""
+    apt = _apt_above(name, lower, proxies)
+    work = Path("/debs.work")
+    for folder in ("lists/partial", "archives/partial"):
+        (work / folder).mkdir(parents=True)
+    sources = Path("/etc/apt/sources.list").read_text(encoding="utf-8")
+    (work / "sources").write_text(sources.replace(SUITE, release), encoding="utf-8")
+    (work / "status").touch()
+    places = {"Dir::Etc::SourceList": "sources", "Dir::State::Lists": "lists", "Dir::State::Status": "status",
+              "Dir::Cache::Archives": "archives"}  # fmt: skip
+    apt += [word for option, place in places.items() for word in ("-o", f"{option}={work / place}")]
+    apt += ["-o", "Dir::Etc::SourceParts=/dev/null", "-o", "APT::Immediate-Configure=false"]
+    subprocess.run([*apt, "-o", "APT::Update::Error-Mode=any", "update"], check=True)
+    subprocess.run([*apt, "install", "--download-only", "--no-install-recommends", *packages], check=True)
+    debs = Path("/debs")
+    debs.mkdir()
+    for file in (work / "archives").glob("*.deb"):
+        file.rename(debs / file.name)
+    (debs / "Packages").write_text("".join(map(_entry, sorted(debs.glob("*.deb")))), encoding="utf-8")
+    shutil.rmtree(work)
+
+
+def _entry(file: Path) -> str:
+    """Return what a repository's index says of a package."""
+    control = subprocess.run(["dpkg-deb", "--field", file], check=True, capture_output=True, text=True).stdout
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    return f"{control.rstrip()}\nFilename: ./{file.name}\nSize: {file.stat().st_size}\nSHA256: {digest}\n\n"
+
+
+def _apt_above(name: str, lower: list[str], proxies: list[str]) -> list[str]:
+    """Make other layers, with this one above, this process's root, and return the words that call apt there."""
     layer = f"{ANCHOR}/images/{name}"
     below = [f"{ANCHOR}/images/{path}" for path in lower]
     rootfs.mount_layers(MOUNT_POINT, lower=below, upper=f"{layer}/rootfs", work=f"{layer}/work")
@@ -83,14 +126,7 @@ def install_packages(*, name: str, lower: list[str], packages: list[str], proxie
     syscalls.mount(resolver, f"{MOUNT_POINT}/etc/resolv.conf", flags=syscalls.MS_BIND)
     os.chroot(MOUNT_POINT)
     os.chdir("/")
-    # The image leaves manual pages out, and packages that link theirs (a JRE) fail where the folder is missing.
-    Path("/usr/share/man/man1").mkdir(parents=True, exist_ok=True)
     os.environ |= {"DEBIAN_FRONTEND": "noninteractive", "HOME": "/root"}
-    apt = ["apt-get", "--quiet", "--yes", *(word for option in proxies for word in ("-o", option))]
-    apt += ["-o", "Acquire::Languages=none"]
     subprocess.run(["update-ca-certificates"], check=True)
-    subprocess.run([*apt, "-o", "APT::Update::Error-Mode=any", "update"], check=True)
-    subprocess.run([*apt, "install", "--no-install-recommends", *packages], check=True)
-    subprocess.run(["apt-get", "clean"], check=True)
-    for entry in Path("/var/lib/apt/lists").iterdir():
-        shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+    apt = ["apt-get", "--quiet", "--yes", *(word for option in proxies for word in ("-o", option))]
+    return [*apt, "-o", "Acquire::Languages=none"]

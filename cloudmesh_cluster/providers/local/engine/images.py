@@ -119,6 +119,42 @@ def ensure_layer(
     return (shelf.ensure("layer", [lower[-1], wanted], build), *base)
 
 
+def ensure_debs(
+    cache: Path,
+    base: tuple[Path, ...],
+    packages: Sequence[str],
+    *,
+    release: str,
+    ids: Ids,
+    progress: Progress = silent,
+) -> Path:
+    """Return a folder with Debian packages and all that they need, and an index for apt; fetched once a day.
+
+    Args:
+        cache: the cache folder.
+        base: what `ensure_base` returned.
+        packages: names of packages.
+        release: the code name of their release.
+        ids: the ids that own the files.
+        progress: told in single lines what goes on.
+
+    Raises:
+        EngineError: apt failed (the message ends with what it said), or the disk is full.
+
+    """
+    wanted = sorted(set(packages))
+    shelf = _Shelf(cache, ids, progress, always)
+    lower = [str(layer.relative_to(shelf.folder)) for layer in base]
+
+    def build(name: str) -> None:
+        progress(f"fetching {' '.join(wanted)} of {release}, with all that they need")
+        arguments = {"name": name, "lower": lower, "packages": wanted, "release": release, "proxies": apt_proxies()}
+        with _explained(f"the packages {' '.join(wanted)} can't be fetched"):
+            shelf.run(builds.download_packages, arguments)
+
+    return shelf.ensure("debs", [lower[-1], wanted, release, time.strftime("%F")], build) / "debs"
+
+
 class _Shelf:
     """The folder of the layers, and how something new gets there."""
 

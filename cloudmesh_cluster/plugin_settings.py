@@ -1,0 +1,55 @@
+"""What role scripts are told of a plugin's settings and of the sizes of nodes: shell assignments for them to source."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+
+from cloudmesh_cluster.conda.channels import redacted
+from cloudmesh_cluster.model import RoleName, RoleSpec
+from cloudmesh_cluster.plugins import ChosenPlugin
+
+DEFAULT_MEMORY = 2048
+DEFAULT_CPUS = 1.0
+
+
+def settings_sh(chosen: ChosenPlugin, *, master: RoleSpec, worker: RoleSpec, role: RoleName) -> bytes:
+    """Return the settings and the sizes of nodes as shell assignments, for the role scripts to source.
+
+    Args:
+        chosen: the plugin.
+        master: the size of the master.
+        worker: the size of each worker.
+        role: of the node that gets them.
+
+    """
+    own = master if role == "master" else worker
+    values: dict[str, object] = {
+        # Everybody on a node can read this.
+        f"CM_SETTING_{name.upper().replace('-', '_')}": redacted(_shell(value))
+        for name, value in chosen.settings.items()
+    }
+    values |= {
+        "CM_MEMORY_MB": own.memory or DEFAULT_MEMORY,
+        "CM_CPUS": _whole(own.cpus),
+        "CM_WORKER_MEMORY_MB": worker.memory or DEFAULT_MEMORY,
+        "CM_WORKER_CPUS": _whole(worker.cpus),
+    }
+    return "".join(f"{name}={shlex.quote(_shell(value))}\n" for name, value in values.items()).encode()
+
+
+def _whole(cpus: float | None) -> int:
+    return max(1, int(cpus or DEFAULT_CPUS))
+
+
+def _shell(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float) and value.is_integer():
+        # bash reckons with whole numbers only.
+        value = int(value)
+    if isinstance(value, Mapping):
+        return "\n".join(f"{name} {' '.join(items)}" for name, items in value.items())
+    if isinstance(value, tuple):
+        return "\n".join(value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
