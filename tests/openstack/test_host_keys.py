@@ -79,7 +79,7 @@ def nodes_of(cm: CommandLine) -> dict[str, dict[str, Any]]:
 
 def sources(cm: CommandLine) -> list[str]:
     """Return who has vouched for each node's host key, master first."""
-    return [row["host_key_from"] for row in nodes_of(cm).values()]
+    return cm("cluster", "nodes", "t", "-f", "value", "-c", "host_key_from").stdout.splitlines()
 
 
 def pinned(cm: CommandLine) -> dict[str, str]:
