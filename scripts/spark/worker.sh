@@ -3,7 +3,7 @@
 # shellcheck source-path=SCRIPTDIR source=files/common.sh
 source "$(dirname "$0")/files/common.sh"
 
-registered() { workers | grep -qx "$CM_NODE"; }
+registered() { workers | grep -x "$CM_NODE" >/dev/null; }
 
 case ${1:-} in
     install)

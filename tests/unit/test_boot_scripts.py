@@ -282,6 +282,15 @@ def test_keys_are_found_by_fingerprint_and_behind_links(machine: Machine) -> Non
     assert machine.step(first_contact.find_keys([keys.blob(keys.generate("x").public)])).stdout == ""
 
 
+def test_a_key_is_found_by_fingerprint_among_many(machine: Machine) -> None:
+    """Neither the keys after it nor a line that is none keep it from being found."""
+    sought, other = keys.generate("sought").public, keys.generate("other").public
+    lines = [sought, *[other] * 3000, "ssh-ed25519 AAAAnokey me"]
+    (machine.root / "home/cm/.ssh/authorized_keys").write_text("\n".join(lines) + "\n")
+
+    assert machine.step(first_contact.find_keys([keys.fingerprint(sought)])).stdout == "/home/cm/.ssh/authorized_keys\n"
+
+
 @pytest.mark.parametrize("part", ["greet", "wire"])
 def test_cut_off_input_writes_nothing(machine: Machine, part: str) -> None:
     """A payload that did not arrive as a whole changes nothing."""
