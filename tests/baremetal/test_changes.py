@@ -171,6 +171,7 @@ def test_a_bundle_brings_debian_packages(field: Field, tmp_path: Path) -> None:
         field.machines.nodes.run(index, f"sudo ip route add {route}")
 
     assert "debs/bookworm/" in used.stdout
+    assert not list(field.cm.cache.glob("*/debs-*"))
     assert "packages of traces failed" in without.stderr
     assert {} == field.left_on(1, 2)
 
