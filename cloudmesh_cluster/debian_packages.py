@@ -61,4 +61,6 @@ def collect(home: Home, packages: Sequence[str], release: str, progress: Progres
         for file in sorted(folder.iterdir()):
             tar.add(file, file.name)
     temporary.replace(target)
+    # The next bundle is to have the packages of its own day.
+    images.remove_folder(images.images_folder(home.cache), folder.parents[1], ids=ids)
     return target

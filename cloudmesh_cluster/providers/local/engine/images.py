@@ -128,7 +128,7 @@ def ensure_debs(
     ids: Ids,
     progress: Progress = silent,
 ) -> Path:
-    """Return a folder with Debian packages and all that they need, and an index for apt; fetched once a day.
+    """Return a folder with Debian packages and all that they need, and an index for apt.
 
     Args:
         cache: the cache folder.
@@ -152,7 +152,7 @@ def ensure_debs(
         with _explained(f"the packages {' '.join(wanted)} can't be fetched"):
             shelf.run(builds.download_packages, arguments)
 
-    return shelf.ensure("debs", [lower[-1], wanted, release, time.strftime("%F")], build) / "debs"
+    return shelf.ensure("debs", [lower[-1], wanted, release], build) / "debs"
 
 
 class _Shelf:
