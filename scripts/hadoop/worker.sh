@@ -11,7 +11,7 @@ registered() {
         nodes=$(http GET "$CM_MASTER" 9870 '/jmx?qry=Hadoop:service=NameNode,name=NameNodeInfo' | grep '"LiveNodes"') &&
             [[ $nodes == *"\\\"$CM_NODE:9866\\\""* ]] || return 1
     fi
-    ! has yarn || http GET "$CM_MASTER" 8088 "/ws/v1/cluster/nodes/$CM_NODE:8041" | grep -q '"state":"RUNNING"'
+    ! has yarn || http GET "$CM_MASTER" 8088 "/ws/v1/cluster/nodes/$CM_NODE:8041" | grep '"state":"RUNNING"' >/dev/null
 }
 
 safe_mode() { # why HDFS can't be written yet; empty when it can
