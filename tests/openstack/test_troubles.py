@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from devcloud.network import batch, feed
 from tests.cloud_project import Project, cm_of
 from tests.command_line import CommandLine
 from tests.devcloud_clients import wait_for
+from tests.journal_watch import started
 
 PROVIDERS = "dc: {type: openstack, os_cloud: unrestricted, image: debian-12, flavor: m1.small}\n"
 
@@ -49,6 +51,23 @@ def test_no_room_to_grow(cm: CommandLine, project: Project) -> None:
     assert "1 instances are needed, 0 of 2 are left" in answer.stderr
     assert "1024 MiB of RAM are needed, 0 of 2048 are left" in answer.stderr
     assert project.everything() == before
+    cm("cluster", "verify", "t")
+
+
+def test_a_growth_that_is_stopped(cm: CommandLine, project: Project) -> None:
+    """Ctrl-C and the end of the time, while Heat makes the new worker: it is taken back, and Heat has ended."""
+    before = project.everything()
+    with started(cm, "cluster", "scale", "t", "+1") as running:
+        running.wait_for_words("port_2: create complete")
+        running.send(signal.SIGINT)
+        answer = running.answer()
+    assert answer.exit == 130, answer
+    assert project.everything() == before
+
+    answer = cm("cluster", "scale", "t", "+1", "--timeout", "6s", expect=1)
+    assert "rolled back" in answer.stderr
+    assert project.everything() == before
+    assert project.member.stack_status("cm-t") == "UPDATE_COMPLETE"
     cm("cluster", "verify", "t")
 
 

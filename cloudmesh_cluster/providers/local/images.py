@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cloudmesh_cluster.errors import UsageError
 from cloudmesh_cluster.events import Emit, Event
-from cloudmesh_cluster.providers.local.blocking import to_its_end
+from cloudmesh_cluster.providers.blocking import to_its_end
 from cloudmesh_cluster.providers.local.engine.errors import EngineError
 
 

@@ -18,7 +18,7 @@ from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.hosts import parse_console_host_keys
 from cloudmesh_cluster.model import HostKeys, Leftover, Node, Problem, Profile
 from cloudmesh_cluster.providers.base import Boot, NodeBoot, Placement
-from cloudmesh_cluster.providers.local.blocking import to_its_end
+from cloudmesh_cluster.providers.blocking import to_its_end
 from cloudmesh_cluster.providers.local.config_drives import config_drives, write_config_drive
 from cloudmesh_cluster.providers.local.engine import dial
 from cloudmesh_cluster.providers.local.engine.engine import Engine, NodeSpec

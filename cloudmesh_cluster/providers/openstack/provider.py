@@ -8,11 +8,12 @@ import socket
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 
 from cloudmesh_cluster import template
-from cloudmesh_cluster.errors import UsageError
+from cloudmesh_cluster.errors import ProviderError, UsageError
 from cloudmesh_cluster.events import Emit, Event
 from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.model import HostKeys, Leftover, Node, Problem, Profile
 from cloudmesh_cluster.providers.base import Boot, Placement
+from cloudmesh_cluster.providers.blocking import to_its_end
 from cloudmesh_cluster.providers.openstack import servers
 from cloudmesh_cluster.providers.openstack.blueprint import parameters_of, stack_name, stack_of
 from cloudmesh_cluster.providers.openstack.cloud import Cloud
@@ -24,9 +25,11 @@ from cloudmesh_cluster.providers.openstack.orphans import Orphan, orphans, remov
 from cloudmesh_cluster.providers.openstack.provisioning import Provisioning, failure
 from cloudmesh_cluster.providers.openstack.remains import remains
 from cloudmesh_cluster.providers.openstack.settings import Settings
-from cloudmesh_cluster.providers.openstack.stack import Stack
+from cloudmesh_cluster.providers.openstack.stack import Stack, StackEvent
 
 FIRST_ADDRESS = 10
+SHRINK_ATTEMPTS = 3
+"""What ends may be the change before, which Heat was still at; and Heat may fail to delete a server once."""
 
 
 @explained
@@ -168,19 +171,25 @@ class OpenStackProvider:
         await servers.switch(self._cloud, nodes, "stop", until="stopped")
 
     async def destroy(self, cluster: str, nodes: Sequence[str]) -> None:
-        """Take servers out of the stack."""
-        stack = self._stack(cluster)
-        found = await asyncio.to_thread(stack.find)
-        there = await asyncio.to_thread(stack.servers) if found else {}
-        indices = [index for name in nodes if (index := _index_of(cluster, name)) in there]
-        if not indices:
-            return
-        since = await stack.last_event()
-        smaller = template.shrunk(await asyncio.to_thread(stack.template), indices=indices)
-        await asyncio.to_thread(stack.update, smaller, {})
-        async for event in stack.follow(since):
-            if event.failed and event.of_stack:
-                raise await failure(self._cloud, stack, event)
+        """Take servers out of the stack, also those that Heat is about to make.
+
+        Raises:
+            ProviderError: the stack can't be changed, or still has some of them.
+
+        """
+        stack, indices = self._stack(cluster), [_index_of(cluster, name) for name in nodes]
+        failed: StackEvent | None = None
+        for _ in range(SHRINK_ATTEMPTS):
+            if not await asyncio.to_thread(stack.has_any, indices):
+                return
+            since = await stack.last_event()
+            smaller = template.shrunk(await asyncio.to_thread(stack.template), indices=indices)
+            await to_its_end(stack.update, smaller, {})
+            async for event in stack.follow(since):
+                failed = event if event.failed and event.of_stack else failed
+        if failed:
+            raise await failure(self._cloud, stack, failed)
+        raise ProviderError(f"stack {stack.name} still has {', '.join(nodes)}")
 
     async def destroy_all(self, cluster: str) -> None:
         """Delete the stack with everything in it."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from functools import partial
 
 from cloudmesh_cluster import template
 from cloudmesh_cluster.errors import ProviderError, UsageError
 from cloudmesh_cluster.events import Emit, Event
 from cloudmesh_cluster.model import Node
 from cloudmesh_cluster.providers.base import Boot
+from cloudmesh_cluster.providers.blocking import to_its_end
 from cloudmesh_cluster.providers.openstack import servers
 from cloudmesh_cluster.providers.openstack.blueprint import has_floating_ip, parameters_of, stack_of
 from cloudmesh_cluster.providers.openstack.cloud import Cloud
@@ -76,8 +78,7 @@ class Provisioning:
         if found is None:
             if all(each.node.index for each in boot.nodes):
                 raise ProviderError(f"stack {self._stack.name} is gone", hint=f"cm cluster delete {boot.cluster}")
-            parameters = parameters_of(boot)
-            await asyncio.to_thread(self._stack.create, text, parameters, tags=template.tags(boot.cluster))
+            await self._create(boot, text)
             return None, None
         self._floating = await asyncio.to_thread(self._floating_addresses)
         if found.stack_status.endswith("_IN_PROGRESS"):
@@ -92,12 +93,14 @@ class Provisioning:
         if untouched and any(each.node.index == 0 for each in boot.nodes) and self._is_all(boot):
             # Heat may have forgotten what it was just making, which is in the way of making it once more.
             await self._stack.delete()
-            parameters = parameters_of(boot)
-            await asyncio.to_thread(self._stack.create, text, parameters, tags=template.tags(boot.cluster))
+            await self._create(boot, text)
             return None
         since = await self._stack.last_event()
         await self._grow(boot, text)
         return since
+
+    async def _create(self, boot: Boot, text: str) -> None:
+        await to_its_end(partial(self._stack.create, text, parameters_of(boot), tags=template.tags(boot.cluster)))
 
     def _missing(self, boot: Boot) -> list[int]:
         return [each.node.index for each in boot.nodes if each.node.index not in self._servers]
@@ -117,7 +120,7 @@ class Provisioning:
         # of an update can't prove that: it calls everything replaced that refers to something else.
         now = await asyncio.to_thread(self._stack.template)
         grown = template.grown(now, yaml.safe_load(text), indices=self._missing(boot))
-        await asyncio.to_thread(self._stack.update, grown, parameters)
+        await to_its_end(self._stack.update, grown, parameters)
 
     async def _arrivals(
         self, since: str | None, waiting: dict[int, Node], patience: float | None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,6 +100,12 @@ class Stack:
             and each.resource_status in ("CREATE_COMPLETE", "UPDATE_COMPLETE")
             and (index := index_of(each.resource_name)) is not None
         }
+
+    def has_any(self, indices: Collection[int]) -> bool:
+        """Return whether the stack has anything of some servers, in whatever state."""
+        if self.find() is None:
+            return False
+        return any(index_of(each.resource_name) in indices for each in self._cloud.heat.resources.list(self.name))
 
     def is_waiting(self, handle: str) -> bool:
         """Return whether a wait condition of the stack still waits for its handle to be signalled."""

@@ -1,4 +1,4 @@
-"""Work that blocks and can't be cancelled, such as the node engine's."""
+"""Work that blocks and can't be cancelled, such as the node engine's, or a request to a cloud."""
 
 from __future__ import annotations
 
