@@ -11,8 +11,13 @@ idle() { # no job is left on the nodes given
 
 # The jobs of those who leave end first; no new ones come to them.
 leave() {
-    local leaving=${CM_LEAVING// /,}
+    local node all leaving=
     cm-service status slurm-slurmctld >/dev/null || return 0
+    all=$(sinfo --noheader --Node --format %N | tr -d ' ')
+    for node in $CM_LEAVING; do # one that never came has no jobs
+        if grep -x "$node" <<<"$all" >/dev/null; then leaving+=${leaving:+,}$node; fi
+    done
+    [[ -n $leaving ]] || return 0
     scontrol update NodeName="$leaving" State=DRAIN Reason="leaves the cluster"
     # A dead node's jobs are Slurm's business: it has requeued them.
     wait_until "$leave_timeout" "the jobs on $leaving end" idle "$leaving"

@@ -26,6 +26,7 @@ from cloudmesh_cluster.providers.openstack.provisioning import Provisioning, fai
 from cloudmesh_cluster.providers.openstack.remains import remains
 from cloudmesh_cluster.providers.openstack.settings import Settings
 from cloudmesh_cluster.providers.openstack.stack import Stack, StackEvent
+from cloudmesh_cluster.providers.openstack.strays import remove_strays
 
 FIRST_ADDRESS = 10
 SHRINK_ATTEMPTS = 3
@@ -178,6 +179,14 @@ class OpenStackProvider:
 
         """
         stack, indices = self._stack(cluster), [_index_of(cluster, name) for name in nodes]
+        before = await asyncio.to_thread(stack.find)
+        if before is None:
+            return
+        await self._take_out(stack, indices)
+        if not before.stack_status.endswith("_COMPLETE"):
+            await asyncio.to_thread(remove_strays, self._cloud, before)
+
+    async def _take_out(self, stack: Stack, indices: Sequence[int]) -> None:
         failed: StackEvent | None = None
         for _ in range(SHRINK_ATTEMPTS):
             if not await asyncio.to_thread(stack.has_any, indices):
@@ -189,7 +198,7 @@ class OpenStackProvider:
                 failed = event if event.failed and event.of_stack else failed
         if failed:
             raise await failure(self._cloud, stack, failed)
-        raise ProviderError(f"stack {stack.name} still has {', '.join(nodes)}")
+        raise ProviderError(f"stack {stack.name} still has {', '.join(f'server_{index}' for index in indices)}")
 
     async def destroy_all(self, cluster: str) -> None:
         """Delete the stack with everything in it."""

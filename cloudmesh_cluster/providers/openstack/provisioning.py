@@ -18,6 +18,7 @@ from cloudmesh_cluster.providers.openstack.blueprint import has_floating_ip, par
 from cloudmesh_cluster.providers.openstack.cloud import Cloud
 from cloudmesh_cluster.providers.openstack.settings import Settings
 from cloudmesh_cluster.providers.openstack.stack import Stack, StackEvent, Stalled, gone
+from cloudmesh_cluster.providers.openstack.strays import remove_strays
 
 SIGNAL_GRACE = 20.0
 """Seconds in which the last node may tell Heat that it is done, after it has told us."""
@@ -116,6 +117,8 @@ class Provisioning:
             # A new key pair would make Heat replace every server.
             hint = "put the key back that the cluster was made with"
             raise UsageError("the login key is not the one that the stack was made with", hint=hint)
+        if found is not None and not found.stack_status.endswith("_COMPLETE"):
+            await asyncio.to_thread(remove_strays, self._cloud, found)
         # What is there stays as its own template says, so that Heat has no reason to make any of it anew. Its preview
         # of an update can't prove that: it calls everything replaced that refers to something else.
         now = await asyncio.to_thread(self._stack.template)

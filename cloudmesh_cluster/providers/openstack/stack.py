@@ -103,8 +103,6 @@ class Stack:
 
     def has_any(self, indices: Collection[int]) -> bool:
         """Return whether the stack has anything of some servers, in whatever state."""
-        if self.find() is None:
-            return False
         return any(index_of(each.resource_name) in indices for each in self._cloud.heat.resources.list(self.name))
 
     def is_waiting(self, handle: str) -> bool:
@@ -252,15 +250,16 @@ class Stack:
         """
         from heatclient.exc import HTTPNotFound
 
-        from cloudmesh_cluster.providers.openstack.strays import remove_strays  # which knows stacks
+        from cloudmesh_cluster.providers.openstack.strays import detach_router, remove_strays
 
         began, reason = time.monotonic(), ""
         for _ in range(DELETE_ATTEMPTS):
             stack = await asyncio.to_thread(self.find)
             if stack is None:
                 return
+            await asyncio.to_thread(remove_strays, self._cloud, stack)
             if not stack.stack_status.endswith("_COMPLETE"):
-                await asyncio.to_thread(remove_strays, self._cloud, stack)
+                await asyncio.to_thread(detach_router, self._cloud, stack)
             try:
                 await asyncio.to_thread(self._cloud.heat.stacks.delete, stack.id)
             except HTTPNotFound:

@@ -14,7 +14,7 @@ from cloudmesh_cluster.providers.openstack.orphans import Orphan, marked, remove
 
 
 def remove_strays(cloud: Cloud, stack: Any) -> None:
-    """Delete what would be left of a stack that is about to be deleted, or keep it from being deleted.
+    """Delete what Heat has made for a stack and forgotten: it would be left, or be in the way of making it again.
 
     What can't be deleted stays: whoever looks for remains will find it.
     """
@@ -23,6 +23,12 @@ def remove_strays(cloud: Cloud, stack: Any) -> None:
     for stray in strays(cloud, stack):
         with suppress(SDKException):
             remove(cloud, stray)
+
+
+def detach_router(cloud: Cloud, stack: Any) -> None:
+    """Take a stack's router off its networks: an attachment that Heat has forgotten keeps both from being deleted."""
+    from openstack.exceptions import SDKException
+
     network = cloud.sdk.network
     for router in network.routers(name=stack.stack_name, tags="cm", **cloud.own):
         for port in network.ports(device_id=router.id, device_owner="network:router_interface"):
