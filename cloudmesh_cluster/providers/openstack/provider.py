@@ -184,7 +184,7 @@ class OpenStackProvider:
             return
         await self._take_out(stack, indices)
         if not before.stack_status.endswith("_COMPLETE"):
-            await asyncio.to_thread(remove_strays, self._cloud, before)
+            await asyncio.to_thread(remove_strays, self._cloud, stack.name, before)
 
     async def _take_out(self, stack: Stack, indices: Sequence[int]) -> None:
         failed: StackEvent | None = None

@@ -118,7 +118,7 @@ class Provisioning:
             hint = "put the key back that the cluster was made with"
             raise UsageError("the login key is not the one that the stack was made with", hint=hint)
         if found is not None and not found.stack_status.endswith("_COMPLETE"):
-            await asyncio.to_thread(remove_strays, self._cloud, found)
+            await asyncio.to_thread(remove_strays, self._cloud, self._stack.name, found)
         # What is there stays as its own template says, so that Heat has no reason to make any of it anew. Its preview
         # of an update can't prove that: it calls everything replaced that refers to something else.
         now = await asyncio.to_thread(self._stack.template)

@@ -255,9 +255,9 @@ class Stack:
         began, reason = time.monotonic(), ""
         for _ in range(DELETE_ATTEMPTS):
             stack = await asyncio.to_thread(self.find)
+            await asyncio.to_thread(remove_strays, self._cloud, self.name, stack)
             if stack is None:
                 return
-            await asyncio.to_thread(remove_strays, self._cloud, stack)
             if not stack.stack_status.endswith("_COMPLETE"):
                 await asyncio.to_thread(detach_router, self._cloud, stack)
             try:

@@ -13,14 +13,20 @@ from cloudmesh_cluster.providers.openstack.found import PREFIX
 from cloudmesh_cluster.providers.openstack.orphans import Orphan, marked, remove
 
 
-def remove_strays(cloud: Cloud, stack: Any) -> None:
+def remove_strays(cloud: Cloud, name: str, stack: Any | None) -> None:
     """Delete what Heat has made for a stack and forgotten: it would be left, or be in the way of making it again.
 
     What can't be deleted stays: whoever looks for remains will find it.
+
+    Args:
+        cloud: where the stack is.
+        name: the stack's.
+        stack: the stack; None when there is none any more.
+
     """
     from openstack.exceptions import SDKException
 
-    for stray in strays(cloud, stack):
+    for stray in strays(cloud, stack) if stack else _ours(cloud, name):
         with suppress(SDKException):
             remove(cloud, stray)
 
@@ -40,14 +46,18 @@ def detach_router(cloud: Cloud, stack: Any) -> None:
 def strays(cloud: Cloud, stack: Any) -> list[Orphan]:
     """Return what is of a stack and not among its resources, in an order in which it can be deleted."""
     known = {each.physical_resource_id for each in cloud.heat.resources.list(stack.stack_name)}
-    cluster = stack.stack_name.removeprefix(PREFIX)
-    ours = (each for each in marked(cloud) if each.cluster == cluster)
-    return [each for each in chain(_untagged(cloud, stack, cluster), ours) if each.id not in known]
+    found = chain(_untagged(cloud, stack), _ours(cloud, stack.stack_name))
+    return [each for each in found if each.id not in known]
 
 
-def _untagged(cloud: Cloud, stack: Any, cluster: str) -> Iterator[Orphan]:
+def _ours(cloud: Cloud, name: str) -> Iterator[Orphan]:
+    """Yield what bears the marks of a stack's cluster."""
+    return (each for each in marked(cloud) if each.cluster == name.removeprefix(PREFIX))
+
+
+def _untagged(cloud: Cloud, stack: Any) -> Iterator[Orphan]:
     """Yield what has the stack's names, is younger than it, and has no tags yet: they come by a second request."""
-    network, own = cloud.sdk.network, cloud.own
+    network, own, cluster = cloud.sdk.network, cloud.own, stack.stack_name.removeprefix(PREFIX)
     node = re.compile(re.escape(cluster) + r"-(master|worker-\d+)")
     for kind, listed in (
         ("port", (each for each in network.ports(**own) if node.fullmatch(each.name or ""))),
