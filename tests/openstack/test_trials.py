@@ -102,7 +102,7 @@ def test_a_stack_that_can_not_be_deleted(cm: CommandLine, project: Project) -> N
 
 
 def test_heat_that_dies(cm: CommandLine, project: Project) -> None:
-    """Heat dies in the middle of a create, and of a growth: what is left is named; when Heat is back, resume finishes."""
+    """Heat dies in the middle of a create, and of a growth: what is left is named; resume finishes, with Heat back."""
     words = ("cluster", "create", "t", "--provider", "dc", "-n", "1", "-y")
     answer = without_heat(cm, project, *words, since="subnet: create complete")
     assert answer.exit == 4, answer
@@ -120,7 +120,7 @@ def test_heat_that_dies(cm: CommandLine, project: Project) -> None:
 
 
 def without_heat(cm: CommandLine, project: Project, *words: str, since: str) -> Answer:
-    """Return what `cm WORDS...` answers when Heat is killed once it has said something; in the end Heat is there again."""
+    """Return what `cm WORDS...` answers when Heat is killed once it has said something; then Heat is started again."""
     with started(cm, *words) as running:
         running.wait_for_words(since)
         heat = processes.process_id(project.devcloud.cloud, "heat")
