@@ -27,10 +27,10 @@ class Problem:
 
 @dataclass(frozen=True)
 class Volume:
-    """A block volume of a role's nodes; size in GiB."""
+    """A block volume of a role's nodes: its size in GiB, and where it is mounted; empty leaves that to the user."""
 
     size: int
-    mount: str
+    mount: str = ""
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ _SYSTEM_LOGINS = frozenset({"root", "daemon", "bin", "sys", "sync", "man", "mail
 _WORD = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 _PLUGIN = r"[a-z][a-z0-9-]{0,29}"
 _VOLUME_SIZE = r"[1-9][0-9]{0,5}G?"
+_MOUNT = r"(/[A-Za-z0-9_-][A-Za-z0-9._-]*)+"
 
 
 def read_profile(source: Source, *, folder: Path, default_name: str) -> Profile:
@@ -92,14 +93,14 @@ def _read_role(value: Value, *, count: int) -> RoleSpec:
 
 
 def _read_volumes(value: Value) -> tuple[Volume, ...]:
-    volumes: dict[str, Volume] = {}
+    volumes: list[Volume] = []
     for item in value.items():
         size = item["size"].required().text("1", pattern=_VOLUME_SIZE, form="a size in GiB (10 or 10G)")
-        mount = item["mount"].required().text("", pattern=r"/[A-Za-z0-9._/-]+", form="an absolute path")
-        if mount and mount in volumes:
+        mount = item["mount"].text("", pattern=_MOUNT, form="an absolute path, without '/' at its end")
+        if mount and mount in [volume.mount for volume in volumes]:
             item["mount"].report(f"{mount!r} is given twice")
-        volumes[mount] = Volume(int(size.rstrip("G")), mount)
-    return tuple(volumes.values())
+        volumes.append(Volume(int(size.rstrip("G")), mount))
+    return tuple(volumes)
 
 
 def _read_plugins(value: Value) -> tuple[PluginUse, ...]:

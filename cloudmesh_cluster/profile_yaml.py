@@ -54,7 +54,7 @@ def _plain_role(spec: RoleSpec) -> dict[str, Any]:
         "flavor": spec.flavor,
         "cpus": cpus,
         "memory": None if spec.memory is None else format_size(spec.memory),
-        "volumes": [{"size": volume.size, "mount": volume.mount} for volume in spec.volumes],
+        "volumes": [{"size": each.size} | ({"mount": each.mount} if each.mount else {}) for each in spec.volumes],
     }
 
 

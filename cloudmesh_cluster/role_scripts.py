@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from cloudmesh_cluster.model import Cluster, Node
 from cloudmesh_cluster.resources import resource
@@ -61,6 +61,12 @@ def packages_command(packages: Sequence[str], *, archive: bool = False) -> str:
     """
     installer = resource("scripts", "boot", "install-packages").read_text()
     return shlex.join(["bash", "-c", installer, "install-packages", *(["--archive"] if archive else []), *packages])
+
+
+def volumes_command(volumes: Mapping[str, str]) -> str:
+    """Return the shell line, for root, that mounts a node's volumes, given by where each is to be mounted."""
+    mounter = resource("scripts", "boot", "mount-volumes").read_text()
+    return shlex.join(["bash", "-c", mounter, "mount-volumes", *(word for pair in volumes.items() for word in pair)])
 
 
 def digest(content: bytes) -> str:

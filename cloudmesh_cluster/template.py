@@ -138,6 +138,11 @@ def host_key_handle(index: int, operation: str) -> str:
     return f"{_HOST_KEYS}{index}_{operation.replace('-', '_')}"
 
 
+def attachments(index: int, count: int) -> set[str]:
+    """Return the names of the resources that attach a server's volumes to it."""
+    return {f"volume_{index}_{number}_attachment" for number in range(1, count + 1)}
+
+
 def host_key_handles(names: Iterable[str]) -> dict[int, str]:
     """Return the handles for host keys among the names of resources, by the index of their nodes."""
     return {index: name for name in names if name.startswith(_HOST_KEYS) and (index := index_of(name)) is not None}

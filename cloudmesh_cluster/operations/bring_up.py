@@ -36,6 +36,7 @@ from cloudmesh_cluster.operations.plugin_steps import (
 )
 from cloudmesh_cluster.operations.scripts import replay
 from cloudmesh_cluster.operations.session import Session, task_group
+from cloudmesh_cluster.operations.volumes import mount_volumes
 from cloudmesh_cluster.operations.wiring import raise_failed, wire_all
 from cloudmesh_cluster.providers.base import Boot, NodeBoot
 from cloudmesh_cluster.remote import Connections
@@ -257,8 +258,9 @@ async def _read_propagation(session: Session, connections: Connections, last: No
 async def _run_everywhere_scripts(
     session: Session, connections: Connections, reaching: asyncio.Task[Node], payloads: Payloads
 ) -> None:
-    """Bring the plugins to a node and run the `all` scripts there, as soon as that node is reached."""
+    """Mount a node's volumes, bring the plugins to it and run the `all` scripts there, as soon as it is reached."""
     node = await reaching
+    await mount_volumes(session, connections, node)
     for chosen in session.plugins:
         await prepare_node(session, connections, node, chosen, payloads)
     await replay(session, connections, [node], roles=("all",))

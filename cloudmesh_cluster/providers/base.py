@@ -152,6 +152,20 @@ class Provider(Protocol):
 
         """
 
+    async def volumes(self, node: Node, spec: RoleSpec) -> dict[str, str]:
+        """Return the volumes of a node, as its devices are known by, by where they are to be mounted.
+
+        Where volumes are folders of the node's own disk, they are known by nothing.
+
+        Args:
+            node: the node, which has been provisioned.
+            spec: what the profile says of its role.
+
+        Raises:
+            ProviderError: the node has not got them.
+
+        """
+
     async def dial(self, node: Node, port: int = 22) -> socket.socket:
         """Return a socket connected to a port of a node.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -74,6 +75,18 @@ def test_delete_leaves_nothing_but_history(cm: CommandLine) -> None:
     assert "gone" not in cm("cluster", "list").stdout
     assert "delete" in cm("cluster", "history", "gone").stdout
     cm("cluster", "delete", "gone", "-y")
+
+
+def test_a_volume_is_a_folder_here(cm: CommandLine, tmp_path: Path) -> None:
+    """Nodes of this machine have no volumes, which is said; where one would be mounted they have a folder."""
+    volumes = "[{size: 5, mount: /data/big}, {size: 1}]"
+    check = "{name: there, on: worker, file: /data/big, within: 2s}"
+    profile = tmp_path / "p.yaml"
+    profile.write_text(f"roles: {{worker: {{count: 1, volumes: {volumes}}}}}\nchecks: [{check}]\n")
+    answer = cm("cluster", "create", "v", "-p", str(profile), timeout=600)
+    cm("cluster", "delete", "v", "-y")
+
+    assert "each mount is a folder" in answer.stderr
 
 
 def test_a_failing_check_rolls_everything_back(cm: CommandLine) -> None:

@@ -33,6 +33,11 @@ FILES = {
     "provider.yaml": "provider: opnstack\n",
     "script.yaml": "scripts: {all: [missing.sh]}\n",
     "folder.yaml": "scripts: {all: [folder]}\n",
+    "volumes.yaml": (
+        "provider: baremetal\n"
+        "machines: {head: [192.0.2.1], compute: [192.0.2.2]}\n"
+        "roles: {worker: {count: 1, volumes: [{size: 5, mount: /data}]}}\n"
+    ),
     "checks.yaml": (
         "checks:\n"
         "  - {name: far, on: worker-9, run: 'true'}\n"
@@ -50,6 +55,7 @@ BEFORE_A_CLUSTER = [
     ("create u --provider lokal", "no provider named 'lokal'", "did you mean 'local'?"),
     ("create u -p ./provider.yaml", "no provider named 'opnstack'", "did you mean 'openstack'?"),
     ("create u -p ./plugin.yaml", "no plugin named 'hadop'", "did you mean 'hadoop'?"),
+    ("create u -p ./volumes.yaml", "provider baremetal makes no volumes", "mount those disks yourself"),
     ("create U", "'U' is not a name for a cluster", "a lower-case letter, then"),
     ("create u_x", "'u_x' is not a name for a cluster", "a lower-case letter, then"),
     ("create 1u", "'1u' is not a name for a cluster", "a lower-case letter, then"),

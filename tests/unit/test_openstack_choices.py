@@ -70,3 +70,8 @@ def test_flavor(spec: RoleSpec, default: str | None, flavor: str | None, memory:
     completed = sized(spec, default, FLAVORS)
 
     assert (completed.flavor, completed.memory) == (flavor, memory)
+
+
+def test_flavor_without_a_disk() -> None:
+    """One without a disk is chosen for servers that boot from volumes alone."""
+    assert sized(RoleSpec(1), None, FLAVORS, needs_disk=False).flavor == "no-disk"

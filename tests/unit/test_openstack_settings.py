@@ -25,6 +25,7 @@ def test_nothing_given() -> None:
         {"os_cloud": "site", "image": "debian-12", "flavor": "m1.small"},
         {"floating_ip": "all", "signal": "ssh", "anti_affinity": "yes"},
         {"host_keys": "handle", "signal": "heat"},
+        {"root_volume": "20"},
         {"floating_ip": "none", "network": "lan", "subnet": "lan-4"},
     ],
 )
@@ -51,6 +52,8 @@ def test_nothing_after_the_colon() -> None:
         ({"floating_ip": "worker"}, "floating_ip 'worker'", "one of master, all, none"),
         ({"signal": "mail"}, "signal 'mail'", "one of heat, ssh"),
         ({"anti_affinity": "maybe"}, "anti_affinity 'maybe'", "one of yes, no"),
+        ({"root_volume": "20G"}, "root_volume '20G'", "a size in GiB, such as 20"),
+        ({"root_volume": 0}, "root_volume '0'", "a size in GiB, such as 20"),
         ({"host_keys": "any"}, "host_keys 'any'", "one of console, handle"),
         (
             {"host_keys": "handle", "signal": "ssh"},

@@ -265,7 +265,7 @@ def test_no_way_out() -> None:
 
 def test_options() -> None:
     """Zone, anti-affinity, volumes and a missing signal are in the template when they are asked for."""
-    wide = server(1, root_disk=20, volumes=(Volume(5, "/data"), Volume(7, "/more")))
+    wide = server(1, root_disk=20, volumes=(Volume(5, "/data"), Volume(7)))
     found = loaded(stack(servers=[server(0), wide], availability_zone="az1", anti_affinity=True, signal=False))
     resources = found["resources"]
     properties = resources["server_1"]["properties"]
@@ -276,6 +276,8 @@ def test_options() -> None:
     assert "image" not in properties
     assert properties["block_device_mapping_v2"][0]["volume_size"] == 20
     assert [resources[f"volume_1_{i}"]["properties"]["size"] for i in (1, 2)] == [5, 7]
+    assert [resources[f"volume_1_{i}"]["properties"]["metadata"].get("cm_mount") for i in (1, 2)] == ["/data", None]
+    assert template.attachments(1, 2) == {name for name in resources if name.endswith("_attachment")}
     assert resources["volume_1_2_attachment"]["properties"]["instance_uuid"] == {"get_resource": "server_1"}
     assert "OS::Heat::WaitCondition" not in types_of(found)
     assert list(properties["user_data"]["str_replace_strict"]["params"]) == [template.BOOTSTRAP_PRIVATE_KEY]

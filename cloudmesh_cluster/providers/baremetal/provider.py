@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
-from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -14,7 +14,7 @@ from cloudmesh_cluster.errors import ProviderError, Unreachable, UsageError
 from cloudmesh_cluster.events import Emit, Event
 from cloudmesh_cluster.first_contact import give_back, take_machine
 from cloudmesh_cluster.home import Home
-from cloudmesh_cluster.model import HostKeys, Leftover, Machine, Node, Problem, Profile, RoleName
+from cloudmesh_cluster.model import HostKeys, Leftover, Machine, Node, Problem, Profile, RoleName, RoleSpec
 from cloudmesh_cluster.providers.baremetal.routes import Route, connect, route_to
 from cloudmesh_cluster.providers.baremetal.settings import Settings
 from cloudmesh_cluster.providers.base import Boot, Placement
@@ -73,6 +73,8 @@ class BareMetalProvider:
         key = self._settings.private_key
         if key is not None and not key.is_file():
             return [Problem("provider baremetal", f"no private key {key}", f"ssh-keygen -f {key}")], []
+        if problems := [*_volumes(profile)]:
+            return problems, []
         if not self._settings.machines:
             return [], ["which machines there are, says the profile (machines: head, compute)"]
         machines = dict(enumerate(self._settings.machines[: profile.worker.count + 1]))
@@ -189,6 +191,10 @@ class BareMetalProvider:
         if node.name not in self._host_keys:
             (await self._log_in(node)).connection.abort()
         return self._host_keys[node.name]
+
+    async def volumes(self, node: Node, spec: RoleSpec) -> dict[str, str]:
+        """Return none: preflight has refused a profile that asks for any."""
+        return {}
 
     async def dial(self, node: Node, port: int = 22) -> socket.socket:
         """Return a socket connected to a port of a machine, by the way that the user's SSH configuration says."""
@@ -322,6 +328,14 @@ def _wanted(index: int, machine: Machine, profile: Profile, plugins: Sequence[Pl
         profile.master if index == 0 else profile.worker,
         tuple(port.number for plugin in plugins for port in plugin.ports if port.role == role),
     )
+
+
+def _volumes(profile: Profile) -> Iterator[Problem]:
+    """Find what nobody could make."""
+    for role, spec in (("master", profile.master), ("worker", profile.worker)):
+        if spec.volumes:
+            what = "machines have the disks that they have: provider baremetal makes no volumes"
+            yield Problem(f"roles.{role}.volumes", what, "leave them out, and mount those disks yourself")
 
 
 def _network(addresses: Sequence[str]) -> str:

@@ -16,7 +16,7 @@ from cloudmesh_cluster.errors import ProviderError, Unreachable, UsageError
 from cloudmesh_cluster.events import Emit, Event
 from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.hosts import parse_console_host_keys
-from cloudmesh_cluster.model import HostKeys, Leftover, Node, Problem, Profile
+from cloudmesh_cluster.model import HostKeys, Leftover, Node, Problem, Profile, RoleSpec
 from cloudmesh_cluster.providers.base import Boot, NodeBoot, Placement
 from cloudmesh_cluster.providers.blocking import to_its_end
 from cloudmesh_cluster.providers.local.config_drives import config_drives, write_config_drive
@@ -81,6 +81,8 @@ class LocalProvider:
             image = self._images.file(role.image)
             if image is not None and not image.is_file():
                 problems.append(Problem(where, f"no image {image}", "the path of a tarball of a root file system"))
+        if profile.master.volumes or profile.worker.volumes:
+            warnings.append("nodes of this machine have no volumes: each mount is a folder of their own disk")
         needed = (1 + profile.worker.count) * SPACE_OF_A_NODE
         if (free := _free_space(self._home.root)) < needed:
             what = f"{free} MiB are free in {self._home.root}, where nodes have their disks; {needed} are the least"
@@ -172,6 +174,10 @@ class LocalProvider:
                 raise Unreachable(node.name, f"no host key on its console within {deadline:g} s")
             await asyncio.sleep(CONSOLE_PAUSE)
         return HostKeys(tuple(keys), "console")
+
+    async def volumes(self, node: Node, spec: RoleSpec) -> dict[str, str]:
+        """Return folders of the node's own disk."""
+        return {volume.mount: "" for volume in spec.volumes if volume.mount}
 
     async def dial(self, node: Node, port: int = 22) -> socket.socket:
         """Return a socket of the nodes' own network, connected to the node."""

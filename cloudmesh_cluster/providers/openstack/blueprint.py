@@ -39,6 +39,7 @@ def stack_of(cloud: Cloud, settings: Settings, boot: Boot) -> template.Stack:
                 flavor=each.spec.flavor or settings.flavor or "",
                 floating_ip=has_floating_ip(settings, each.node),
                 login=has_floating_ip(settings, each.node) or settings.floating_ip == "none",
+                root_disk=settings.root_disk,
                 volumes=each.spec.volumes,
             )
             for each in boot.nodes

@@ -31,7 +31,8 @@ def complete(cloud: Cloud, settings: Settings, profile: Profile) -> Profile:
     image = newest_debian(cloud.sdk.image.images()) if None in named else None
 
     def completed(spec: RoleSpec) -> RoleSpec:
-        return sized(replace(spec, image=spec.image or settings.image or image), settings.flavor, flavors)
+        with_image = replace(spec, image=spec.image or settings.image or image)
+        return sized(with_image, settings.flavor, flavors, needs_disk=settings.root_disk is None)
 
     return replace(profile, master=completed(profile.master), worker=completed(profile.worker))
 
@@ -58,19 +59,21 @@ def newest_debian(images: Iterable[Any]) -> str | None:
     return name if [each[2] for each in found].count(name) == 1 else identity
 
 
-def sized(spec: RoleSpec, default: str | None, flavors: Iterable[Any]) -> RoleSpec:
+def sized(spec: RoleSpec, default: str | None, flavors: Iterable[Any], *, needs_disk: bool = True) -> RoleSpec:
     """Return a role with its flavor, and with the memory and the cores of that: what its nodes will really have.
 
     Args:
         spec: as the profile says it.
         default: the flavor of roles that name none, from `providers.yaml`.
         flavors: as Nova lists them; the smallest that has what the role declares serves one that names none.
+        needs_disk: whether a flavor without a disk can't be chosen.
 
     """
     name = spec.flavor or default
     if name is None:
         memory, cpus = spec.memory or LEAST_MEMORY, spec.cpus or LEAST_CPUS
-        fitting = [each for each in flavors if each.ram >= memory and each.vcpus >= cpus and each.disk]
+        large = [each for each in flavors if each.ram >= memory and each.vcpus >= cpus]
+        fitting = [each for each in large if each.disk or not needs_disk]
     else:
         fitting = [each for each in flavors if name in (each.name, each.id)]
     if not fitting:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,9 +64,10 @@ def problems(cloud: Cloud, settings: Settings, want: Wanted) -> list[Problem]:
 
     """
     found = [*_credentials(cloud)]
-    missing = [name for service, name in SERVICES.items() if not cloud.has(service)]
+    services = SERVICES | ({"block-storage": "Cinder"} if _needs_volumes(settings, want.specs) else {})
+    missing = [name for service, name in services.items() if not cloud.has(service)]
     if missing:
-        return [*found, Problem("cloud", f"has no {', '.join(missing)}", "cm needs Heat; see openstack catalog list")]
+        return [*found, Problem("cloud", f"has no {', '.join(missing)}", "see openstack catalog list")]
     flavors: dict[str, Any] = {}
     found += _images_and_flavors(cloud, settings, want.specs, flavors)
     found += _networks(cloud, settings)
@@ -74,6 +75,10 @@ def problems(cloud: Cloud, settings: Settings, want: Wanted) -> list[Problem]:
     found += quotas.problems(cloud, settings, want.nodes, flavors, want.specs, grows=want.grows)
     # Heat's own opinion comes last: it stops at its first problem, which may be one of those above.
     return found or [*_template(cloud, settings, want)]
+
+
+def _needs_volumes(settings: Settings, specs: Mapping[str, RoleSpec]) -> bool:
+    return settings.root_disk is not None or any(spec.volumes for spec in specs.values())
 
 
 def _credentials(cloud: Cloud) -> Iterator[Problem]:
@@ -104,7 +109,7 @@ def _images_and_flavors(
             continue
         flavors[role] = flavor
         if image is not None:
-            yield from _too_small(role, image, flavor)
+            yield from _too_small(role, image, flavor, settings.root_disk)
 
 
 def _unknown(role: str, kind: str, name: str | None, listed: Callable[[], Any], most: int = 8) -> Problem:
@@ -114,18 +119,18 @@ def _unknown(role: str, kind: str, name: str | None, listed: Callable[[], Any], 
     return Problem(f"roles.{role}.{kind}", what, f"--{kind} with one of: {known}")
 
 
-def _too_small(role: str, image: Any, flavor: Any) -> Iterator[Problem]:
-    """Compare what an image needs with what a flavor has; a flavor without a disk is as large as the image."""
-    for what, needed, has, unit in (
-        ("memory", image.min_ram or 0, flavor.ram, "MiB"),
-        ("disk", max(image.min_disk or 0, -(-(image.size or 0) // 2**30)), flavor.disk or 0, "GiB"),
+def _too_small(role: str, image: Any, flavor: Any, root_disk: int | None) -> Iterator[Problem]:
+    """Compare what an image needs with what there is; a flavor without a disk is as large as the image."""
+    of_flavor, larger = f"flavor {flavor.name!r}", "--flavor with a larger one: openstack flavor list"
+    space = max(image.min_disk or 0, -(-(image.size or 0) // 2**30))
+    disk = ("root_volume", root_disk, "a larger one") if root_disk else (of_flavor, flavor.disk or space, larger)
+    for what, needed, unit, (whose, has, hint) in (
+        ("memory", image.min_ram or 0, "MiB", (of_flavor, flavor.ram, larger)),
+        ("disk", space, "GiB", disk),
     ):
-        if needed > has and (what == "memory" or has):
-            yield Problem(
-                f"roles.{role}.flavor",
-                f"flavor {flavor.name!r} has {has} {unit} of {what}, image {image.name!r} needs {needed} {unit}",
-                "--flavor with a larger one: openstack flavor list",
-            )
+        if needed > has:
+            lack = f"{whose} has {has} {unit} of {what}, image {image.name!r} needs {needed} {unit}"
+            yield Problem(f"roles.{role}.flavor", lack, hint)
 
 
 def _networks(cloud: Cloud, settings: Settings) -> Iterator[Problem]:

@@ -11,7 +11,7 @@ from cloudmesh_cluster import template
 from cloudmesh_cluster.errors import ProviderError, UsageError
 from cloudmesh_cluster.events import Emit, Event
 from cloudmesh_cluster.home import Home
-from cloudmesh_cluster.model import HostKeys, Leftover, Node, Problem, Profile
+from cloudmesh_cluster.model import HostKeys, Leftover, Node, Problem, Profile, RoleSpec
 from cloudmesh_cluster.providers.base import Boot, Placement
 from cloudmesh_cluster.providers.blocking import to_its_end
 from cloudmesh_cluster.providers.openstack import servers
@@ -123,6 +123,10 @@ class OpenStackProvider:
     async def host_keys(self, node: Node, *, deadline: float) -> HostKeys:
         """Return the host keys that cloud-init printed on the console, or that the node told Heat, as is set."""
         return await self._host_keys.learn(node, deadline=deadline)
+
+    async def volumes(self, node: Node, spec: RoleSpec) -> dict[str, str]:
+        """Return the ids of the volumes that Nova has attached."""
+        return await asyncio.to_thread(servers.volumes, self._cloud, node)
 
     async def dial(self, node: Node, port: int = 22) -> socket.socket:
         """Return a socket connected to the node's floating IP, or to its fixed address where it has none."""

@@ -45,6 +45,8 @@ class Provisioning:
         self._emit = emit
         self._servers: dict[int, str] = {}
         self._floating: dict[int, str] = {}
+        self._attached: set[str] = set()
+        self._volumes: dict[int, int] = {}
 
     async def nodes(self, boot: Boot) -> AsyncIterator[Node]:
         """Make the stack or let it grow, and yield each server as soon as Heat has it.
@@ -54,6 +56,7 @@ class Provisioning:
 
         """
         waiting = {each.node.index: each.node for each in boot.nodes}
+        self._volumes = {each.node.index: len(each.spec.volumes) for each in boot.nodes}
         text = template.render(await asyncio.to_thread(stack_of, self._cloud, self._settings, boot))
         since, patience = await self._ask_for(boot, text)
         for node in self._take_ready(waiting):
@@ -82,6 +85,7 @@ class Provisioning:
             await self._create(boot, text)
             return None, None
         self._floating = await asyncio.to_thread(self._floating_addresses)
+        self._attached = await asyncio.to_thread(self._stack.attachments)
         if found.stack_status.endswith("_IN_PROGRESS"):
             return await self._stack.event_before_current_action(), STALLED_AFTER
         since = await self._stack.last_event()
@@ -128,7 +132,7 @@ class Provisioning:
     async def _arrivals(
         self, since: str | None, waiting: dict[int, Node], patience: float | None
     ) -> AsyncIterator[Node]:
-        """Follow the stack, and yield each node that is waited for when it has its server and floating IP."""
+        """Follow the stack, and yield each node that is waited for when it has its server, floating IP and volumes."""
         failed: StackEvent | None = None
         async for event in self._stack.follow(since, patience=patience):
             self._emit(Event("info", "provision", message=f"{event.resource}: {event.in_words}"))
@@ -143,6 +147,8 @@ class Provisioning:
                 self._servers[index] = event.physical_id
             elif event.resource.startswith("floating_ip_"):
                 self._floating[index] = await asyncio.to_thread(self._floating_address, event.physical_id)
+            elif event.resource.endswith("_attachment"):
+                self._attached.add(event.resource)
             for node in self._take_ready(waiting):
                 yield node
             if not waiting:
@@ -155,7 +161,9 @@ class Provisioning:
         ready = [
             index
             for index, node in waiting.items()
-            if index in self._servers and (index in self._floating or not has_floating_ip(self._settings, node))
+            if index in self._servers
+            and (index in self._floating or not has_floating_ip(self._settings, node))
+            and template.attachments(index, self._volumes[index]) <= self._attached
         ]
         return [
             replace(

@@ -37,7 +37,7 @@ def problems(
     needs = [
         *_of_nova(cloud, settings, nodes, flavors, grows=grows),
         *_of_neutron(cloud, settings, nodes, grows=grows),
-        *_of_cinder(cloud, nodes, specs),
+        *_of_cinder(cloud, settings, nodes, specs),
     ]
     for what, count, limit, used in needs:
         if limit is not None and limit >= 0 and count and used + count > limit:
@@ -79,11 +79,13 @@ def _of_neutron(cloud: Cloud, settings: Settings, nodes: Sequence[Node], *, grow
         yield what, count, row["limit"], row["used"]
 
 
-def _of_cinder(cloud: Cloud, nodes: Sequence[Node], specs: Mapping[str, RoleSpec]) -> Iterator[Need]:
-    volumes = [volume for node in nodes for volume in specs[node.role].volumes]
-    if not volumes:
+def _of_cinder(
+    cloud: Cloud, settings: Settings, nodes: Sequence[Node], specs: Mapping[str, RoleSpec]
+) -> Iterator[Need]:
+    sizes = [volume.size for node in nodes for volume in specs[node.role].volumes]
+    sizes += [settings.root_disk for _ in nodes if settings.root_disk]
+    if not sizes:
         return
     limits = cloud.sdk.block_storage.get_limits().absolute
-    yield "volumes", len(volumes), limits.max_total_volumes, limits.total_volumes_used
-    gigabytes = sum(volume.size for volume in volumes)
-    yield "GiB of volumes", gigabytes, limits.max_total_volume_gigabytes, limits.total_gigabytes_used
+    yield "volumes", len(sizes), limits.max_total_volumes, limits.total_volumes_used
+    yield "GiB of volumes", sum(sizes), limits.max_total_volume_gigabytes, limits.total_gigabytes_used

@@ -52,6 +52,13 @@ def tail(cloud: Cloud, server: str) -> str:
     return "\n  ".join(["its console ends with:", *lines]) if lines else "its console is empty"
 
 
+def volumes(cloud: Cloud, node: Node) -> dict[str, str]:
+    """Return the ids of a server's volumes by where they are to be mounted; those without such a place are left out."""
+    attached = cloud.nova.volumes.get_server_volumes(node.provider_id)
+    found = [cloud.sdk.block_storage.get_volume(each.volumeId) for each in attached]
+    return {each.metadata["cm_mount"]: each.id for each in found if "cm_mount" in each.metadata}
+
+
 async def rebuild(cloud: Cloud, boots: Sequence[NodeBoot]) -> AsyncIterator[Node]:
     """Give servers a fresh disk of their own image and new user_data, and yield each as soon as it is ACTIVE.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Literal, get_args
@@ -25,6 +26,7 @@ class Settings:
         cidr: of the network to make.
         external_network: where floating IPs come from; None takes the only one there is.
         dns: name servers of the network to make, separated by spaces.
+        root_volume: size in GiB of the volumes that servers boot from; None boots from disks of their hosts.
         floating_ip: which nodes get one: "master", "all" or "none".
         ssh_from: from where SSH is let in, as CIDR; None is this machine's address as seen on the way to the cloud.
         availability_zone: of all servers.
@@ -42,6 +44,7 @@ class Settings:
     cidr: str = "10.88.0.0/24"
     external_network: str | None = None
     dns: str = ""
+    root_volume: str | None = None
     floating_ip: FloatingIPs = "master"
     ssh_from: str | None = None
     availability_zone: str | None = None
@@ -69,10 +72,19 @@ class Settings:
         _choose("signal", settings.signal, ("heat", "ssh"))
         _choose("anti_affinity", settings.anti_affinity, ("yes", "no"))
         _choose("host_keys", settings.host_keys, get_args(HostKeysBy))
+        if not re.fullmatch(r"[1-9]\d{0,5}", settings.root_volume or "1"):
+            what = f"provider openstack: root_volume {settings.root_volume!r}"
+            raise UsageError(what, hint="a size in GiB, such as 20")
         if settings.host_keys == "handle" and settings.signal == "ssh":
             what = "host_keys: handle needs nodes that reach Heat, signal: ssh says that they don't"
             raise UsageError(f"provider openstack: {what}", hint="host_keys: console, or leave signal out")
         return settings
+
+
+    @property
+    def root_disk(self) -> int | None:
+        """The size in GiB of the volumes that servers boot from, if they do."""
+        return int(self.root_volume) if self.root_volume else None
 
 
 def _choose(name: str, value: str, choices: tuple[str, ...]) -> None:

@@ -86,20 +86,29 @@ class Stack:
 
     def servers(self) -> dict[int, str]:
         """Return the ids of the stack's complete servers by index."""
-        return self._complete("OS::Nova::Server")
+        return self._by_index("OS::Nova::Server")
 
     def floating_ips(self) -> dict[int, str]:
         """Return the ids of the stack's complete floating IPs by the index of their servers."""
-        return self._complete("OS::Neutron::FloatingIP")
+        return self._by_index("OS::Neutron::FloatingIP")
 
-    def _complete(self, kind: str) -> dict[int, str]:
+    def attachments(self) -> set[str]:
+        """Return the names of the stack's complete attachments of volumes."""
+        return {each.resource_name for each in self._complete("OS::Cinder::VolumeAttachment")}
+
+    def _by_index(self, kind: str) -> dict[int, str]:
         return {
             index: each.physical_resource_id
-            for each in self._cloud.heat.resources.list(self.name)
-            if each.resource_type == kind
-            and each.resource_status in ("CREATE_COMPLETE", "UPDATE_COMPLETE")
-            and (index := index_of(each.resource_name)) is not None
+            for each in self._complete(kind)
+            if (index := index_of(each.resource_name)) is not None
         }
+
+    def _complete(self, kind: str) -> list[Any]:
+        return [
+            each
+            for each in self._cloud.heat.resources.list(self.name)
+            if each.resource_type == kind and each.resource_status in ("CREATE_COMPLETE", "UPDATE_COMPLETE")
+        ]
 
     def has_any(self, indices: Collection[int]) -> bool:
         """Return whether the stack has anything of some servers, in whatever state."""

@@ -1,0 +1,28 @@
+"""Volumes of nodes, which become folders that scripts and plugins can use."""
+
+from __future__ import annotations
+
+from cloudmesh_cluster.model import Node
+from cloudmesh_cluster.operations.session import Session
+from cloudmesh_cluster.operations.wiring import raise_failed
+from cloudmesh_cluster.remote import Connections
+from cloudmesh_cluster.role_scripts import volumes_command
+
+TIMEOUT = 600.0
+"""Seconds for all volumes of a node to get file systems."""
+
+
+async def mount_volumes(session: Session, connections: Connections, node: Node) -> None:
+    """Mount the volumes of a node where its profile says; one with nothing on it gets a file system.
+
+    Raises:
+        CmError: a volume is not there, or can't be mounted.
+
+    """
+    profile = session.record.profile
+    spec = profile.master if node.role == "master" else profile.worker
+    if not any(volume.mount for volume in spec.volumes):
+        return
+    with session.journal.progress("volumes", node=node.name):
+        volumes = await session.provider.volumes(node, spec)
+        raise_failed("volumes", [await connections.run(node, volumes_command(volumes), sudo=True, timeout=TIMEOUT)])
