@@ -21,6 +21,7 @@ from tests.conftest import delete_clusters
 from tests.devcloud_clients import Devcloud, wait_for
 
 ROLES = ("member", "heat_stack_owner")
+QUOTAS = {"compute": ("instances", "cores", "ram", "key_pairs"), "volume": ("volumes", "gigabytes")}
 
 
 @dataclass(frozen=True)
@@ -92,21 +93,19 @@ class Project:
 
     @contextmanager
     def quota(self, **limits: int) -> Iterator[None]:
-        """Have the administrator set limits of Nova (`instances`, `cores`...) or Neutron (`floatingip`, `port`...)."""
+        """Have the administrator set limits of Nova (`instances`...), Cinder (`volumes`...) or Neutron (`port`...)."""
         admin = self.devcloud.admin.connection
-        compute = {name: limit for name, limit in limits.items() if name in ("instances", "cores", "ram", "key_pairs")}
-        network = {name: limit for name, limit in limits.items() if name not in compute}
-        if compute:
-            admin.set_compute_quotas(self.identity, **compute)
-        if network:
-            admin.set_network_quotas(self.identity, **network)
+        services = {name: service for service, names in QUOTAS.items() for name in names}
+        by_service: dict[str, dict[str, int]] = {}
+        for name, limit in limits.items():
+            by_service.setdefault(services.get(name, "network"), {})[name] = limit
+        for service, some in by_service.items():
+            getattr(admin, f"set_{service}_quotas")(self.identity, **some)
         try:
             yield
         finally:
-            if compute:
-                admin.delete_compute_quotas(self.identity)
-            if network:
-                admin.delete_network_quotas(self.identity)
+            for service in by_service:
+                getattr(admin, f"delete_{service}_quotas")(self.identity)
 
     def revoke(self, token: str) -> None:
         """Make a token worthless."""
