@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from devcloud import cloud as clouds
 from devcloud import clouds_yaml
 from devcloud.configuration import render
 from devcloud.errors import DevcloudError
-from devcloud.layout import REPOSITORY, Cloud
+from devcloud.layout import DATABASES, REPOSITORY, Cloud
 from devcloud.passwords import Passwords
 from devcloud.wiring import Wiring, rules
 
@@ -33,6 +34,19 @@ def test_folders_that_cannot_serve_are_refused(root: Path) -> None:
     with pytest.raises(DevcloudError) as refused:
         Cloud.from_environment({"DEVCLOUD_ROOT": str(root)}, "fake")
     assert "DEVCLOUD_ROOT" in refused.value.hint
+
+
+def test_a_cloud_of_an_older_devcloud_is_refused(tmp_path: Path) -> None:
+    """A cloud on disk that lacks a service's database is not started; what removes it is said, nothing installed."""
+    cloud = Cloud.from_environment({"DEVCLOUD_ROOT": str(tmp_path)}, "fake")
+    for name in DATABASES:
+        (cloud.state / "mariadb" / name).mkdir(parents=True)
+    (cloud.state / ".ready").touch()
+    (cloud.state / "mariadb" / "cinder").rmdir()
+    with pytest.raises(DevcloudError, match="without cinder") as refused:
+        clouds.up(cloud, print)
+    assert "devcloud clean --driver fake" in refused.value.hint
+    assert not cloud.venv.exists()
 
 
 def test_passwords_are_generated_once_and_private(tmp_path: Path) -> None:
