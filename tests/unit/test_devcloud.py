@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from devcloud import cloud as clouds
-from devcloud import clouds_yaml
+from devcloud import clouds_yaml, database
 from devcloud.configuration import render
 from devcloud.errors import DevcloudError
 from devcloud.layout import DATABASES, REPOSITORY, Cloud
@@ -47,6 +47,23 @@ def test_a_cloud_of_an_older_devcloud_is_refused(tmp_path: Path) -> None:
         clouds.up(cloud, print)
     assert "devcloud clean --driver fake" in refused.value.hint
     assert not cloud.venv.exists()
+
+
+def test_the_state_of_a_fresh_cloud_is_kept_for_its_key(tmp_path: Path) -> None:
+    """What was saved comes back in place of what has become of it, and for another key nothing does."""
+    cloud = Cloud.from_environment({"DEVCLOUD_ROOT": str(tmp_path)}, "fake")
+    files = [cloud.state / name / "file" for name in ("mariadb", "keystone", "glance")]
+    for folder in (cloud.cache, *(file.parent for file in files)):
+        folder.mkdir(parents=True)
+    for file in files:
+        file.write_text("fresh")
+    database.save(cloud, "key")
+    for file in files:
+        file.write_text("used")
+    assert not database.restore(cloud, "other")
+    assert [file.read_text() for file in files] == ["used"] * 3
+    assert database.restore(cloud, "key")
+    assert [file.read_text() for file in files] == ["fresh"] * 3
 
 
 def test_passwords_are_generated_once_and_private(tmp_path: Path) -> None:
