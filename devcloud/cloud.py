@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from devcloud import clouds_yaml, configuration, database, install, network, nodes, processes, tables
 from devcloud.errors import DevcloudError
-from devcloud.layout import DRIVERS, ENGINE, PORTS, REPOSITORY, SERVICES, Cloud
+from devcloud.layout import DATABASES, DRIVERS, ENGINE, PORTS, REPOSITORY, SERVICES, Cloud
 from devcloud.passwords import Passwords
 
 Say = Callable[[str], None]
@@ -25,11 +25,12 @@ def up(cloud: Cloud, say: Say) -> None:
     """Start a cloud, made first when there is none; one that runs is left alone.
 
     Raises:
-        DevcloudError: this machine lacks something, or a service doesn't start.
+        DevcloudError: this machine lacks something, an older devcloud has made the cloud, or a service doesn't start.
 
     """
     if cloud.driver == ENGINE and os.geteuid() != 0:
         raise DevcloudError("the engine driver needs root", "run it as root, or with --driver fake")
+    _refuse_older(cloud)
     install.ensure(cloud, say)
     cloud.folder.mkdir(parents=True, exist_ok=True)
     passwords = Passwords.ensure(cloud.folder / "passwords.json")
@@ -43,6 +44,15 @@ def up(cloud: Cloud, say: Say) -> None:
         clouds_yaml.write_entries(cloud)
         if image is not None:
             image.result()
+
+
+def _refuse_older(cloud: Cloud) -> None:
+    missing = [name for name in DATABASES if not (cloud.state / "mariadb" / name).is_dir()]
+    if missing and (cloud.state / _READY).exists():
+        raise DevcloudError(
+            f"{cloud.name} was made by an older devcloud, without {', '.join(missing)}",
+            f"devcloud/devcloud clean --driver {cloud.driver}, which removes its servers; then up again",
+        )
 
 
 def _ensure_state(cloud: Cloud, passwords: Passwords, say: Say) -> None:
@@ -62,7 +72,7 @@ def _ensure_state(cloud: Cloud, passwords: Passwords, say: Say) -> None:
 def _make_state(cloud: Cloud, passwords: Passwords, key: str, say: Say) -> None:
     say("making the databases (once)")
     database.make(cloud, passwords)
-    with ThreadPoolExecutor(6) as together:
+    with ThreadPoolExecutor(len(tables.MAKERS)) as together:
         for made in [together.submit(make, cloud, passwords) for make in tables.MAKERS]:
             made.result()
     say("making accounts, flavors, the image and the external network (once)")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from devcloud.layout import Cloud
+from devcloud.layout import SERVICES, Cloud
 from devcloud.passwords import Passwords, write_private
 from devcloud.settings import Sections, Settings
 
@@ -25,6 +25,7 @@ def write(cloud: Cloud, passwords: Passwords) -> None:
         ("glance/glance-api.conf", settings.glance()),
         ("neutron/neutron.conf", settings.neutron()),
         ("neutron/ml2.conf", settings.ports()),
+        ("cinder/cinder.conf", settings.cinder()),
         ("nova/nova.conf", settings.nova()),
         ("heat/heat.conf", settings.heat()),
         ("mariadb.conf", settings.database()),
@@ -51,12 +52,14 @@ def _make_folders(cloud: Cloud) -> None:
     for folder in (cloud.etc, cloud.state, cloud.log, cloud.run, cloud.cache):
         folder.mkdir(parents=True, exist_ok=True)
     cloud.folder.chmod(0o700)
-    for name in ("keystone", "placement", "glance", "neutron", "nova", "heat/environment.d", "heat/templates"):
+    for name in (*SERVICES, "heat/environment.d", "heat/templates"):
         (cloud.etc / name).mkdir(parents=True, exist_ok=True)
     for name in ("fernet-keys", "credential-keys"):
         (cloud.state / "keystone" / name).mkdir(parents=True, exist_ok=True, mode=0o700)
-    for name in ("nova/instances", "neutron", "glance/images", "glance/staging", "glance/tasks", "networks"):
+    for name in ("nova/instances", "neutron", "cinder/volumes", "networks"):
         (cloud.state / name).mkdir(parents=True, exist_ok=True)
+    for name in ("images", "staging", "tasks"):
+        (cloud.state / "glance" / name).mkdir(parents=True, exist_ok=True)
 
 
 def _write_entry_points(folder: Path) -> None:

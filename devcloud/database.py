@@ -92,7 +92,9 @@ def restore(cloud: Cloud, key: str) -> bool:
     for name in _CACHED:
         shutil.rmtree(cloud.state / name, ignore_errors=True)
     with tarfile.open(cloud.cache / _ARCHIVE) as archive:
-        archive.extractall(cloud.state, filter="tar")
+        # Later Pythons want a filter named; that of Debian 12 knows none.
+        archive.extraction_filter = getattr(tarfile, "tar_filter", None)
+        archive.extractall(cloud.state)  # noqa: S202 - `save` has made it
     return True
 
 

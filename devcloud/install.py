@@ -16,8 +16,10 @@ from devcloud.errors import DevcloudError
 from devcloud.layout import ENGINE, Cloud
 
 _CONSTRAINTS = Path(__file__).with_name("constraints.txt")
-_SERVICES = ("keystone", "openstack-heat", "nova", "neutron", "glance", "openstack-placement", "PyMySQL", "waitress")
-_CLIENTS = ("python-heatclient", "python-novaclient", "python-neutronclient", "python-glanceclient", "PyYAML")
+_SERVICES = ("keystone", "openstack-heat", "nova", "neutron", "cinder", "glance", "openstack-placement")
+_LIBRARIES = ("PyMySQL", "PyYAML", "waitress")
+_CLIENTS = tuple(f"python-{name}client" for name in ("heat", "nova", "neutron", "glance", "cinder"))
+_PACKAGES = (*_SERVICES, *_LIBRARIES, *_CLIENTS)
 
 
 def missing_programs(driver: str) -> list[str]:
@@ -55,7 +57,7 @@ def ensure(cloud: Cloud, say: Callable[[str], None]) -> None:
 
 def version() -> str:
     """Return what the installed programs depend on: their pins, and the Python that runs them."""
-    pins = hashlib.sha256(_CONSTRAINTS.read_bytes() + repr((_SERVICES, _CLIENTS)).encode()).hexdigest()[:16]
+    pins = hashlib.sha256(_CONSTRAINTS.read_bytes() + repr(_PACKAGES).encode()).hexdigest()[:16]
     return f"{pins} {sys.version_info.major}.{sys.version_info.minor}"
 
 
@@ -65,7 +67,7 @@ def _make(cloud: Cloud) -> None:
     pip: list[str | Path] = [cloud.python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     with log.open("w", encoding="utf-8") as output:
         environment: list[str | Path] = [sys.executable, "-m", "venv", cloud.venv]
-        for words in (environment, [*pip, "--constraint", _CONSTRAINTS, *_SERVICES, *_CLIENTS]):
+        for words in (environment, [*pip, "--constraint", _CONSTRAINTS, *_PACKAGES]):
             done = subprocess.run(words, stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=False)
             if done.returncode:
                 lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-6:]

@@ -19,11 +19,12 @@ PORTS = {
     "glance": 9292,
     "neutron": 9696,
     "nova": 8774,
+    "cinder": 8776,
     "heat": 8004,
     "heat-cfn": 8000,
 }
-SERVICES = ("keystone", "placement", "glance", "neutron", "nova", "heat")
-DATABASES = ("keystone", "placement", "glance", "neutron", "nova_api", "nova_cell0", "nova_cell1", "heat")
+SERVICES = ("keystone", "placement", "glance", "neutron", "cinder", "nova", "heat")
+DATABASES = ("keystone", "placement", "glance", "neutron", "cinder", "nova_api", "nova_cell0", "nova_cell1", "heat")
 
 BRIDGE = "devcloud0"
 """The interface of this machine on the external network."""
@@ -83,7 +84,7 @@ class Cloud:
 
     @property
     def state(self) -> Path:
-        """Databases, image files, nodes."""
+        """Databases, image files, volumes, nodes."""
         return self.folder / "state"
 
     @property

@@ -14,7 +14,8 @@ from devcloud.errors import DevcloudError
 from devcloud.layout import DRIVERS, ENGINE, Cloud
 
 _DESCRIPTION = """\
-A real OpenStack (Keystone, Placement, Glance, Neutron, Nova, Heat) on this machine, whose servers are real nodes.
+A real OpenStack (Keystone, Placement, Glance, Neutron, Cinder, Nova, Heat) on this machine, whose servers are
+real nodes.
 
   install   OpenStack from PyPI into a virtual environment of its own
   up        start the cloud (installed and made first when it isn't there) and write its entries into clouds.yaml

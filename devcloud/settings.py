@@ -12,6 +12,7 @@ Section = Mapping[str, object]
 Sections = Mapping[str, Section]
 
 _DRIVERS = {ENGINE: "engine_driver.EngineDriver", "fake": "fake.FakeDriverWithoutFakeNodes"}
+_BACKEND = "files"
 
 
 class Settings:
@@ -156,6 +157,42 @@ class Settings:
             "securitygroup": {"enable_security_group": True},
         }
 
+    def cinder(self) -> Sections:
+        """Return the settings of all of Cinder's services, which are one process; a volume is a file."""
+        return {
+            "DEFAULT": {
+                **self._common("cinder"),
+                "my_ip": self._cloud.address,
+                "host": "devcloud",
+                "state_path": self._cloud.state / "cinder",
+                "transport_url": "fake:///",
+                "osapi_volume_listen": self._cloud.address,
+                "osapi_volume_listen_port": PORTS["cinder"],
+                "osapi_volume_workers": 1,
+                "auth_strategy": "keystone",
+                "api_paste_config": self._paste("cinder/api-paste.ini"),
+                "resource_query_filters_file": self._paste("cinder/resource_filters.json"),
+                "glance_api_servers": self._cloud.url("glance"),
+                "enabled_backends": _BACKEND,
+                "graceful_shutdown_timeout": 1,
+                "rpc_response_timeout": 600,
+                # Else the quotas are those of the day on which the tables were made.
+                "use_default_quota_class": False,
+                "quota_volumes": 50,
+                "quota_gigabytes": 1000,
+            },
+            _BACKEND: {
+                "volume_driver": "devcloud.services.volume_driver.FileDriver",
+                "volume_backend_name": _BACKEND,
+            },
+            "database": self._connection("cinder"),
+            "keystone_authtoken": self._token_check(),
+            "nova": self._account(),
+            "service_user": {**self._account(), "send_service_user_token": True},
+            "oslo_concurrency": self._locks("cinder"),
+            "coordination": {"backend_url": f"file://{self._cloud.run / 'cinder-locks'}"},
+        }
+
     def nova(self) -> Sections:
         """Return the settings of all of Nova's services, which are one process."""
         return {
@@ -193,6 +230,8 @@ class Settings:
             "keystone_authtoken": self._token_check(),
             "placement": self._account(),
             "neutron": {**self._account(), "http_retries": 3},
+            # Servers that come back with the cloud have volumes, and Cinder starts beside Nova.
+            "cinder": {**self._account(), "http_retries": 6},
             "glance": {"api_servers": self._cloud.url("glance"), "num_retries": 3},
             "service_user": {**self._account(), "send_service_user_token": True},
             "oslo_concurrency": self._locks("nova"),

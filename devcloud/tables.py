@@ -52,6 +52,7 @@ MAKERS: tuple[Callable[[Cloud, Passwords], None], ...] = (
     _nova_tables,
     _neutron_tables,
     _tables("heat", "heat.conf", "db_sync"),
+    _tables("cinder", "cinder.conf", "db", "sync"),
     _tables("glance", "glance-api.conf", "db_sync"),
     _tables("placement", "placement.conf", "db", "sync"),
 )

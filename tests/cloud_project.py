@@ -63,9 +63,8 @@ class Project:
             "router": network.routers(**own),
             "security group": network.security_groups(**own),
             "floating ip": network.ips(**own),
+            "volume": connection.block_storage.volumes(),
         }
-        if connection.has_service("volume"):
-            listed["volume"] = connection.block_storage.volumes()
         found = [(kind, each.id) for kind, all_of_it in listed.items() for each in all_of_it]
         return sorted([*found, *(("stack", each.id) for each in self.member.heat.stacks.list())])
 

@@ -24,6 +24,7 @@ _CATALOG = {
     "glance": ("image", ""),
     "neutron": ("network", ""),
     "nova": ("compute", "/v2.1"),
+    "cinder": ("volumev3", "/v3/%(tenant_id)s"),
     "heat": ("orchestration", "/v1/%(tenant_id)s"),
     "heat-cfn": ("cloudformation", "/v1"),
 }

@@ -10,6 +10,7 @@ from typing import Any
 from devcloud.layout import PORTS, Cloud
 
 CLOUD = Cloud.from_environment(os.environ, os.environ["DEVCLOUD_DRIVER"])
+_PAUSE = 0.05
 
 
 def _serve(application: Any, service: str) -> None:
@@ -117,6 +118,53 @@ def nova_tables() -> None:
             raise SystemExit(1)
 
 
+def _prepare_cinder() -> Any:
+    sys.argv = ["cinder", "--config-file", str(CLOUD.etc / "cinder" / "cinder.conf")]
+    # This makes the patches, which have to come before everything that opens sockets.
+    import cinder.cmd.api
+
+    settings = cinder.cmd.api.CONF
+    import os_brick
+    from cinder import coordination, objects, rpc, version
+    from cinder.common import config
+    from oslo_log import log
+
+    objects.register_all()
+    settings(sys.argv[1:], project="cinder", version=version.version_string())
+    config.set_middleware_defaults()
+    log.setup(settings, "cinder")
+    os_brick.setup(settings)
+    coordination.COORDINATOR.start()
+    rpc.init(settings)
+    return settings
+
+
+def cinder() -> None:
+    """Run Cinder's volume service, scheduler and API in this one process: so fake:// is transport enough."""
+    settings = _prepare_cinder()
+    import eventlet
+    from cinder import service
+    from oslo_service import service as oslo_service
+
+    class Service(service.Service):
+        """Reports its own state: Cinder's services report that of the one which was started last in their process."""
+
+        def report_state(self) -> None:
+            service.Service.service_id = self.origin_service_id
+            super().report_state()
+
+    launcher = oslo_service.ServiceLauncher(settings)
+    backend = settings.enabled_backends[0]
+    volumes = Service.create(binary="cinder-volume", host=f"{settings.host}@{backend}", service_name=backend)
+    launcher.launch_service(volumes)
+    # As it starts, the scheduler asks for the capacity of what is there, and then waits a minute for an answer.
+    while volumes.backend_rpcserver is None:
+        eventlet.sleep(_PAUSE)
+    launcher.launch_service(Service.create(binary="cinder-scheduler"))
+    launcher.launch_service(service.WSGIService("osapi_volume"))
+    launcher.wait()
+
+
 def heat() -> None:
     """Run Heat's engine and both APIs in this process, started one after the other: they race on a global."""
     sys.argv = ["heat-all", "--config-file", str(CLOUD.etc / "heat" / "heat.conf")]
@@ -137,7 +185,8 @@ def heat() -> None:
 
 
 _SERVICES = {
-    run.__name__.replace("_", "-"): run for run in (keystone, placement, glance, neutron, nova, heat, nova_tables)
+    run.__name__.replace("_", "-"): run
+    for run in (keystone, placement, glance, neutron, cinder, nova, heat, nova_tables)
 }
 
 if __name__ == "__main__":

@@ -16,7 +16,8 @@ from cloudmesh_cluster.hosts import parse_console_host_keys
 from devcloud import nodes, processes
 from tests.devcloud_clients import PROGRAM, Devcloud, wait_for
 
-TEMPLATE = (Path(__file__).parent.parent / "data" / "openstack" / "server.yaml").read_text(encoding="utf-8")
+TEMPLATES = Path(__file__).parent.parent / "data" / "openstack"
+TEMPLATE = (TEMPLATES / "server.yaml").read_text(encoding="utf-8")
 
 
 @dataclass(frozen=True)
@@ -208,6 +209,28 @@ outputs: {server: {value: {get_resource: server}}}
 def _console_with(devcloud: Devcloud, server: str, words: str) -> str:
     text = str(devcloud.nova.servers.get_console_output(server))
     return text if words in text else ""
+
+
+def test_volumes_are_attached_and_booted_from(devcloud: Devcloud) -> None:
+    """Cinder says of a volume attached, and of one made from the image to boot from, whose they are; both go."""
+    name = f"devcloud-{uuid.uuid4().hex[:6]}"
+    storage = devcloud.connection.block_storage
+    files = devcloud.cloud.state / "cinder" / "volumes"
+    before = {each.id for each in storage.volumes()}
+    try:
+        outputs = devcloud.create_stack(name, (TEMPLATES / "volumes.yaml").read_text(encoding="utf-8"))
+        made = {each.attachments[0]["server_id"]: each for each in storage.volumes() if each.id not in before}
+        assert set(made) == {outputs["server"], outputs["from_volume"]}
+        data, root = made[outputs["server"]], made[outputs["from_volume"]]
+        assert (data.id, data.status, data.size, data.is_bootable) == (outputs["data"], "in-use", 2, False)
+        assert (root.status, root.size, root.is_bootable) == ("in-use", 5, True)
+        assert [devcloud.nova.servers.get(each).status for each in made] == ["ACTIVE"] * 2
+        assert (files / data.id).stat().st_size == 2 * 1024**3
+        assert wait_for(lambda: _console_with(devcloud, outputs["from_volume"], "has booted"), patience=90)
+    finally:
+        devcloud.delete_stack(name)
+    wait_for(lambda: {each.id for each in storage.volumes()} == before, patience=60)
+    assert not any((files / each.id).exists() for each in (data, root))
 
 
 def test_image_that_never_boots(devcloud: Devcloud) -> None:

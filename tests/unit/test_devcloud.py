@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from devcloud import clouds_yaml
+from devcloud import cloud as clouds
+from devcloud import clouds_yaml, database
 from devcloud.configuration import render
 from devcloud.errors import DevcloudError
-from devcloud.layout import REPOSITORY, Cloud
+from devcloud.layout import DATABASES, REPOSITORY, Cloud
 from devcloud.passwords import Passwords
 from devcloud.wiring import Wiring, rules
 
@@ -33,6 +34,36 @@ def test_folders_that_cannot_serve_are_refused(root: Path) -> None:
     with pytest.raises(DevcloudError) as refused:
         Cloud.from_environment({"DEVCLOUD_ROOT": str(root)}, "fake")
     assert "DEVCLOUD_ROOT" in refused.value.hint
+
+
+def test_a_cloud_of_an_older_devcloud_is_refused(tmp_path: Path) -> None:
+    """A cloud on disk that lacks a service's database is not started; what removes it is said, nothing installed."""
+    cloud = Cloud.from_environment({"DEVCLOUD_ROOT": str(tmp_path)}, "fake")
+    for name in DATABASES:
+        (cloud.state / "mariadb" / name).mkdir(parents=True)
+    (cloud.state / ".ready").touch()
+    (cloud.state / "mariadb" / "cinder").rmdir()
+    with pytest.raises(DevcloudError, match="without cinder") as refused:
+        clouds.up(cloud, print)
+    assert "devcloud clean --driver fake" in refused.value.hint
+    assert not cloud.venv.exists()
+
+
+def test_the_state_of_a_fresh_cloud_is_kept_for_its_key(tmp_path: Path) -> None:
+    """What was saved comes back in place of what has become of it, and for another key nothing does."""
+    cloud = Cloud.from_environment({"DEVCLOUD_ROOT": str(tmp_path)}, "fake")
+    files = [cloud.state / name / "file" for name in ("mariadb", "keystone", "glance")]
+    for folder in (cloud.cache, *(file.parent for file in files)):
+        folder.mkdir(parents=True)
+    for file in files:
+        file.write_text("fresh")
+    database.save(cloud, "key")
+    for file in files:
+        file.write_text("used")
+    assert not database.restore(cloud, "other")
+    assert [file.read_text() for file in files] == ["used"] * 3
+    assert database.restore(cloud, "key")
+    assert [file.read_text() for file in files] == ["fresh"] * 3
 
 
 def test_passwords_are_generated_once_and_private(tmp_path: Path) -> None:
