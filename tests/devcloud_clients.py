@@ -21,8 +21,13 @@ PATIENCE = 300.0
 
 
 def up(driver: str) -> Devcloud:
-    """Have a devcloud run, and return how to use it."""
-    subprocess.run([PROGRAM, "up", "--driver", driver], check=True)
+    """Have a devcloud run, and return how to use it; one that an older devcloud has made goes."""
+    words: list[str | Path] = [PROGRAM, "up", "--driver", driver]
+    done = subprocess.run(words, stderr=subprocess.PIPE, text=True, check=False)
+    if "older devcloud" in done.stderr:
+        subprocess.run([PROGRAM, "clean", "--driver", driver], check=True)
+        done = subprocess.run(words, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 0, done.stderr
     os.environ["OS_CLIENT_CONFIG_FILE"] = str(clouds_yaml.file())
     cloud = Cloud.from_environment(os.environ, driver)
     return Devcloud(cloud, cloud.name)

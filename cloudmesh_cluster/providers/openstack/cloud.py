@@ -118,6 +118,10 @@ class Cloud:
         found = self.nova.servers.list(search_opts={"name": f"^{cluster}-"})
         return [each for each in found if each.metadata.get("cm_cluster") == cluster and each.status != "DELETED"]
 
+    def volumes(self) -> list[Any]:
+        """Return the volumes of the project; none where the cloud has no such service."""
+        return list(self.sdk.block_storage.volumes()) if self.has("block-storage") else []
+
     def own_address(self) -> str:
         """Return this machine's address on the way to the cloud, as CIDR."""
         url = urlsplit(str(self.sdk.config.config["auth"]["auth_url"]))

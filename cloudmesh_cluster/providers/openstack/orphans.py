@@ -12,6 +12,17 @@ from cloudmesh_cluster.providers.openstack.found import PREFIX, list_clusters
 
 TAG = "cm-cluster-"
 GROUP_MARKS = ("everything between the nodes of the cluster", "SSH from where the cluster was made")
+KINDS = {
+    "server": ("compute", "server"),
+    "volume": ("block_storage", "volume"),
+    "floating ip": ("network", "ip"),
+    "port": ("network", "port"),
+    "router": ("network", "router"),
+    "network": ("network", "network"),
+    "security group": ("network", "security_group"),
+    "keypair": ("compute", "keypair"),
+}
+"""The service of each kind, and what openstacksdk calls it there."""
 
 
 @dataclass(frozen=True)
@@ -56,10 +67,9 @@ def marked(cloud: Cloud) -> Iterator[Orphan]:
     for server in cloud.nova.servers.list(limit=-1):
         if cluster := server.metadata.get("cm_cluster"):
             yield Orphan("server", server.id, cluster)
-    if cloud.sdk.has_service("volume"):
-        for volume in cloud.sdk.block_storage.volumes():
-            if cluster := (volume.metadata or {}).get("cm_cluster"):
-                yield Orphan("volume", volume.id, cluster)
+    for volume in cloud.volumes():
+        if cluster := volume.metadata.get("cm_cluster"):
+            yield Orphan("volume", volume.id, cluster)
     for address in network.ips(**own):
         if (address.description or "").startswith(TAG):
             yield Orphan("floating ip", address.id, address.description.removeprefix(TAG))
@@ -91,23 +101,12 @@ def remove(cloud: Cloud, orphan: Orphan) -> None:
     sdk = cloud.sdk
     if orphan.kind == "router":
         _detach(sdk, orphan.id)
-    delete = {
-        "server": sdk.compute.delete_server,
-        "volume": sdk.block_storage.delete_volume if sdk.has_service("volume") else None,
-        "floating ip": sdk.network.delete_ip,
-        "port": sdk.network.delete_port,
-        "router": sdk.network.delete_router,
-        "network": sdk.network.delete_network,
-        "security group": sdk.network.delete_security_group,
-        "keypair": sdk.compute.delete_keypair,
-    }[orphan.kind]
-    if delete is not None:
-        delete(orphan.id, ignore_missing=True)
-    if orphan.kind == "server":
-        # Its port and its groups are in use until it is gone.
-        gone = sdk.compute.find_server(orphan.id)
-        if gone is not None:
-            sdk.compute.wait_for_delete(gone, wait=120)
+    service, kind = KINDS[orphan.kind]
+    proxy = getattr(sdk, service)
+    getattr(proxy, f"delete_{kind}")(orphan.id, ignore_missing=True)
+    # What a server has is in use until that is gone.
+    if orphan.kind in ("server", "volume") and (gone := getattr(proxy, f"find_{kind}")(orphan.id)):
+        proxy.wait_for_delete(gone, wait=120)
 
 
 def _detach(sdk: Any, router: str) -> None:

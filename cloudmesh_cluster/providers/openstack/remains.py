@@ -31,8 +31,8 @@ def remains(cloud: Cloud, cluster: str, stack: Stack) -> list[Leftover]:
             found.append(("security group", group.id, f"openstack security group delete {group.id}"))
     if cloud.sdk.compute.find_keypair(stack.name):
         found.append(("keypair", stack.name, f"openstack keypair delete {stack.name}"))
-    if cloud.sdk.has_service("volume"):
-        for volume in cloud.sdk.block_storage.volumes(metadata={"cm_cluster": cluster}):
+    for volume in cloud.volumes():
+        if volume.metadata.get("cm_cluster") == cluster:
             found.append(("volume", volume.id, f"openstack volume delete {volume.id}"))
     return [Leftover(*each) for each in found]
 
