@@ -25,4 +25,5 @@ async def mount_volumes(session: Session, connections: Connections, node: Node) 
         return
     with session.journal.progress("volumes", node=node.name):
         volumes = await session.provider.volumes(node, spec)
-        raise_failed("volumes", [await connections.run(node, volumes_command(volumes), sudo=True, timeout=TIMEOUT)])
+        result = await connections.run(node, volumes_command(volumes), sudo=True, timeout=TIMEOUT)
+        raise_failed("volumes", [result], hint="without mount in the profile it is attached, and left to your scripts")
