@@ -37,7 +37,7 @@ check:  ## lint and unit tests: no root, no nodes
 	@$(MAKE) --jobs=2 --output-sync lint unit
 
 unit:
-	@$(PYTEST) tests/unit $(ARGS)
+	@$(PYTEST) tests/unit --numprocesses=4 --dist=loadfile $(ARGS)
 
 lint:  ## ruff, mypy, shellcheck, yamllint
 	@./bootstrap.sh check

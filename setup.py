@@ -61,6 +61,7 @@ SPARK = ["pyspark[connect]==4.3.0", "pandas>=2.2,<3"]
 CHECK = [
     "mypy>=1.18",
     "pytest>=8.4",
+    "pytest-xdist>=3.8",
     "ruff>=0.14",
     "setuptools>=77",
     "types-PyYAML>=6.0.12",

@@ -70,6 +70,11 @@ class Server:
                 stderr=log,
             )
 
+    def answers(self) -> bool:
+        """Return whether it accepts connections."""
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
     def stop(self) -> None:
         """Stop it; sessions that are open stay."""
         if self.process:
@@ -111,6 +116,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # sshd of root insists on it
     made = Server(tmp_path_factory.mktemp("sshd"))
     made.start()
+    while not made.answers():
+        time.sleep(0.05)
     yield made
     made.stop()
 
