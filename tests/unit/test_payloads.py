@@ -13,6 +13,7 @@ import tarfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -338,11 +339,15 @@ from tests.unit.test_payloads import *
 home = Home(Path({str(home.root)!r}), Path({str(home.cache)!r}))
 get(resolve([PluginUse("small", {{}})], home)[0], home)
 """
-    with subprocess.Popen([sys.executable, "-c", code]) as process:
+    with subprocess.Popen([sys.executable, "-c", code], start_new_session=True) as process:
         deadline = time.monotonic() + 60
         while not (maven / "runs").exists() and time.monotonic() < deadline:
             time.sleep(0.02)
         process.send_signal(signal.SIGKILL)
+    with suppress(ProcessLookupError):
+        while time.monotonic() < deadline:  # its Maven ends a moment later
+            os.killpg(process.pid, 0)
+            time.sleep(0.02)
     assert left_behind(home) != []
     (maven / "slow").unlink()
 
