@@ -30,6 +30,6 @@ def write_atomically(path: Path, content: bytes, *, mode: int = 0o600) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except BaseException:
+    except BaseException:  # whatever cut it off, Ctrl-C too, leaves no half a file behind; raised again
         temporary.unlink(missing_ok=True)
         raise

@@ -44,6 +44,11 @@ class RoleSpec:
     memory: int | None = None
     volumes: tuple[Volume, ...] = ()
 
+    @property
+    def mounts(self) -> tuple[str, ...]:
+        """Where volumes are to be mounted, in that order."""
+        return tuple(volume.mount for volume in self.volumes if volume.mount)
+
 
 @dataclass(frozen=True)
 class PluginUse:

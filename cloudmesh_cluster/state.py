@@ -88,7 +88,7 @@ class State:
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield self._db
-        except BaseException:
+        except BaseException:  # a transaction that is cut off by Ctrl-C, too, is taken back; raised again
             self._db.execute("ROLLBACK")
             raise
         self._db.execute("COMMIT")

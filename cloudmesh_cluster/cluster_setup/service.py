@@ -151,7 +151,7 @@ class Service:
                 if time.monotonic() > deadline:
                     raise self.failed(f"did not serve within {timeout:g} s", hint=hint)
                 time.sleep(_LOOK)
-        except BaseException:
+        except BaseException:  # Ctrl-C, too, must not leave the process behind; raised again
             self.stop()
             raise
 

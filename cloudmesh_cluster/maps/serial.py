@@ -24,6 +24,6 @@ def collect(lazily: Callable[[list[Any]], Iterator[Any]], argument_list: Iterabl
     try:
         for result in lazily(arguments):
             results.append(result)  # one by one: how many there are says which argument failed
-    except Exception as error:
+    except Exception as error:  # the user's function may raise anything; raised again, with the argument
         raise CallFailed(len(results), arguments[len(results)], error) from error
     return results

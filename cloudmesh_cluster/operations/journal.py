@@ -86,7 +86,7 @@ class Journal:
         try:
             with self.progress(name):
                 yield
-        except BaseException:
+        except BaseException:  # a cancelled step, too, is written down as failed; raised again
             self.state.end_step(step, state="failed")
             raise
         finally:
@@ -101,7 +101,7 @@ class Journal:
         self.emit(Event("begin", name, node))
         try:
             yield
-        except BaseException as error:
+        except BaseException as error:  # a cancelled part, too, is told as stopped; raised again
             if isinstance(error, asyncio.CancelledError):
                 self.stopped.append((name, node))
             message = "stopped" if isinstance(error, asyncio.CancelledError) else str(error) or type(error).__name__

@@ -175,7 +175,7 @@ async def session(
         try:
             async with asyncio.timeout(timeout) as clock:
                 yield current
-        except BaseException as error:
+        except BaseException as error:  # whatever ended it, Ctrl-C too, is undone before it is raised as ours
             late = timeout if clock.expired() else None
             raise await _to_its_end(_give_up(current, innermost(error), on_failure, outcome, late=late)) from error
         finally:

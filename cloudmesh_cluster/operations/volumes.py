@@ -21,7 +21,7 @@ async def mount_volumes(session: Session, connections: Connections, node: Node) 
     """
     profile = session.record.profile
     spec = profile.master if node.role == "master" else profile.worker
-    if not any(volume.mount for volume in spec.volumes):
+    if not spec.mounts:
         return
     with session.journal.progress("volumes", node=node.name):
         volumes = await session.provider.volumes(node, spec)

@@ -188,7 +188,7 @@ async def _direct(address: str, port: int) -> socket.socket:
     except TimeoutError as error:
         connecting.close()
         raise TimeoutError(None, f"no answer within {_PATIENCE:g} s") from error
-    except BaseException:
+    except BaseException:  # a cancelled login, too, must not leave its socket open; raised again
         connecting.close()
         raise
     return connecting
@@ -205,7 +205,7 @@ async def _through_program(route: Route) -> socket.socket:
             async with asyncio.timeout(_PATIENCE):
                 await _readable(ours)
             return _received(ours) if route.passes_descriptor else _answering(ours)
-        except BaseException as error:
+        except BaseException as error:  # when it is cancelled, too, the program ends; raised again
             ours.close()
             program.kill()
             if not isinstance(error, OSError):

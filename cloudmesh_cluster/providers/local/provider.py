@@ -177,7 +177,7 @@ class LocalProvider:
 
     async def volumes(self, node: Node, spec: RoleSpec) -> dict[str, str]:
         """Return folders of the node's own disk."""
-        return {volume.mount: "" for volume in spec.volumes if volume.mount}
+        return dict.fromkeys(spec.mounts, "")
 
     async def dial(self, node: Node, port: int = 22) -> socket.socket:
         """Return a socket of the nodes' own network, connected to the node."""
@@ -188,7 +188,7 @@ class LocalProvider:
             raise ConnectionRefusedError(str(error)) from error
         try:
             await asyncio.get_running_loop().sock_connect(inner, (node.private_ip, port))
-        except BaseException:
+        except BaseException:  # a cancelled login, too, must not leave its socket open; raised again
             inner.close()
             raise
         return inner

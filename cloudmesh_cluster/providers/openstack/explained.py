@@ -30,7 +30,7 @@ def in_words() -> Iterator[None]:
         yield
     except CmError:
         raise
-    except Exception as error:
+    except Exception as error:  # the clients' errors share no base; what is not theirs is raised as it is
         if type(error).__module__.partition(".")[0] not in CLIENTS:
             raise
         raise provider_error(error) from error

@@ -123,14 +123,17 @@ def _too_small(role: str, image: Any, flavor: Any, root_disk: int | None) -> Ite
     """Compare what an image needs with what there is; a flavor without a disk is as large as the image."""
     of_flavor, larger = f"flavor {flavor.name!r}", "--flavor with a larger one: openstack flavor list"
     space = max(image.min_disk or 0, -(-(image.size or 0) // 2**30))
-    disk = ("root_volume", root_disk, "a larger one") if root_disk else (of_flavor, flavor.disk or space, larger)
-    for what, needed, unit, (whose, has, hint) in (
-        ("memory", image.min_ram or 0, "MiB", (of_flavor, flavor.ram, larger)),
+    where = f"roles.{role}.flavor"
+    disk = (where, of_flavor, flavor.disk or space, larger)
+    if root_disk:
+        disk = (WHERE, "root_volume", root_disk, f"root_volume: {space}, or more")
+    for what, needed, unit, (place, whose, has, hint) in (
+        ("memory", image.min_ram or 0, "MiB", (where, of_flavor, flavor.ram, larger)),
         ("disk", space, "GiB", disk),
     ):
         if needed > has:
             lack = f"{whose} has {has} {unit} of {what}, image {image.name!r} needs {needed} {unit}"
-            yield Problem(f"roles.{role}.flavor", lack, hint)
+            yield Problem(place, lack, hint)
 
 
 def _networks(cloud: Cloud, settings: Settings) -> Iterator[Problem]:

@@ -126,7 +126,7 @@ class OpenStackProvider:
 
     async def volumes(self, node: Node, spec: RoleSpec) -> dict[str, str]:
         """Return the ids of the volumes that Nova has attached."""
-        return await asyncio.to_thread(servers.volumes, self._cloud, node)
+        return await asyncio.to_thread(servers.volumes, self._cloud, node, spec.mounts)
 
     async def dial(self, node: Node, port: int = 22) -> socket.socket:
         """Return a socket connected to the node's floating IP, or to its fixed address where it has none."""
@@ -134,7 +134,7 @@ class OpenStackProvider:
         inner.setblocking(False)
         try:
             await asyncio.get_running_loop().sock_connect(inner, (node.public_ip or node.private_ip, port))
-        except BaseException:
+        except BaseException:  # a cancelled login, too, must not leave its socket open; raised again
             inner.close()
             raise
         return inner

@@ -85,7 +85,8 @@ class Provisioning:
             await self._create(boot, text)
             return None, None
         self._floating = await asyncio.to_thread(self._floating_addresses)
-        self._attached = await asyncio.to_thread(self._stack.attachments)
+        if any(self._volumes.values()):
+            self._attached = await asyncio.to_thread(self._stack.attachments)
         if found.stack_status.endswith("_IN_PROGRESS"):
             return await self._stack.event_before_current_action(), STALLED_AFTER
         since = await self._stack.last_event()

@@ -52,11 +52,20 @@ def tail(cloud: Cloud, server: str) -> str:
     return "\n  ".join(["its console ends with:", *lines]) if lines else "its console is empty"
 
 
-def volumes(cloud: Cloud, node: Node) -> dict[str, str]:
-    """Return the ids of a server's volumes by where they are to be mounted; those without such a place are left out."""
+def volumes(cloud: Cloud, node: Node, mounts: Sequence[str]) -> dict[str, str]:
+    """Return the ids of a server's volumes by where they are to be mounted, in that order.
+
+    Raises:
+        ProviderError: a volume that is to be mounted somewhere is not attached.
+
+    """
     attached = cloud.nova.volumes.get_server_volumes(node.provider_id)
-    found = [cloud.sdk.block_storage.get_volume(each.volumeId) for each in attached]
-    return {each.metadata["cm_mount"]: each.id for each in found if "cm_mount" in each.metadata}
+    known = [cloud.sdk.block_storage.get_volume(each.volumeId) for each in attached]
+    found = {each.metadata.get("cm_mount"): str(each.id) for each in known}
+    if missing := [mount for mount in mounts if mount not in found]:
+        hint = f"openstack server volume list {node.provider_id}"
+        raise ProviderError(f"{node.name} has no volume for {', '.join(missing)}", hint=hint)
+    return {mount: found[mount] for mount in mounts}
 
 
 async def rebuild(cloud: Cloud, boots: Sequence[NodeBoot]) -> AsyncIterator[Node]:

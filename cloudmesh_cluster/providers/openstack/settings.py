@@ -80,7 +80,6 @@ class Settings:
             raise UsageError(f"provider openstack: {what}", hint="host_keys: console, or leave signal out")
         return settings
 
-
     @property
     def root_disk(self) -> int | None:
         """The size in GiB of the volumes that servers boot from, if they do."""

@@ -213,7 +213,7 @@ class _Shelf:
             for part in ("rootfs", "work"):
                 os.chown(unfinished / part, *self._ids.root)
             build(name)
-        except BaseException:
+        except BaseException:  # whatever cut it off, Ctrl-C too, leaves no half an image behind; raised again
             self._remove(unfinished)
             raise
         return unfinished

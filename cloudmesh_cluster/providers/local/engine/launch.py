@@ -97,7 +97,7 @@ def _follow(
         for line in _lines(process, still_wanted):
             last.append(line.rstrip())
             on_line(line.rstrip())
-    except BaseException:
+    except BaseException:  # when it is interrupted, too, the program ends; raised again
         process.kill()
         raise
     return last

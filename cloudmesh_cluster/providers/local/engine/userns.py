@@ -95,7 +95,7 @@ def _child(work: Callable[[], object]) -> None:
         status = 0
     except SystemExit as left:
         status = left.code if isinstance(left.code, int) else 1
-    except BaseException:
+    except BaseException:  # the child ends below without Python's own last words; they are printed here
         traceback.print_exc()
         raise
     finally:
