@@ -171,9 +171,11 @@ def _before(bars: Sequence[Bar], bar: Bar, *, but: set[int]) -> int | None:
     """Return what ended last before a bar began; on the same node if that is as good."""
     earlier = [
         i for i, each in enumerate(bars)
-        if i not in but and each.end <= bar.begin + BLINK and each.begin < bar.begin
+        if i not in but and each.end <= bar.begin + min(BLINK, each.seconds / 2) and each.begin < bar.begin
     ]  # fmt: skip
-    return max(earlier, key=lambda i: (round(bars[i].end / BLINK), bars[i].node == bar.node), default=None)
+    last = max((bars[i].end for i in earlier), default=0.0)
+    as_good = [i for i in earlier if last - bars[i].end < BLINK]
+    return max(as_good, key=lambda i: (bars[i].node == bar.node, bars[i].end), default=None)
 
 
 def _with_waits(bars: Sequence[Bar], end: float) -> list[Bar]:

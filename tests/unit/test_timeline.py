@@ -56,6 +56,19 @@ def test_waits_and_the_decisive_chain() -> None:
     assert found.seconds == 10
 
 
+def test_a_short_step_is_not_left_out_of_the_chain() -> None:
+    """What took a blink after a longer step on the same node let the next begin; what ran beside it did not."""
+    found = line(
+        ran("propagate names", W, 1, 5),
+        ran("wire", M, 5.001, 5.036), ran("wire", W, 5.003, 5.035),
+        ran("hadoop start", W, 5.04, 10),
+    )  # fmt: skip
+
+    assert [(bar.node, bar.step) for bar in found.decisive] == [
+        (W, "propagate names"), (W, "wire"), (W, "hadoop start"),
+    ]  # fmt: skip
+
+
 def test_checks_that_ran_at_once_are_one_bar() -> None:
     """The results of checks on a node become one bar, called after the slowest, or after the one that failed."""
     good = [said("info", 3, "verify", M, "names: ok", 1), said("info", 9, "verify", M, "word count: ok", 7)]
