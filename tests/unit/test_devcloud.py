@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import stat
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
 from devcloud import cloud as clouds
-from devcloud import clouds_yaml, database
+from devcloud import clouds_yaml, database, processes
 from devcloud.configuration import render
 from devcloud.errors import DevcloudError
 from devcloud.layout import DATABASES, REPOSITORY, Cloud
@@ -64,6 +65,28 @@ def test_the_state_of_a_fresh_cloud_is_kept_for_its_key(tmp_path: Path) -> None:
     assert [file.read_text() for file in files] == ["used"] * 3
     assert database.restore(cloud, "key")
     assert [file.read_text() for file in files] == ["fresh"] * 3
+
+
+def test_a_program_is_ours_from_its_start(tmp_path: Path) -> None:
+    """A program that was just started is known as running at once, before it has done anything."""
+    cloud = Cloud.from_environment({"DEVCLOUD_ROOT": str(tmp_path)}, "fake")
+    for folder in (cloud.log, cloud.run):
+        folder.mkdir(parents=True)
+    for number in range(60):
+        pid = processes.start(cloud, "program", [sys.executable, "-c", "import time; time.sleep(60)"])
+        known = processes.process_id(cloud, "program")
+        processes.end([pid])
+        assert known == pid, number
+
+
+def test_a_program_that_ends_at_once_is_not_waited_for(tmp_path: Path) -> None:
+    """Starting what ends before it could be looked at returns, and it does not pass for running."""
+    cloud = Cloud.from_environment({"DEVCLOUD_ROOT": str(tmp_path)}, "fake")
+    for folder in (cloud.log, cloud.run):
+        folder.mkdir(parents=True)
+    pid = processes.start(cloud, "program", ["true"])
+    processes.end([pid])
+    assert processes.process_id(cloud, "program") is None
 
 
 def test_passwords_are_generated_once_and_private(tmp_path: Path) -> None:
