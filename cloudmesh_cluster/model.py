@@ -95,11 +95,20 @@ class RoleScript:
 
 @dataclass(frozen=True)
 class ScriptExpectation:
-    """What a written script must do: its exit status, a pattern in its output, a command that must exit 0 after it."""
+    """What a written script must do, whenever it runs.
+
+    Args:
+        exit: its exit status.
+        stdout: a pattern that its output must match.
+        test: a shell line that must exit 0 after it.
+        timeout: seconds that it may take on a node, as may its test and its undo; None for as long as they like.
+
+    """
 
     exit: int = 0
     stdout: str | None = None
     test: str | None = None
+    timeout: float | None = None
 
 
 @dataclass(frozen=True)

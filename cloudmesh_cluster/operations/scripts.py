@@ -35,26 +35,16 @@ async def replay(
 
 
 async def run_script(
-    session: Session,
-    connections: Connections,
-    nodes: Sequence[Node],
-    script: WrittenScript,
-    *,
-    timeout: float | None = None,
+    session: Session, connections: Connections, nodes: Sequence[Node], script: WrittenScript
 ) -> list[CommandResult]:
     """Run a script on nodes at once and write down how it ended; return each answer, good or bad."""
-    results = await run_quietly(session, connections, nodes, script, timeout=timeout)
+    results = await run_quietly(session, connections, nodes, script)
     session.state.add_runs(script.id, results)
     return results
 
 
 async def run_quietly(
-    session: Session,
-    connections: Connections,
-    nodes: Sequence[Node],
-    script: WrittenScript,
-    *,
-    timeout: float | None = None,
+    session: Session, connections: Connections, nodes: Sequence[Node], script: WrittenScript
 ) -> list[CommandResult]:
     """Run a script on nodes at once, leaving no trace in the list of scripts; return each answer, good or bad."""
     cluster = session.cluster
@@ -66,7 +56,7 @@ async def run_quietly(
                 script_command(cluster, node, f"{script.id:04d}-{script.name}"),
                 sudo=True,
                 stdin=script.content,
-                timeout=timeout,
+                timeout=script.expect.timeout,
                 on_line=output_listener(session, node, script.name),
             )
 
@@ -99,12 +89,7 @@ def judge_script(session: Session, script: WrittenScript, results: Sequence[Comm
 
 
 async def test_script(
-    session: Session,
-    connections: Connections,
-    nodes: Sequence[Node],
-    script: WrittenScript,
-    *,
-    timeout: float | None = None,
+    session: Session, connections: Connections, nodes: Sequence[Node], script: WrittenScript
 ) -> None:
     """Run the test of a script, if it has one, on the nodes where the script ran.
 
@@ -114,7 +99,7 @@ async def test_script(
     """
     if script.expect.test is not None:
         test = replace(script, name=f"{script.name}-test", content=script.expect.test.encode())
-        results = await run_quietly(session, connections, nodes, test, timeout=timeout)
+        results = await run_quietly(session, connections, nodes, test)
         raise_failed(f"the test of script {script.name}", results, hint=f"its output is in {session.logs}")
 
 

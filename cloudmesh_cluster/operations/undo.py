@@ -121,16 +121,14 @@ async def _take_back_script(session: Session, undo: dict[str, Any]) -> None:
     elif undo["recovery"] == "undo":
         content = undo["content"].encode("utf-8", "surrogateescape")
         script = replace(script, name=f"{script.name}-undo", content=content)
-        await _run_undo(session, nodes, script, timeout=undo["timeout"])
+        await _run_undo(session, nodes, script)
 
 
-async def _run_undo(
-    session: Session, nodes: Sequence[Node], script: WrittenScript, *, timeout: float | None
-) -> None:
+async def _run_undo(session: Session, nodes: Sequence[Node], script: WrittenScript) -> None:
     from cloudmesh_cluster.operations.scripts import run_quietly
 
     async with session.connections() as connections:
-        results = await run_quietly(session, connections, nodes, script, timeout=timeout)
+        results = await run_quietly(session, connections, nodes, script)
         raise_failed(f"script {script.name}", results)
 
 

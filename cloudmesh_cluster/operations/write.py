@@ -40,7 +40,7 @@ class WriteRequest:
         undo: a script that takes it back.
         on_failure: None is "undo" where there is an undo script, else "keep".
         run: False stores it for nodes to come only.
-        timeout: seconds on each node, for the script, its test and its undo each.
+        timeout: seconds on each node, for the script, its test and its undo each, now and on nodes that come later.
 
     """
 
@@ -124,16 +124,16 @@ def _check(request: WriteRequest) -> None:
 
 async def carry_out(current: Session, request: WriteRequest) -> WriteResult:
     """Store, run, judge and remember the script; also again, when an earlier process left it unfinished."""
-    expectation = ScriptExpectation(request.expect_exit, request.expect, request.test)
+    expectation = ScriptExpectation(request.expect_exit, request.expect, request.test, request.timeout)
     nodes = select(current.cluster.nodes, request.role)
     script = _stored(current, request, expectation)
     results: Sequence[CommandResult] = ()
     if request.run and script.state != "remembered":
         with current.journal.step(f"script {script.name}", undo=_undo(request, script, nodes)):
             async with current.connections() as connections:
-                results = await run_script(current, connections, nodes, script, timeout=request.timeout)
+                results = await run_script(current, connections, nodes, script)
                 judge_script(current, script, results)
-                await test_script(current, connections, nodes, script, timeout=request.timeout)
+                await test_script(current, connections, nodes, script)
     current.state.remember_script(script.id, waived=[] if request.run else [node.name for node in nodes])
     order = [each.id for each in current.state.scripts(current.name)].index(script.id) + 1
     return WriteResult(tuple(results), script.digest, order, current.logs)
@@ -155,6 +155,6 @@ def _undo(request: WriteRequest, script: WrittenScript, nodes: Sequence[Node]) -
     names = [node.name for node in nodes]
     undo: dict[str, Any] = {"kind": "script", "script": script.id, "recovery": request.recovery, "nodes": names}
     if request.recovery == "undo" and request.undo is not None:
-        undo |= {"content": request.undo.decode("utf-8", errors="surrogateescape"), "timeout": request.timeout}
+        undo["content"] = request.undo.decode("utf-8", errors="surrogateescape")
     return undo
 

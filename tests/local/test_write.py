@@ -195,3 +195,12 @@ def test_new_nodes_run_what_was_written(cluster: CommandLine) -> None:
     cluster("cluster", "verify", "t", "--full-mesh")
     cluster("cluster", "scale", "t", "1")
     assert "t-worker-2" not in cluster("cluster", "cmd", "t", "--", "cat", "/etc/hosts").stdout
+
+
+def test_a_script_has_no_more_time_on_later_nodes(cluster: CommandLine) -> None:
+    """A script that outlasts its --timeout on a new node ends the scale, which is taken back; the others have it."""
+    write(cluster, "worker", "--timeout", "2s", '[ "$CM_INDEX" = 1 ] || sleep 4321')
+    answer = cluster("cluster", "scale", "t", "+1", expect=1)
+    assert "timed out after 2 s" in answer.stderr
+    assert "t-worker-2" in answer.stderr
+    cluster("cluster", "verify", "t")
