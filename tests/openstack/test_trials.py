@@ -109,7 +109,7 @@ def test_heat_that_dies(cm: CommandLine, project: Project) -> None:
     assert "nothing answers at http://" in answer.stderr
     assert "left: stack cm-t" in answer.stderr
     assert "cm cluster resume t" in answer.stderr
-    cm("cluster", "resume", "t", timeout=400)
+    assert ": it is taken over" in cm("cluster", "resume", "t", timeout=400).stderr
 
     # It dies before it writes down the server that it has asked for, which Nova makes all the same.
     answer = without_heat(cm, project, "cluster", "scale", "t", "+1", since="port_2: create complete")

@@ -66,7 +66,8 @@ class Provisioning:
         try:
             async for node in self._arrivals(since, waiting, patience):
                 yield node
-        except Stalled:
+        except Stalled as stalled:
+            self._emit(Event("info", "provision", message=f"{stalled}: it is taken over"))
             since = await self._begin_again(boot, text, untouched=len(waiting) == len(boot.nodes))
             async for node in self._arrivals(since, waiting, None):
                 yield node

@@ -221,8 +221,8 @@ class Stack:
                     running = False
             if events:
                 quiet_since = time.monotonic()
-            elif time.monotonic() - quiet_since > (patience or 60 * TIMEOUT_MINUTES):
-                raise Stalled(f"nothing happens to stack {self.name} any more")
+            elif (quiet := time.monotonic() - quiet_since) > (patience or 60 * TIMEOUT_MINUTES):
+                raise Stalled(f"nothing has happened to stack {self.name} for {quiet:.0f} s")
             if running:
                 await asyncio.sleep(PAUSE)
 
