@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -183,6 +184,20 @@ def test_a_service_that_ends_at_once_is_reported_with_its_words(services: Servic
 
     assert "the port is taken" in answer.stderr
     services("status", "broken", expect=3)
+
+
+def test_a_service_that_is_launched_slowly_is_watched_all_the_same(
+    services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What counts as ending at once is counted from when the command runs, however busy the machine is."""
+    slow = tmp_path / "bin" / "getent"
+    slow.parent.mkdir()
+    slow.write_text(f'#!/bin/sh\nsleep 0.5\nexec {shutil.which("getent")} "$@"\n')
+    slow.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{slow.parent}:{os.environ['PATH']}")
+    services.add("broken", "false")
+
+    assert "ended at once" in services("start", "broken", expect=1).stderr
 
 
 def test_the_pid_of_somebody_else_is_left_alone(services: Services) -> None:
