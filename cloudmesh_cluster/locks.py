@@ -1,4 +1,4 @@
-"""One writer per cluster: an flock that the kernel releases when its holder dies."""
+"""One writer per cluster, one maker per file of the cache: flocks that the kernel releases when their holder dies."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from cloudmesh_cluster.errors import ClusterBusy, LockHolder, NotFound, UsageError
 from cloudmesh_cluster.events import now
@@ -63,6 +64,17 @@ def _taken(descriptor: int) -> bool:
         else:
             return True
     return False
+
+
+@contextmanager
+def only_one(lock: Path) -> Iterator[None]:
+    """Wait for whoever makes the same thing, and be the only one that does."""
+    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def lock_holder(home: Home, cluster: str) -> LockHolder | None:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
-import os
 import platform
 import shutil
 import tarfile
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from cloudmesh_cluster.errors import InvalidInput, UsageError
 from cloudmesh_cluster.home import Home
+from cloudmesh_cluster.locks import only_one
 from cloudmesh_cluster.model import Problem
 from cloudmesh_cluster.payload_pip import unpack_pip
 from cloudmesh_cluster.payload_sources import identity, unpack_maven, unpack_source
@@ -48,7 +46,7 @@ def fetch(chosen: ChosenPlugin, home: Home, progress: Progress) -> Path | None:
     target = folder / f"{_archive_name(chosen, payload, source)}.tar"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _only_one(folder / f"{chosen.plugin.whole}.lock"):
+        with only_one(folder / f"{chosen.plugin.whole}.lock"):
             if not _is_whole(target, progress):
                 _make(chosen, payload, source, target, progress)
     except OSError as error:
@@ -179,14 +177,3 @@ def _sha256(path: Path) -> str:
 
 def _is(digests: Mapping[str, str], path: str) -> str:
     return f"SHA-256 {digests[path]}" if path in digests else "no such file"
-
-
-@contextmanager
-def _only_one(lock: Path) -> Iterator[None]:
-    """Wait for whoever makes the same archive; the kernel takes the lock from the dead."""
-    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import gzip
 import hashlib
 import io
 import json
-import os
 import shutil
 import stat
 import tarfile
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +20,7 @@ from cloudmesh_cluster.conda.channels import Channel, conceal
 from cloudmesh_cluster.conda.environments import CondaEnvironment
 from cloudmesh_cluster.errors import UsageError
 from cloudmesh_cluster.home import Home
+from cloudmesh_cluster.locks import only_one
 
 if TYPE_CHECKING:
     from rattler import Client, RepoDataRecord
@@ -86,7 +84,9 @@ def build(
 
     place = _place(environment, home)
     place.parent.mkdir(parents=True, exist_ok=True)
-    with _only_one(place):
+    with only_one(place.with_suffix(".lock")):
+        for dead in place.parent.glob(f".{place.stem}-*"):
+            shutil.rmtree(dead, ignore_errors=True)
         if found := cached(environment, home):
             return found
         with tempfile.TemporaryDirectory(prefix=f".{place.stem}-", dir=place.parent) as folder:
@@ -238,16 +238,3 @@ def _place(environment: CondaEnvironment, home: Home) -> Path:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-@contextmanager
-def _only_one(place: Path) -> Iterator[None]:
-    """Wait for whoever makes the same archive; the kernel takes the lock from the dead."""
-    descriptor = os.open(place.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        for old in place.parent.glob(f".{place.stem}-*"):
-            shutil.rmtree(old, ignore_errors=True)
-        yield
-    finally:
-        os.close(descriptor)
