@@ -31,10 +31,10 @@ def start(cloud: Cloud, name: str, words: Sequence[str | Path], *, more: Mapping
             cwd="/",
             start_new_session=True,
         )
+    (cloud.run / f"{name}.pid").write_text(f"{process.pid}\n", encoding="utf-8")
     while process.poll() is None and not is_ours(cloud, process.pid):
         # The kernel shows no environment until it has set up the program that it was told to execute.
         time.sleep(0)
-    (cloud.run / f"{name}.pid").write_text(f"{process.pid}\n", encoding="utf-8")
     return process.pid
 
 

@@ -49,6 +49,7 @@ def channels_of(
 
 def _channel(word: str, *, alias: str, environ: Mapping[str, str], tokens: Mapping[str, str]) -> Channel:
     import rattler
+    from rattler.exceptions import InvalidChannelError
 
     if alias and _NAME.fullmatch(word):
         word = f"{alias.rstrip('/')}/{word}"
@@ -59,7 +60,7 @@ def _channel(word: str, *, alias: str, environ: Mapping[str, str], tokens: Mappi
         expanded = str(Path(expanded).expanduser().absolute())
     try:
         address = str(rattler.Channel(expanded).base_url)
-    except Exception as error:  # noqa: BLE001  (rattler's errors share no base of their own)
+    except InvalidChannelError as error:
         raise UsageError(f"{redacted(word)!r} is no channel: {redacted(str(error))}") from None
     # What stood in a variable is a secret, whatever form it has.
     shown = redacted(word if _VARIABLE.search(word) else address)

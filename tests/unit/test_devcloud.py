@@ -72,7 +72,7 @@ def test_a_program_is_ours_from_its_start(tmp_path: Path) -> None:
     cloud = Cloud.from_environment({"DEVCLOUD_ROOT": str(tmp_path)}, "fake")
     for folder in (cloud.log, cloud.run):
         folder.mkdir(parents=True)
-    for number in range(60):
+    for number in range(300):
         pid = processes.start(cloud, "program", [sys.executable, "-c", "import time; time.sleep(60)"])
         known = processes.process_id(cloud, "program")
         processes.end([pid])

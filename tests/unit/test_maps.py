@@ -14,6 +14,7 @@ import pytest
 from cloudmesh_cluster import multivariate, univariate
 from cloudmesh_cluster.errors import CallFailed
 from cloudmesh_cluster.maps.batches import batches_of, flat
+from cloudmesh_cluster.maps.serial import collect
 from tests.conftest import refuse
 from tests.unified_map import DISTRIBUTED, DOCUMENTED, PARALLEL, SERIAL, calls, expected, table
 from tests.unified_map import add as their_add
@@ -157,6 +158,17 @@ def test_serial_maps_call_once_and_in_order() -> None:
         getattr(univariate.serial, name)(seen.append, arguments())
 
     assert seen == [1, 2, 3] * len(SERIAL)
+
+
+def test_what_fails_after_the_last_call_is_raised_as_it_is() -> None:
+    """It is blamed on no argument, and not hidden by another error."""
+
+    def lazily(arguments: list[Any]) -> Iterator[Any]:
+        yield from arguments
+        raise OSError("it could not be closed")
+
+    with pytest.raises(OSError, match="could not be closed"):
+        collect(lazily, [1, 2])
 
 
 def test_every_function_of_unified_map_has_its_row() -> None:
