@@ -6,6 +6,8 @@ MAKEFLAGS += --no-print-directory
 
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
+# Tests wait more than they compute: so many run side by side.
+LANES ?= 4
 # By their first line or their name: many scripts that nodes run have no suffix.
 SHELL_SCRIPTS = $(shell find . \( -name .git -o -name .venv -o -name build \) -prune -o -type f -print0 | \
 	xargs -0 awk 'FNR == 1 { if (/^\#!.*[\/ ](ba|da)?sh( |$$)/ || FILENAME ~ /\.sh$$/) print FILENAME; nextfile }')
@@ -25,19 +27,20 @@ devcloud:  ## a real OpenStack on this machine, whose servers are real nodes
 
 lab:  ## four machines to try bare metal with, on this machine, until Ctrl-C
 	@./bootstrap.sh test
-	@$(BIN)/python -m tests.lab
+	@$(BIN)/python -m tests.support.lab
 
 test:  ## set everything up, lint, run all tests (real nodes included)
 	@./bootstrap.sh test
 	@$(MAKE) lint
-	@$(PYTEST) $(ARGS)
+	@$(BIN)/python -m tests.support.prepare
+	@$(PYTEST) --numprocesses=$(LANES) --no-loadscope-reorder $(ARGS)
 
 check:  ## lint and unit tests: no root, no nodes
 	@./bootstrap.sh check
 	@$(MAKE) --jobs=2 --output-sync lint unit
 
 unit:
-	@$(PYTEST) tests/unit --numprocesses=4 --dist=loadfile $(ARGS)
+	@$(PYTEST) tests/unit --numprocesses=$(LANES) --no-loadscope-reorder $(ARGS)
 
 lint:  ## ruff, mypy, shellcheck, yamllint
 	@./bootstrap.sh check
@@ -48,7 +51,7 @@ lint:  ## ruff, mypy, shellcheck, yamllint
 
 notebooks:  ## run the tutorials in notebooks/ and save what they answer (ARGS=01 for some)
 	@./bootstrap.sh test
-	@$(BIN)/python -m tests.notebooks $(ARGS)
+	@$(BIN)/python -m tests.support.notebooks $(ARGS)
 
 bench:  ## measure what the README claims, as ratios in one run
 	@./bootstrap.sh bench

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from devcloud import clouds_yaml, configuration, database, install, network, nodes, processes, tables
 from devcloud.errors import DevcloudError
-from devcloud.layout import DATABASES, DRIVERS, ENGINE, PORTS, REPOSITORY, SERVICES, Cloud
+from devcloud.layout import DATABASES, ENGINE, PORTS, REPOSITORY, SERVICES, Cloud
 from devcloud.passwords import Passwords
 
 Say = Callable[[str], None]
@@ -23,6 +23,8 @@ _MADE_BY = ("layout.py", "services/bootstrap.py", "services/serve.py", "database
 
 def up(cloud: Cloud, say: Say) -> None:
     """Start a cloud, made first when there is none; one that runs is left alone.
+
+    Services that another checkout has started are restarted: its code may be another, or be gone.
 
     Raises:
         DevcloudError: this machine lacks something, an older devcloud has made the cloud, or a service doesn't start.
@@ -39,6 +41,7 @@ def up(cloud: Cloud, say: Say) -> None:
         image = aside.submit(nodes.ensure_image, cloud, say) if cloud.driver == ENGINE else None
         if cloud.driver == ENGINE:
             network.make(cloud)
+        _stop_services_of_other_checkouts(cloud, say)
         _ensure_state(cloud, passwords, say)
         _start_services(cloud)
         clouds_yaml.write_entries(cloud)
@@ -120,6 +123,14 @@ def _stop_services(cloud: Cloud) -> None:
     database.stop(cloud)
 
 
+def _stop_services_of_other_checkouts(cloud: Cloud, say: Say) -> None:
+    running = {name: processes.process_id(cloud, name) for name in SERVICES}
+    strangers = {name: pid for name, pid in running.items() if pid and not processes.runs_this_code(cloud, pid)}
+    if strangers:
+        say(f"restarting what another checkout has started: {', '.join(strangers)}")
+        processes.end(strangers.values(), grace=_GRACE)
+
+
 def down(cloud: Cloud) -> None:
     """End all processes of a cloud, its servers included; what they have on disk stays."""
     if not cloud.folder.is_dir():
@@ -147,7 +158,7 @@ def purge(cloud: Cloud) -> None:
     """Remove all that belongs to a cloud, and the virtual environment when no other cloud needs it."""
     clean(cloud)
     shutil.rmtree(cloud.folder, ignore_errors=True)
-    if not any((cloud.root / driver).exists() for driver in DRIVERS):
+    if not any(cloud.root.glob("*/passwords.json")):
         install.remove(cloud)
 
 

@@ -26,11 +26,10 @@ PORTS = {
 SERVICES = ("keystone", "placement", "glance", "neutron", "cinder", "nova", "heat")
 DATABASES = ("keystone", "placement", "glance", "neutron", "cinder", "nova_api", "nova_cell0", "nova_cell1", "heat")
 
-BRIDGE = "devcloud0"
-"""The interface of this machine on the external network."""
-PUBLIC_NETWORK = "10.255.80.0/20"
-PUBLIC_POOL = ("10.255.80.10", "10.255.95.250")
-_ADDRESSES = {ENGINE: "10.255.80.1", FAKE: "127.80.0.1"}
+NUMBERS = range(11)
+"""As many devclouds of one driver can run side by side; each has addresses of its own."""
+PUBLIC_PREFIX = 20
+"""The length of the external network's prefix."""
 _CLOUDS = {ENGINE: "devcloud", FAKE: "devcloud-fake"}
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -47,25 +46,30 @@ class Cloud:
         root: shared by the clouds of both drivers (the virtual environment lies in it).
         driver: `engine` (servers are real nodes) or `fake` (Nova's own fake driver: nothing boots).
         images: the cache of the node engine's images (CM_CACHE).
+        number: which of the clouds of its driver it is, see `NUMBERS`.
 
     """
 
     root: Path
     driver: str
     images: Path
+    number: int = 0
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str], driver: str = ENGINE) -> Cloud:
-        """Return the cloud that DEVCLOUD_ROOT, CM_CACHE and XDG_CACHE_HOME mean.
+        """Return the cloud that DEVCLOUD_ROOT, DEVCLOUD_NUMBER, CM_CACHE and XDG_CACHE_HOME mean.
 
         Raises:
-            DevcloudError: the folder's path is too long for a unix socket in it.
+            DevcloudError: the folder's path is too long for a unix socket in it, or the number is out of range.
 
         """
         caches = Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").expanduser() / "cloudmesh"
         images = Path(environ.get("CM_CACHE") or caches).expanduser().absolute()
         root = Path(environ.get("DEVCLOUD_ROOT") or caches / "devcloud").expanduser().absolute()
-        cloud = cls(root, driver, images)
+        number = environ.get("DEVCLOUD_NUMBER") or "0"
+        if number not in map(str, NUMBERS):
+            raise DevcloudError(f"invalid DEVCLOUD_NUMBER {number!r}", f"it goes from {NUMBERS[0]} to {NUMBERS[-1]}")
+        cloud = cls(root, driver, images, int(number))
         if len(os.fsencode(cloud.database_socket)) > _LONGEST_SOCKET:
             raise DevcloudError(f"the path {root} is too long", "set DEVCLOUD_ROOT to a shorter one")
         if root.is_relative_to(REPOSITORY):
@@ -74,8 +78,12 @@ class Cloud:
 
     @property
     def folder(self) -> Path:
-        """All that belongs to the cloud of this driver."""
-        return self.root / self.driver
+        """All that belongs to this cloud."""
+        return self.root / f"{self.driver}{self._suffix}"
+
+    @property
+    def _suffix(self) -> str:
+        return f"-{self.number}" if self.number else ""
 
     @property
     def etc(self) -> Path:
@@ -125,12 +133,36 @@ class Cloud:
     @property
     def address(self) -> str:
         """The address of all APIs; with the engine driver, nodes reach it as well."""
-        return _ADDRESSES[self.driver]
+        return {ENGINE: f"10.255.{self._third}.1", FAKE: f"127.80.{self.number}.1"}[self.driver]
+
+    @property
+    def _third(self) -> int:
+        return 80 + 16 * self.number
+
+    @property
+    def public_network(self) -> str:
+        """The external network, whose floating IPs are reached from this machine."""
+        return f"10.255.{self._third}.0/{PUBLIC_PREFIX}"
+
+    @property
+    def public_pool(self) -> tuple[str, str]:
+        """The first and the last floating IP."""
+        return f"10.255.{self._third}.10", f"10.255.{self._third + 15}.250"
+
+    @property
+    def bridge(self) -> str:
+        """The interface of this machine on the external network."""
+        return f"devcloud{self.number}"
+
+    @property
+    def table(self) -> str:
+        """The nftables table that closes the bridge."""
+        return f"devcloud{self.number or ''}"
 
     @property
     def name(self) -> str:
         """The name of the ordinary project's entry in clouds.yaml; the administrator's has `-admin` appended."""
-        return _CLOUDS[self.driver]
+        return f"{_CLOUDS[self.driver]}{self._suffix}"
 
     def url(self, service: str) -> str:
         """Return where a service listens."""
@@ -143,6 +175,7 @@ class Cloud:
             MARKER: str(self.folder),
             "DEVCLOUD_ROOT": str(self.root),
             "DEVCLOUD_DRIVER": self.driver,
+            "DEVCLOUD_NUMBER": str(self.number),
             "CM_CACHE": str(self.images),
             "PATH": path,
             "HOME": str(self.folder),

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import ipaddress
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
 from devcloud.errors import DevcloudError
-from devcloud.layout import BRIDGE, PORTS, PUBLIC_NETWORK, Cloud
+from devcloud.layout import PORTS, PUBLIC_PREFIX, Cloud
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-PREFIX = ipaddress.IPv4Network(PUBLIC_NETWORK).prefixlen
-_TABLE = "devcloud"
-_HARDWARE_ADDRESS = "02:dc:00:00:00:01"
 
 
 def make(cloud: Cloud) -> None:
@@ -23,50 +19,51 @@ def make(cloud: Cloud) -> None:
         DevcloudError: the addresses are in use here, or the kernel refuses.
 
     """
-    if not Path("/sys/class/net", BRIDGE).exists():
-        _refuse_collision()
+    if not Path("/sys/class/net", cloud.bridge).exists():
+        _refuse_collision(cloud)
         # With an address of its own: a bridge's changes as cables come and go, and nodes remember it.
         batch(
-            f"link add {BRIDGE} address {_HARDWARE_ADDRESS} type bridge forward_delay 0",
-            f"addr add {cloud.address}/{PREFIX} dev {BRIDGE}",
+            f"link add {cloud.bridge} address 02:dc:00:00:00:{cloud.number + 1:02x} type bridge forward_delay 0",
+            f"addr add {cloud.address}/{PUBLIC_PREFIX} dev {cloud.bridge}",
         )
-    batch(f"link set {BRIDGE} up")
-    feed(["nft", "-f", "-"], _rules(cloud.address))
+    batch(f"link set {cloud.bridge} up")
+    feed(["nft", "-f", "-"], _rules(cloud))
 
 
 def remove(cloud: Cloud) -> None:
     """Remove the bridge and its rules; what is not there is no error."""
-    if Path("/sys/class/net", BRIDGE).exists() and cloud.address in _addresses():
-        batch(f"link del {BRIDGE}")
-        feed(["nft", "-f", "-"], f"table inet {_TABLE}\ndelete table inet {_TABLE}\n")
+    if Path("/sys/class/net", cloud.bridge).exists() and cloud.address in _addresses(cloud):
+        batch(f"link del {cloud.bridge}")
+        feed(["nft", "-f", "-"], f"table inet {cloud.table}\ndelete table inet {cloud.table}\n")
 
 
-def _rules(address: str) -> str:
+def _rules(cloud: Cloud) -> str:
+    bridge, table, address = cloud.bridge, cloud.table, cloud.address
     ports = ", ".join(str(port) for port in sorted(PORTS.values()))
     return f"""\
-table inet {_TABLE}
-delete table inet {_TABLE}
-table inet {_TABLE} {{
+table inet {table}
+delete table inet {table}
+table inet {table} {{
   chain input {{
     type filter hook input priority -10; policy accept;
-    iifname "{BRIDGE}" ct state established,related accept
-    iifname "{BRIDGE}" ip protocol icmp accept
-    iifname "{BRIDGE}" ip daddr {address} tcp dport {{ {ports} }} accept
-    iifname "{BRIDGE}" drop
+    iifname "{bridge}" ct state established,related accept
+    iifname "{bridge}" ip protocol icmp accept
+    iifname "{bridge}" ip daddr {address} tcp dport {{ {ports} }} accept
+    iifname "{bridge}" drop
     iifname != "lo" ip daddr {address} drop
   }}
 }}
 """
 
 
-def _refuse_collision() -> None:
-    words = ["ip", "-o", "-4", "route", "show", "root", PUBLIC_NETWORK]
+def _refuse_collision(cloud: Cloud) -> None:
+    words = ["ip", "-o", "-4", "route", "show", "root", cloud.public_network]
     if routes := _output(words).strip():
-        raise DevcloudError(f"this machine uses addresses of {PUBLIC_NETWORK} already: {routes.splitlines()[0]}")
+        raise DevcloudError(f"this machine uses addresses of {cloud.public_network} already: {routes.splitlines()[0]}")
 
 
-def _addresses() -> str:
-    return _output(["ip", "-o", "-4", "addr", "show", "dev", BRIDGE])
+def _addresses(cloud: Cloud) -> str:
+    return _output(["ip", "-o", "-4", "addr", "show", "dev", cloud.bridge])
 
 
 def _output(words: Sequence[str]) -> str:

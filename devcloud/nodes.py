@@ -60,7 +60,7 @@ class Network:
         """Have the network run, connected as Neutron says."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self.engine.open(gateway)
-        wiring.apply(Wiring.read(self.folder / _WIRING), self.engine_folder, self.cable)
+        wiring.apply(Wiring.read(self.folder / _WIRING), self._cloud, self.engine_folder, self.cable)
 
     def wire(self, wanted: Wiring) -> None:
         """Connect the network as Neutron says, now if it has nodes, else when it gets some."""
@@ -70,7 +70,7 @@ class Network:
             self.folder.mkdir(parents=True, exist_ok=True)
             wanted.write(self.folder / _WIRING)
         if (self.engine_folder / "engine.sock").exists():
-            wiring.apply(wanted, self.engine_folder, self.cable)
+            wiring.apply(wanted, self._cloud, self.engine_folder, self.cable)
         self.remove_if_unused()
 
     def remove_if_unused(self) -> None:

@@ -68,6 +68,11 @@ def is_ours(cloud: Cloud, pid: int) -> bool:
     return f"{MARKER}={cloud.folder}".encode() in _environment_of(pid)
 
 
+def runs_this_code(cloud: Cloud, pid: int) -> bool:
+    """Return whether a process of the cloud was started from this checkout."""
+    return f"PYTHONPATH={cloud.environment()['PYTHONPATH']}".encode() in _environment_of(pid)
+
+
 def marked(cloud: Cloud) -> list[int]:
     """Return all processes of the cloud: its services, their children, and the engines of its networks."""
     services = f"{MARKER}={cloud.folder}".encode()

@@ -17,7 +17,7 @@ from cloudmesh_cluster.providers.local.engine import dial
 from cloudmesh_cluster.providers.local.engine.egress import BRIDGE as INNER_BRIDGE
 from cloudmesh_cluster.providers.local.engine.egress import TAP
 from devcloud import network
-from devcloud.layout import BRIDGE
+from devcloud.layout import PUBLIC_PREFIX, Cloud
 
 CABLE = "cloud0"
 _MTU = "65520"
@@ -54,15 +54,16 @@ class Wiring:
     @property
     def addresses(self) -> set[str]:
         """What the cable's inner end answers for, with prefixes."""
-        own = {f"{self.external}/{network.PREFIX}"} if self.external else set()
+        own = {f"{self.external}/{PUBLIC_PREFIX}"} if self.external else set()
         return own | ({f"{address}/32" for address in self.floating} if self.external else set())
 
 
-def apply(wiring: Wiring, engine: Path, cable: str) -> None:
+def apply(wiring: Wiring, cloud: Cloud, engine: Path, cable: str) -> None:
     """Make a running engine's network connected as `wiring` says, whatever it was before.
 
     Args:
         wiring: how it has to be.
+        cloud: whose external network it leads to.
         engine: the engine's folder; its holder runs.
         cable: the name of the cable's end on this machine.
 
@@ -73,14 +74,14 @@ def apply(wiring: Wiring, engine: Path, cable: str) -> None:
     inside = namespace_of(engine)
     try:
         if not _has_cable(inside):
-            _lay_cable(inside, cable)
+            _lay_cable(inside, cable, cloud.bridge)
         _set_addresses(inside, wiring)
         network.feed(["nft", "-f", "-"], rules(wiring), inside=inside)
     finally:
         os.close(inside)
     # Another network may have had the address a moment ago.
     for address in wiring.floating:
-        network.batch(f"neigh flush to {address} dev {BRIDGE}")
+        network.batch(f"neigh flush to {address} dev {cloud.bridge}")
 
 
 def namespace_of(engine: Path) -> int:
@@ -94,11 +95,11 @@ def _has_cable(inside: int) -> bool:
     return any(link["ifname"] == CABLE for link in links)
 
 
-def _lay_cable(inside: int, cable: str) -> None:
+def _lay_cable(inside: int, cable: str, bridge: str) -> None:
     here = f"ip link add {cable} mtu {_MTU} type veth"
     there = f"peer name {CABLE} mtu {_MTU} netns /proc/self/fd/{inside}"
     network.feed([*here.split(), *there.split()], "", pass_on=[inside])
-    network.batch(f"link set {cable} master {BRIDGE} up")
+    network.batch(f"link set {cable} master {bridge} up")
     network.batch(f"link set {CABLE} up", inside=inside)
     forwarding = [f"/proc/sys/net/ipv4/conf/{name}/forwarding" for name in (CABLE, INNER_BRIDGE)]
     network.feed(["tee", *forwarding], "1", inside=inside)

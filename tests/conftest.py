@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 
 from cloudmesh_cluster.home import Home
-from tests import ordinary_user
-from tests.command_line import SYSTEM_PATH, CommandLine
+from tests.support import ordinary_user
+from tests.support.command_line import SYSTEM_PATH, CommandLine
+
+pytest_plugins = ["tests.support.cost", "tests.support.lanes"]
 
 NODE_COMMANDS = ("unshare", "nsenter", "ip", "mmdebstrap", "newuidmap", "ssh")
 

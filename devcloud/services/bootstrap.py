@@ -13,7 +13,7 @@ from typing import Any
 from keystoneauth1 import session
 from keystoneauth1.identity import v3
 
-from devcloud.layout import PUBLIC_NETWORK, PUBLIC_POOL, Cloud
+from devcloud.layout import Cloud
 from devcloud.passwords import Passwords
 
 FLAVORS = {"m1.tiny": (1, 512, 5), "m1.small": (1, 1024, 10), "m1.medium": (2, 2048, 20), "m1.large": (2, 4096, 40)}
@@ -133,12 +133,12 @@ class Administrator:
         provider = {"provider:network_type": "flat", "provider:physical_network": "external"}
         network = {"name": NETWORK, "router:external": True, **provider}
         made = self._session.post(f"{networks}/networks", json={"network": network}).json()["network"]
-        first, last = PUBLIC_POOL
+        first, last = self._cloud.public_pool
         subnet = {
             "network_id": made["id"],
             "name": NETWORK,
             "ip_version": 4,
-            "cidr": PUBLIC_NETWORK,
+            "cidr": self._cloud.public_network,
             "enable_dhcp": False,
             "allocation_pools": [{"start": first, "end": last}],
         }

@@ -11,7 +11,7 @@ import pytest
 
 from cloudmesh_cluster.providers.local.engine import images
 from cloudmesh_cluster.providers.local.engine.ids import ids_of_this_user
-from tests.machines import Machines, machines
+from tests.support.machines import Machines, machines
 
 
 @pytest.fixture(scope="session")

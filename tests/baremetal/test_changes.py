@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from tests.baremetal.differences import differences
-from tests.command_line import CommandLine
-from tests.engine_nodes import address
-from tests.journal_watch import Instant, begun, signalled
-from tests.machines import Machines
+from tests.support.command_line import CommandLine
+from tests.support.engine_nodes import address
+from tests.support.journal_watch import Instant, begun, signalled
+from tests.support.machines import Machines
 
 PLUGIN = {
     "plugin.yaml": "description: leaves traces\npackages: [tree]\nports:\n  web: {number: 8123}\n",

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from tests.baremetal.differences import differences
-from tests.command_line import CommandLine
-from tests.conda_channel import make_channel, require_tools
-from tests.machines import Machines
+from tests.support.command_line import CommandLine
+from tests.support.conda_channel import make_channel, require_tools
+from tests.support.machines import Machines
 
 CONDA = """\
 conda_channels:

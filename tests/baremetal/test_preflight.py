@@ -14,9 +14,9 @@ import pytest
 from cloudmesh_cluster.providers.local.engine import images
 from cloudmesh_cluster.providers.local.engine.ids import ids_of_this_user
 from tests.baremetal.differences import differences
-from tests.command_line import Answer, CommandLine
-from tests.engine_nodes import address
-from tests.machines import Machines, machines
+from tests.support.command_line import Answer, CommandLine
+from tests.support.engine_nodes import address
+from tests.support.machines import Machines, machines
 
 FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
 CLOSED, WRONG_KEY, OPEN_FILE, NO_SUDO, CLOCK, FULL, BLOCKED, UNKNOWN = range(2, 10)

@@ -13,7 +13,7 @@ from cloudmesh_cluster import Cluster
 from cloudmesh_cluster.errors import OperationFailed, RemoteFailed, UsageError
 from cloudmesh_cluster.events import Event
 from cloudmesh_cluster.home import Home
-from tests.command_line import CommandLine
+from tests.support.command_line import CommandLine
 
 
 @pytest.fixture(scope="module")

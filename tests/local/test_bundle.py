@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.command_line import CommandLine
-from tests.conda_channel import make_channel, require_tools
 from tests.conftest import refuse
+from tests.support.command_line import CommandLine
+from tests.support.conda_channel import make_channel, require_tools
 
 PROFILE = """\
 roles: {{worker: {{count: 1}}}}

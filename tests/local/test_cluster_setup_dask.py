@@ -21,10 +21,10 @@ from cloudmesh_cluster.cluster_setup import dask
 from cloudmesh_cluster.cluster_setup.dask import Certificates
 from cloudmesh_cluster.cluster_setup.service import Service
 from cloudmesh_cluster.errors import CallFailed
-from tests import unified_map as theirs
-from tests.command_line import CommandLine
 from tests.conftest import refuse
-from tests.schedulers import MARK, any_address, interpreter, listens, nothing_left, serving, wait_for
+from tests.support import unified_map as theirs
+from tests.support.command_line import CommandLine
+from tests.support.schedulers import MARK, any_address, interpreter, listens, nothing_left, serving, wait_for
 
 ROUNDS = 5
 

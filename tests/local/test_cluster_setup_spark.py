@@ -17,10 +17,10 @@ from cloudmesh_cluster import multivariate, univariate
 from cloudmesh_cluster.cluster_setup import spark
 from cloudmesh_cluster.cluster_setup.service import Service
 from cloudmesh_cluster.errors import CallFailed
-from tests import unified_map as theirs
-from tests.command_line import CommandLine
 from tests.conftest import refuse
-from tests.schedulers import any_address, interpreter, listens, nothing_left, serving, wait_for
+from tests.support import unified_map as theirs
+from tests.support.command_line import CommandLine
+from tests.support.schedulers import any_address, interpreter, listens, nothing_left, serving, wait_for
 
 ROUNDS = 3  # of two Javas each; five with Dask, where they cost a third
 SMALL = {"SPARK_DAEMON_MEMORY": "256m"}

@@ -19,8 +19,8 @@ from cloudmesh_cluster.certificates import node_certificate
 from cloudmesh_cluster.conda.channels import Channel, channels_of
 from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.model import Node
-from tests.command_line import Answer, CommandLine
-from tests.conda_channel import VERSION, Served, address_for_nodes, make_channel, require_tools, serving
+from tests.support.command_line import Answer, CommandLine
+from tests.support.conda_channel import VERSION, Served, address_for_nodes, make_channel, require_tools, serving
 
 ENVIRONMENT = "/opt/anaconda/envs/py311"
 SECRET = "tk-4f1bb2a9c0"

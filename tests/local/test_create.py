@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.command_line import CommandLine
-from tests.traces import traces
+from tests.support.command_line import CommandLine
+from tests.support.traces import traces
 
 NODE_KEYS = {"name", "role", "index", "state", "private_ip", "public_ip", "provider_id"}
 CHECK_KEYS = {"check", "node", "expected", "actual", "ok", "seconds"}
@@ -109,15 +109,3 @@ def test_a_failing_check_rolls_everything_back(cm: CommandLine) -> None:
     logs = list((cm.home / "clusters" / "bad" / "logs").glob("*/bad-worker-1.console.log"))
     assert 1 == len(logs)
     assert [logs[0].parents[1]] == list((cm.home / "clusters" / "bad").iterdir())
-
-
-def test_an_ordinary_user_has_clusters_too(user_cm: CommandLine) -> None:
-    """Without root a cluster comes up, is verified and goes without a trace; nothing of it belongs to root."""
-    before = traces(user_cm.home)
-    user_cm("cluster", "create", "mine", "-n", "1", timeout=900)
-    owners = {path.lstat().st_uid for path in user_cm.home.rglob("*")}
-    user_cm("cluster", "verify", "mine")
-    user_cm("cluster", "delete", "mine", "-y")
-
-    assert 0 not in owners or user_cm.user == "root"
-    assert before == traces(user_cm.home)

@@ -13,8 +13,8 @@ import pytest
 
 from cloudmesh_cluster import Cluster
 from cloudmesh_cluster.home import Home
-from tests.command_line import CommandLine
-from tests.crash import crash
+from tests.support.command_line import CommandLine
+from tests.support.crash import crash
 
 PYTHON = "/opt/dask/bin/python"
 WORKERS = """

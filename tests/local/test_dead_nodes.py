@@ -12,8 +12,8 @@ import pytest
 from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.operations.inspect import cluster as cluster_as_it_is
 from cloudmesh_cluster.providers.local.engine.engine import Engine, marked_processes
-from tests.command_line import CommandLine
-from tests.journal_watch import begun, signalled, started
+from tests.support.command_line import CommandLine
+from tests.support.journal_watch import begun, signalled, started
 
 ALL = '#!/bin/bash\necho "$1" >>/var/tmp/all\n'
 MASTER = '#!/bin/bash\necho "$1 ${CM_LEAVING:-}" >>/var/tmp/master\n'

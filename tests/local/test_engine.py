@@ -23,7 +23,7 @@ from cloudmesh_cluster.providers.local.engine.engine import Engine, marked_proce
 from cloudmesh_cluster.providers.local.engine.errors import EngineError
 from cloudmesh_cluster.providers.local.engine.ids import ids_of_this_user
 from cloudmesh_cluster.providers.local.engine.requirements import requirements
-from tests.engine_nodes import GATEWAY, Nodes, address, nodes
+from tests.support.engine_nodes import GATEWAY, Nodes, address, nodes
 
 SCRIPT = """
 date >> /var/tmp/first-boots

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.command_line import CommandLine
+from tests.support.command_line import CommandLine
 
 WILDCARDS = ("0.0.0.0:", "*:", "[::]:")
 SHUFFLE_PORT = "13562"  # Hadoop has no setting for the address of its ShuffleHandler

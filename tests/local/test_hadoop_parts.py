@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.command_line import CommandLine
+from tests.support.command_line import CommandLine
 
 NODES = ("master", "worker-1")
 # What the user of the daemons runs, and any other Java.

@@ -14,9 +14,9 @@ import pytest
 from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.operations.inspect import cluster as cluster_as_it_is
 from cloudmesh_cluster.operations.inspect import clusters
-from tests.command_line import CommandLine
-from tests.journal_watch import WRITTEN_DOWN, Instant, begun, done, signalled
-from tests.traces import traces
+from tests.support.command_line import CommandLine
+from tests.support.journal_watch import NODE_REACHED, WRITTEN_DOWN, Instant, begun, done, signalled
+from tests.support.traces import traces
 
 PROFILE = """\
 name: slow
@@ -28,10 +28,6 @@ checks:
   - {name: scripts have run, on: worker, run: 'sleep 0.3; sort -u /var/tmp/ran', expect: {stdout: "^all\\nworker$"}}
 """
 SCRIPT = "echo began | tee -a /var/tmp/written; sleep 0.5; echo ended >>/var/tmp/written"
-NODE_REACHED = Instant(
-    "first node reached",
-    "SELECT 1 FROM nodes WHERE state='reached' AND EXISTS (SELECT 1 FROM steps WHERE operation=:operation)",
-)
 CREATE = (
     WRITTEN_DOWN,
     begun("prepare"),
@@ -189,20 +185,6 @@ def test_a_killed_replace_is_resumed(cluster: CommandLine) -> None:
         cluster("cluster", "resume", "t")
         assert "ready" == state_of(cluster, "t"), instant
     cluster("cluster", "verify", "t")
-
-
-def test_what_an_ordinary_user_interrupts_leaves_nothing(user_cm: CommandLine) -> None:
-    """Without root, too, a half-made cluster is removed, although its files belong to many ids."""
-    before = traces(user_cm.home)
-    user_cm("cluster", "create", "mine", "-n", "1", timeout=900)
-    new_disk = Instant("new disk there", path="clusters/mine/engine/nodes/mine-worker-2/spec.json")
-    signalled(user_cm, "cluster", "scale", "mine", "+1", at=new_disk)
-    user_cm("cluster", "delete", "mine", "-y")
-    assert before == traces(user_cm.home)
-
-    signalled(user_cm, "cluster", "create", "mine", "-n", "1", at=NODE_REACHED)
-    user_cm("cluster", "delete", "mine", "-y")
-    assert before == traces(user_cm.home)
 
 
 @at(DELETE)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.notebooks import kernel_environment
+from tests.support.notebooks import kernel_environment
 
 
 @pytest.fixture(scope="module")

@@ -20,8 +20,8 @@ import yaml
 from cloudmesh_cluster import keys
 from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.resources import resource
-from tests.command_line import Answer, CommandLine
-from tests.secrets import Watch, files_that_hold, holds, spellings, wait_until, watching
+from tests.support.command_line import Answer, CommandLine
+from tests.support.secrets import Watch, files_that_hold, holds, spellings, wait_until, watching
 
 NODES = ("t-master", "t-worker-1", "t-worker-2")
 PLANTED = b"planted-for-the-watch-to-see"

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.command_line import CommandLine
-from tests.journal_watch import Instant, started
+from tests.support.command_line import CommandLine
+from tests.support.journal_watch import Instant, started
 
 RUNNING = Instant("script runs", path="clusters/t/logs/*-write-*/t-worker-1.*.log")
 SCRIPT = "echo began; sleep 60"

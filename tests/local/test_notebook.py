@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.command_line import CommandLine
+from tests.support.command_line import CommandLine
 
 PORT = 8899
 TOKEN = "/etc/jupyterlab/token"

@@ -13,8 +13,8 @@ import pytest
 
 from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.state import State
-from tests.conda_channel import require_tools
-from tests.notebooks import NOTEBOOKS, environment_for, executed
+from tests.support.conda_channel import require_tools
+from tests.support.notebooks import NOTEBOOKS, environment_for, executed
 
 ALL = sorted(NOTEBOOKS.glob("*.ipynb"))
 HERE = [path for path in ALL if "openstack" not in path.name]

@@ -17,7 +17,7 @@ import pytest
 
 from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.operations.tunnels import tunnel
-from tests.command_line import CommandLine
+from tests.support.command_line import CommandLine
 
 PLUGIN = """
 description: two pages of this node

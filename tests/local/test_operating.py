@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests.command_line import SYSTEM_PATH, CommandLine
 from tests.conftest import refuse
+from tests.support.command_line import SYSTEM_PATH, CommandLine
 
 NODES = ["t-master", "t-worker-1", "t-worker-2"]
 # Words that a shell would change if anybody forgot to quote them.

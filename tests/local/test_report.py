@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.command_line import CommandLine
 from tests.conftest import refuse
+from tests.support.command_line import CommandLine
 
 
 @pytest.fixture(scope="module")

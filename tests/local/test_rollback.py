@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 
 from cloudmesh_cluster.providers.local.engine.engine import Engine, marked_processes
-from tests.command_line import CommandLine
 from tests.conftest import refuse
-from tests.journal_watch import Instant, begun, signalled, started
-from tests.traces import traces
+from tests.support.command_line import CommandLine
+from tests.support.journal_watch import Instant, begun, signalled, started
+from tests.support.traces import traces
 
 NEVER = "{name: never, on: worker, run: 'echo too bad; exit 7', within: 0s}"
 FIXABLE = "{name: fixed, on: worker, run: 'test -e /var/tmp/fixed', within: 0s}"

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.command_line import ROOT, CommandLine
-from tests.crash import crash
-from tests.pages import section, typed_lines
+from tests.support.command_line import ROOT, CommandLine
+from tests.support.crash import crash
+from tests.support.pages import section, typed_lines
 
 PATIENCE = 120.0
 KEY = "/etc/munge/munge.key"

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.command_line import CommandLine
+from tests.support.command_line import CommandLine
 
 PROFILE = """\
 name: small

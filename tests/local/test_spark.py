@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.command_line import CommandLine
-from tests.crash import crash
+from tests.support.command_line import CommandLine
+from tests.support.crash import crash
 
 PATIENCE = 240.0
 # A job whose tasks take their time; says when both hosts work on it, and what came out.

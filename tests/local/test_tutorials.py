@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.command_line import ROOT, CommandLine
-from tests.pages import section, shown_files, typed_lines
+from tests.support.command_line import ROOT, CommandLine
+from tests.support.pages import section, shown_files, typed_lines
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.command_line import Answer, CommandLine
+from tests.support.command_line import Answer, CommandLine
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from devcloud import install
-from tests import devcloud_clients
-from tests.cloud_project import Project, own_project
 from tests.conftest import refuse, why_no_nodes
-from tests.devcloud_clients import Devcloud
+from tests.support import devcloud_clients
+from tests.support.cloud_project import Project, own_project
+from tests.support.devcloud_clients import Devcloud
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -37,6 +37,12 @@ def _why_no_devcloud() -> str:
 def devcloud() -> Iterator[Devcloud]:
     """Return the devcloud whose servers are real nodes; it stays up, for the next run."""
     yield devcloud_clients.up("engine")
+
+
+@pytest.fixture(scope="session")
+def own_devcloud() -> Iterator[Devcloud]:
+    """Return a devcloud beside the first, for tests that stop its services; no test may use it while another does."""
+    yield devcloud_clients.up("engine", number=1)
 
 
 @pytest.fixture(scope="session")

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import yaml
 
-from tests.command_line import CommandLine
-from tests.devcloud_clients import Devcloud
+from tests.support.command_line import CommandLine
+from tests.support.devcloud_clients import Devcloud
 
 NAME = f"x{secrets.token_hex(3)}"
 TEXT = "🐘 <b> & 'x' \"y\" \\ü"

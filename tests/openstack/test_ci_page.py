@@ -14,10 +14,10 @@ from xml.etree import ElementTree as ET
 import pytest
 import yaml
 
-from tests.command_line import ROOT, CommandLine
-from tests.devcloud_clients import Devcloud
 from tests.openstack.test_cluster import things_of
-from tests.pages import shown_files
+from tests.support.command_line import ROOT, CommandLine
+from tests.support.devcloud_clients import Devcloud
+from tests.support.pages import shown_files
 
 PAGE = ROOT / "docs" / "ci.md"
 JOB = secrets.token_hex(3)

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from cloudmesh_cluster.template import tags
-from tests.command_line import CommandLine
-from tests.devcloud_clients import Devcloud
+from tests.support.command_line import CommandLine
+from tests.support.devcloud_clients import Devcloud
 
 PROVIDERS = "dc: {type: openstack, os_cloud: devcloud, image: debian-12, flavor: m1.small}\n"
 NAME = f"c{secrets.token_hex(3)}"

@@ -14,7 +14,7 @@ import pytest
 
 from cloudmesh_cluster.hosts import parse_console_host_keys
 from devcloud import nodes, processes
-from tests.devcloud_clients import PROGRAM, Devcloud, wait_for
+from tests.support.devcloud_clients import Devcloud, wait_for
 
 TEMPLATES = Path(__file__).parent.parent / "data" / "openstack"
 TEMPLATE = (TEMPLATES / "server.yaml").read_text(encoding="utf-8")
@@ -169,18 +169,6 @@ def test_rebuild_gives_a_fresh_disk_with_new_user_data(server: Server) -> None:
     wait_for(lambda: server.host_keys() and server.host_keys() != keys)
     wait_for(lambda: server.ssh("test -e /run/cloud-init/result.json").returncode == 0, patience=90)
     assert server.run("ls; cat /var/tmp/rebuilt") == "again"
-
-
-def test_servers_come_back_with_the_cloud(server: Server) -> None:
-    """`devcloud down` ends everything, `up` brings back the servers that ran, as they were."""
-    cloud = server.devcloud.cloud
-    server.run("echo kept > keep")
-    subprocess.run([PROGRAM, "down"], check=True)
-    assert processes.marked(cloud) == []
-    assert not Path("/sys/class/net/devcloud0").exists()
-    subprocess.run([PROGRAM, "up"], check=True)
-    assert server.run("cat keep") == "kept"
-    server.devcloud.wait_for_server(server.id, "ACTIVE")
 
 
 def test_network_without_a_router_has_no_way_out(devcloud: Devcloud) -> None:

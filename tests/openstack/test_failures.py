@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.cloud_project import Project, cm_of, nothing_left
-from tests.command_line import Answer, CommandLine
-from tests.devcloud_clients import wait_for
-from tests.journal_watch import Instant, begun, signalled, started
+from tests.support.cloud_project import Project, cm_of, nothing_left
+from tests.support.command_line import Answer, CommandLine
+from tests.support.devcloud_clients import wait_for
+from tests.support.journal_watch import Instant, begun, signalled, started
 
 STACKS = 30
 """How many a project of devcloud may have."""

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.command_line import CommandLine
-from tests.devcloud_clients import Devcloud
-from tests.secrets import holds, spellings
+from tests.support.command_line import CommandLine
+from tests.support.devcloud_clients import Devcloud
+from tests.support.secrets import holds, spellings
 
 NAME = f"h{secrets.token_hex(3)}"
 STACK = f"cm-{NAME}"

@@ -19,11 +19,11 @@ import requests
 from cloudmesh_cluster.hosts import parse_console_host_keys
 from cloudmesh_cluster.providers.openstack.host_keys import seal
 from cloudmesh_cluster.template import host_key_handles
-from tests.cloud_project import Project, cm_of, own_project
-from tests.command_line import CommandLine
-from tests.devcloud_clients import Devcloud
-from tests.faulty_proxy import faulty_proxy
-from tests.journal_watch import Instant, signalled
+from tests.support.cloud_project import Project, cm_of, own_project
+from tests.support.command_line import CommandLine
+from tests.support.devcloud_clients import Devcloud
+from tests.support.faulty_proxy import faulty_proxy
+from tests.support.journal_watch import Instant, signalled
 
 PROVIDERS = "dc: {type: openstack, os_cloud: site, image: debian-12, flavor: m1.small, host_keys: handle}\n"
 FIRST_REACHED = Instant("first node reached", "SELECT 1 FROM nodes WHERE state='reached'")

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from tests.command_line import CommandLine
-from tests.devcloud_clients import Devcloud
+from tests.support.command_line import CommandLine
+from tests.support.devcloud_clients import Devcloud
 
 NAME, PLAIN = f"i{secrets.token_hex(3)}", f"p{secrets.token_hex(3)}"
 STACK = f"cm-{NAME}"

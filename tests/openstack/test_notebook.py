@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.devcloud_clients import Devcloud
-from tests.notebooks import NOTEBOOKS, executed, kernel_environment
+from tests.support.devcloud_clients import Devcloud
+from tests.support.notebooks import NOTEBOOKS, executed, kernel_environment
 
 STACK = "cm-sky"
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -13,14 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from devcloud import processes
 from devcloud.layout import PORTS
-from tests import devcloud_clients
-from tests.cloud_project import Project, cm_of, nothing_left
-from tests.command_line import Answer, CommandLine
-from tests.devcloud_clients import wait_for
-from tests.faulty_proxy import Fault, Proxy, faulty_proxy
-from tests.journal_watch import started
+from tests.support.cloud_project import Project, cm_of, nothing_left
+from tests.support.command_line import CommandLine
+from tests.support.devcloud_clients import wait_for
+from tests.support.faulty_proxy import Fault, Proxy, faulty_proxy
+from tests.support.journal_watch import started
 
 PROVIDERS = """\
 dc: {{type: openstack, os_cloud: {cloud}, image: debian-12, flavor: m1.small}}
@@ -99,37 +95,6 @@ def test_a_stack_that_can_not_be_deleted(cm: CommandLine, project: Project) -> N
         answer = running.answer()
 
     assert answer.exit == 0, answer
-
-
-def test_heat_that_dies(cm: CommandLine, project: Project) -> None:
-    """Heat dies in the middle of a create, and of a growth: what is left is named; resume finishes, with Heat back."""
-    words = ("cluster", "create", "t", "--provider", "dc", "-n", "1", "-y")
-    answer = without_heat(cm, project, *words, since="subnet: create complete")
-    assert answer.exit == 4, answer
-    assert "nothing answers at http://" in answer.stderr
-    assert "left: stack cm-t" in answer.stderr
-    assert "cm cluster resume t" in answer.stderr
-    assert ": it is taken over" in cm("cluster", "resume", "t", timeout=400).stderr
-
-    # It dies before it writes down the server that it has asked for, which Nova makes all the same.
-    answer = without_heat(cm, project, "cluster", "scale", "t", "+1", since="port_2: create complete")
-    assert answer.exit == 4, answer
-    cm("cluster", "resume", "t", timeout=400)
-    assert len(json.loads(cm("cluster", "nodes", "t", "-f", "json").stdout)) == 3
-    cm("cluster", "delete", "t", "-y")
-
-
-def without_heat(cm: CommandLine, project: Project, *words: str, since: str) -> Answer:
-    """Return what `cm WORDS...` answers when Heat is killed once it has said something; then Heat is started again."""
-    with started(cm, *words) as running:
-        running.wait_for_words(since)
-        heat = processes.process_id(project.devcloud.cloud, "heat")
-        assert heat
-        try:
-            os.kill(heat, signal.SIGKILL)
-            return running.answer()
-        finally:
-            devcloud_clients.up("engine")
 
 
 @contextmanager

@@ -17,10 +17,10 @@ from cloudmesh_cluster.providers.openstack.orphans import orphans
 from cloudmesh_cluster.template import tags
 from devcloud import nodes, wiring
 from devcloud.network import batch, feed
-from tests.cloud_project import Project, cm_of
-from tests.command_line import CommandLine
-from tests.devcloud_clients import wait_for
-from tests.journal_watch import started
+from tests.support.cloud_project import Project, cm_of
+from tests.support.command_line import CommandLine
+from tests.support.devcloud_clients import wait_for
+from tests.support.journal_watch import started
 
 PROVIDERS = "dc: {type: openstack, os_cloud: unrestricted, image: debian-12, flavor: m1.small}\n"
 

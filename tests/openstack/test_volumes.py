@@ -12,8 +12,8 @@ from cloudmesh_cluster.errors import ProviderError
 from cloudmesh_cluster.model import Node
 from cloudmesh_cluster.providers.openstack import servers
 from cloudmesh_cluster.providers.openstack.cloud import Cloud
-from tests.cloud_project import Project, cm_of, nothing_left
-from tests.command_line import CommandLine
+from tests.support.cloud_project import Project, cm_of, nothing_left
+from tests.support.command_line import CommandLine
 
 PROFILE = "roles: {worker: {count: 1, volumes: [{size: 3}]}}\n"
 

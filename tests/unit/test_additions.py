@@ -14,7 +14,7 @@ from cloudmesh_cluster.model import Additions, Profile
 from cloudmesh_cluster.profile import load_profile, with_overrides
 from cloudmesh_cluster.profile_yaml import to_yaml
 from cloudmesh_cluster.template import grown, render
-from tests.command_line import CommandLine
+from tests.support.command_line import CommandLine
 from tests.unit.test_template import stack
 
 EXTRA = """\

@@ -20,8 +20,8 @@ from cloudmesh_cluster.errors import Interrupted, NotFound, RemoteFailed, UsageE
 from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.model import CommandResult, Node
 from cloudmesh_cluster.tables import Table
-from tests.command_line import ROOT
-from tests.journalled import add_cluster
+from tests.support.command_line import ROOT
+from tests.support.journalled import add_cluster
 
 IMPORTED = """
 import sys, cloudmesh_cluster

@@ -13,7 +13,7 @@ from benchmarks import openstack
 from benchmarks.api_calls import Call, recorded
 from benchmarks.cloud import quick_enough
 from cloudmesh_cluster.providers.openstack.patience import PatientSession
-from tests.command_line import ROOT
+from tests.support.command_line import ROOT
 
 CONSOLE = ("POST", "/v2.1/servers/1/action", "os-getConsoleOutput")
 LOOK = ("GET", "/v1/p/stacks/cm-t/id/events", "")

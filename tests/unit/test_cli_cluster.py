@@ -21,8 +21,8 @@ from cloudmesh_cluster.model import CheckResult, CommandResult
 from cloudmesh_cluster.operations.create import Summary
 from cloudmesh_cluster.operations.journal import StepTime
 from cloudmesh_cluster.operations.write import WriteRequest, WriteResult
-from tests.command_line import CommandLine
-from tests.journalled import add_cluster
+from tests.support.command_line import CommandLine
+from tests.support.journalled import add_cluster
 
 CHECKS = [
     CheckResult("names", "t-master", "as everywhere", "as everywhere", ok=True, seconds=0.1),

@@ -11,8 +11,8 @@ import pytest
 from cloudmesh_cluster.cli.commands import TREE
 from cloudmesh_cluster.cli.completion import offer
 from cloudmesh_cluster.home import Home
-from tests.command_line import CommandLine
-from tests.journalled import add_cluster
+from tests.support.command_line import CommandLine
+from tests.support.journalled import add_cluster
 
 
 @pytest.fixture(scope="module")

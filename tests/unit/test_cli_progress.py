@@ -17,9 +17,9 @@ from cloudmesh_cluster.events import Event
 from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.records import Operation
 from cloudmesh_cluster.state import State
-from tests.command_line import CommandLine
-from tests.journalled import add_cluster
-from tests.terminal import Terminal
+from tests.support.command_line import CommandLine
+from tests.support.journalled import add_cluster
+from tests.support.terminal import Terminal
 
 AT = "2026-01-01T10:00:00.000+00:00"
 

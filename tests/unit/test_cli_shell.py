@@ -10,9 +10,9 @@ import pytest
 
 from cloudmesh_cluster.cli.shell import Shell
 from cloudmesh_cluster.home import Home
-from tests.command_line import CommandLine
-from tests.journalled import add_cluster
-from tests.terminal import Terminal
+from tests.support.command_line import CommandLine
+from tests.support.journalled import add_cluster
+from tests.support.terminal import Terminal
 
 PROMPT = "cm>"
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from cloudmesh_cluster.home import Home
-from tests.command_line import SYSTEM_PATH, CommandLine
-from tests.journalled import add_cluster
-from tests.terminal import Terminal
+from tests.support.command_line import SYSTEM_PATH, CommandLine
+from tests.support.journalled import add_cluster
+from tests.support.terminal import Terminal
 
 RECORDING_SSH = """\
 #!/bin/sh

@@ -11,7 +11,7 @@ import pytest
 from cloudmesh_cluster import __version__
 from cloudmesh_cluster.cli.commands import TREE
 from cloudmesh_cluster.cli.tree import Command, Parser, build
-from tests.command_line import CommandLine
+from tests.support.command_line import CommandLine
 
 SLOW = ("cmd2", "prompt_toolkit", "rich", "asyncssh", "asyncio", "cryptography", "yaml", "jinja2", "openstack")
 COUNT_IMPORTS = f"""

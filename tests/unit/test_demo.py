@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.command_line import ROOT
+from tests.support.command_line import ROOT
 
 CM = """\
 #!/bin/bash

@@ -13,7 +13,7 @@ from cloudmesh_cluster.cli.tree import Command, Parser, build
 from cloudmesh_cluster.cli.words import split_words
 from cloudmesh_cluster.plugins import load_plugin
 from cloudmesh_cluster.profile import validate
-from tests.pages import shown_files, typed_lines
+from tests.support.pages import shown_files, typed_lines
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("scripts/*/README.md")])

@@ -17,8 +17,8 @@ from cloudmesh_cluster.operations.journal import new_operation
 from cloudmesh_cluster.records import ClusterRecord
 from cloudmesh_cluster.redaction import redact
 from cloudmesh_cluster.state import State
-from tests.command_line import CommandLine
-from tests.secrets import holds, spellings
+from tests.support.command_line import CommandLine
+from tests.support.secrets import holds, spellings
 
 PASSWORD, TOKEN, PLUGINS, SPELT = "correct horse", "gAAAAAB-token-1234", "0123456789abcdef", "tr0ub4dor&3"
 SECRETS = [each.encode() for each in (PASSWORD, TOKEN, PLUGINS, SPELT)]

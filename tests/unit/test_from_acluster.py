@@ -16,7 +16,7 @@ from cloudmesh_cluster.model import Node, node_names
 from cloudmesh_cluster.profile import load_profile, validate
 from cloudmesh_cluster.providers_file import load_providers
 from cloudmesh_cluster.targets import select
-from tests.pages import section
+from tests.support.pages import section
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "from-acluster.md"
 COMMANDS_OF_ACLUSTER = {

@@ -16,8 +16,8 @@ from cloudmesh_cluster.locks import cluster_lock
 from cloudmesh_cluster.operations.clouds import ask_each, known_clouds
 from cloudmesh_cluster.operations.garbage import find_garbage
 from cloudmesh_cluster.providers.local.engine.shelf_life import UNUSED_FOR, _mounted, old_layers
-from tests.command_line import CommandLine
-from tests.journalled import add_cluster
+from tests.support.command_line import CommandLine
+from tests.support.journalled import add_cluster
 
 CLOUDS = """\
 one: {type: openstack, os_cloud: one}

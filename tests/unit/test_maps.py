@@ -16,9 +16,9 @@ from cloudmesh_cluster.errors import CallFailed
 from cloudmesh_cluster.maps.batches import batches_of, flat
 from cloudmesh_cluster.maps.serial import collect
 from tests.conftest import refuse
-from tests.unified_map import DISTRIBUTED, DOCUMENTED, PARALLEL, SERIAL, calls, expected, table
-from tests.unified_map import add as their_add
-from tests.unified_map import square as their_square
+from tests.support.unified_map import DISTRIBUTED, DOCUMENTED, PARALLEL, SERIAL, calls, expected, table
+from tests.support.unified_map import add as their_add
+from tests.support.unified_map import square as their_square
 
 LOCAL = [("serial", name) for name in SERIAL] + [("parallel", name) for name in PARALLEL]
 Map = Callable[..., list[Any]]

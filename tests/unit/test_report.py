@@ -15,7 +15,7 @@ from cloudmesh_cluster.operations.journal import Journal, new_operation
 from cloudmesh_cluster.operations.report import LINES_SHOWN, last_checks, report
 from cloudmesh_cluster.pages import report_html
 from cloudmesh_cluster.state import State
-from tests.command_line import CommandLine
+from tests.support.command_line import CommandLine
 
 EVIL = "<script>alert('x')</script>"
 

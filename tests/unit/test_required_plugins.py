@@ -14,7 +14,7 @@ from cloudmesh_cluster.model import PluginUse
 from cloudmesh_cluster.operations import services
 from cloudmesh_cluster.plugins import find_plugins
 from cloudmesh_cluster.state import State
-from tests.journalled import add_cluster
+from tests.support.journalled import add_cluster
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.operations import scale
 from cloudmesh_cluster.operations.session import session
 from cloudmesh_cluster.state import State
-from tests.journalled import add_cluster
+from tests.support.journalled import add_cluster
 
 
 def test_a_growth_overtaken_by_another_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from cloudmesh_cluster.model import Node, Profile, RoleSpec, node_names
 from cloudmesh_cluster.operations.plan import Plan
 from cloudmesh_cluster.operations.template_files import write_template_files
 from cloudmesh_cluster.template import BOOTSTRAP_PRIVATE_KEY
-from tests.command_line import CommandLine
+from tests.support.command_line import CommandLine
 
 SETTINGS = {"os_cloud": "there-is-none", "external_network": "public", "ssh_from": "192.0.2.7/32"}
 

@@ -19,7 +19,7 @@ from cloudmesh_cluster.operations.session import Session, session
 from cloudmesh_cluster.operations.write import WriteRequest, carry_out
 from cloudmesh_cluster.records import WrittenScript
 from cloudmesh_cluster.state import State
-from tests.journalled import add_cluster
+from tests.support.journalled import add_cluster
 
 STORED = WriteRequest("t", "worker", b"true\n", "stdin", run=False)
 FOREIGN = WrittenScript(0, "worker", "stdin", "0" * 64, b"false\n", "2999-01-01", "remembered", "another")

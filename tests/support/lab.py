@@ -13,8 +13,8 @@ from pathlib import Path
 from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.providers.local.engine import images
 from cloudmesh_cluster.providers.local.engine.ids import ids_of_this_user
-from tests.conda_channel import make_channel
-from tests.machines import Machines, machines
+from tests.support.conda_channel import make_channel
+from tests.support.machines import Machines, machines
 
 KNOWN, NEW = (1, 2, 3), 4
 SAYS = """\

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from cloudmesh_cluster.home import Home
-from tests.command_line import ROOT, SYSTEM_PATH, CommandLine
 from tests.conftest import delete_clusters
-from tests.lab import lab
+from tests.support.command_line import ROOT, SYSTEM_PATH, CommandLine
+from tests.support.lab import lab
 
 NOTEBOOKS = ROOT / "notebooks"
 CELL_TIMEOUT = 600

@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 
 from cloudmesh_cluster import multivariate, univariate
-from tests.pages import section
+from tests.support.pages import section
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "cluster-setup.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "cluster-setup.md"
 SERIAL = ("for_loop", "generator_expression", "generator_function", "list_comprehension", "map", "starmap")
 PARALLEL = ("dask", "futures", "joblib", "multiprocessing")
 DISTRIBUTED = ("dask", "spark")

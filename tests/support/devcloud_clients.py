@@ -16,21 +16,27 @@ from devcloud import clouds_yaml
 from devcloud.layout import Cloud
 
 T = TypeVar("T")
-PROGRAM = Path(__file__).resolve().parent.parent / "devcloud" / "devcloud"
+PROGRAM = Path(__file__).resolve().parents[2] / "devcloud" / "devcloud"
 PATIENCE = 300.0
 
 
-def up(driver: str) -> Devcloud:
+def up(driver: str, *, number: int = 0) -> Devcloud:
     """Have a devcloud run, and return how to use it; one that an older devcloud has made goes."""
-    words: list[str | Path] = [PROGRAM, "up", "--driver", driver]
-    done = subprocess.run(words, stderr=subprocess.PIPE, text=True, check=False)
+    cloud = Cloud.from_environment({**os.environ, "DEVCLOUD_NUMBER": str(number)}, driver)
+    done = program(cloud, "up")
     if "older devcloud" in done.stderr:
-        subprocess.run([PROGRAM, "clean", "--driver", driver], check=True)
-        done = subprocess.run(words, stderr=subprocess.PIPE, text=True, check=False)
+        assert program(cloud, "clean").returncode == 0
+        done = program(cloud, "up")
     assert done.returncode == 0, done.stderr
     os.environ["OS_CLIENT_CONFIG_FILE"] = str(clouds_yaml.file())
-    cloud = Cloud.from_environment(os.environ, driver)
     return Devcloud(cloud, cloud.name)
+
+
+def program(cloud: Cloud, command: str) -> subprocess.CompletedProcess[str]:
+    """Run `devcloud COMMAND` for a cloud."""
+    environ = {**os.environ, "DEVCLOUD_NUMBER": str(cloud.number)}
+    words: list[str | Path] = [PROGRAM, command, "--driver", cloud.driver]
+    return subprocess.run(words, stderr=subprocess.PIPE, text=True, check=False, env=environ)
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from cloudmesh_cluster.cluster_setup.address import free_port
-from tests.command_line import CommandLine
+from tests.support.command_line import CommandLine
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 MARK = "CM_TEST_SCHEDULERS"  # in the environment of all that a test starts, so that what is left can be found
 
 

@@ -16,9 +16,9 @@ import yaml
 from openstack.exceptions import raise_from_response
 
 from devcloud import clouds_yaml
-from tests.command_line import CommandLine
 from tests.conftest import delete_clusters
-from tests.devcloud_clients import Devcloud, wait_for
+from tests.support.command_line import CommandLine
+from tests.support.devcloud_clients import Devcloud, wait_for
 
 ROLES = ("member", "heat_stack_owner")
 QUOTAS = {"compute": ("instances", "cores", "ram", "key_pairs"), "volume": ("volumes", "gigabytes")}

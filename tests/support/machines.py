@@ -10,8 +10,8 @@ from pathlib import Path
 
 from cloudmesh_cluster.hosts import parse_console_host_keys
 from cloudmesh_cluster.providers.local.engine import dial
-from tests.command_line import CommandLine
-from tests.engine_nodes import Nodes, address, nodes
+from tests.support.command_line import CommandLine
+from tests.support.engine_nodes import Nodes, address, nodes
 
 USER = "admin"
 LISTING = r"""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from tests.command_line import Answer, CommandLine
+from tests.support.command_line import Answer, CommandLine
 
 PATIENCE = 120.0
 A_MOMENT = 0.002
@@ -48,6 +48,10 @@ class Instant:
 
 
 WRITTEN_DOWN = Instant("operation written down")
+NODE_REACHED = Instant(
+    "first node reached",
+    "SELECT 1 FROM nodes WHERE state='reached' AND EXISTS (SELECT 1 FROM steps WHERE operation=:operation)",
+)
 
 
 def begun(step: str) -> Instant:

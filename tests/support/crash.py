@@ -7,7 +7,7 @@ import signal
 import time
 
 from cloudmesh_cluster.providers.local.engine.engine import Engine
-from tests.command_line import CommandLine
+from tests.support.command_line import CommandLine
 
 
 def crash(cm: CommandLine, cluster: str, node: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pwd
 import shutil
@@ -13,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.command_line import ROOT, CommandLine
+from tests.support.command_line import ROOT, CommandLine
 
 SUBORDINATE_IDS = 65536
 NOT_FOR_USERS = ("mypy*", "ruff*", "ansible*", "openstack*", "pip", "pytest*", "__pycache__", "__editable__*")
@@ -46,6 +47,13 @@ def ordinary_user() -> Iterator[CommandLine]:
 
 def give_subordinate_ids(user: str) -> None:
     """Give the user a range of subordinate ids that is nobody else's, where useradd has not done it."""
+    # Another test process may be making a user, too.
+    with Path("/etc/.cm-tests.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        _give(user)
+
+
+def _give(user: str) -> None:
     rows = [line.split(":") for file in ("/etc/subuid", "/etc/subgid") for line in read_lines(file)]
     if sum(row[0] == user for row in rows) == 2:
         return

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.command_line import Answer, CommandLine
+from tests.support.command_line import Answer, CommandLine
 
 
 def needs_root() -> None:

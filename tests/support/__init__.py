@@ -1,0 +1,1 @@
+"""What the tests share: ways to run `cm`, machines, clouds, channels, and looks at what is left."""

@@ -1,0 +1,38 @@
+"""How tests run side by side: each module in one lane, the slowest modules first, so that the lanes end together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
+
+SLOWEST_FIRST: Sequence[str] = ()
+"""Modules below tests/ that take more than a minute; the others follow as they were collected."""
+APART = ("local/test_notebooks.py",)
+"""Modules whose tests share nothing: each of their tests may run in another lane."""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the slowest modules begin first."""
+    rank = {name: place for place, name in enumerate(SLOWEST_FIRST)}
+    items.sort(key=lambda item: rank.get(_module(item.nodeid), len(rank)))
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
+    """Keep the tests of a module together, and in their order: they share clusters."""
+    return Lanes(config, log)
+
+
+class Lanes(LoadScopeScheduling):  # type: ignore[misc]  # pytest-xdist has no types
+    """Gives each lane a module at a time."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        module = _module(nodeid)
+        return nodeid if module in APART else module
+
+
+def _module(nodeid: str) -> str:
+    return nodeid.split("::", maxsplit=1)[0].removeprefix("tests/")
