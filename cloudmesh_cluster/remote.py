@@ -8,7 +8,7 @@ import os
 import shlex
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -16,6 +16,7 @@ import asyncssh
 
 from cloudmesh_cluster.errors import Unreachable, UsageError
 from cloudmesh_cluster.logins import Logins
+from cloudmesh_cluster.loopback import uid_of_peer
 from cloudmesh_cluster.model import CommandResult, Node
 from cloudmesh_cluster.remote_command import Command, OnLine, command_line, framed
 from cloudmesh_cluster.remote_files import push_line, refuse_unreadable
@@ -23,6 +24,7 @@ from cloudmesh_cluster.resources import resource
 
 __all__ = ["Connections", "OnLine", "command_line"]
 
+_LOOPBACK = "127.0.0.1"
 _RECONNECT = 10.0
 _END = 15.0  # seconds to kill a command on a node
 _PUSH_WINDOW = 16
@@ -165,20 +167,37 @@ class Connections(Logins):
             await asyncio.to_thread(partial.unlink, missing_ok=True)
         return result
 
-    async def forward(self, node: Node, port: int) -> asyncssh.SSHListener:
-        """Carry connections from a free port of this machine's loopback to a port of a node's private address.
+    async def forward(
+        self, node: Node, port: int, refused: Callable[[int | None], None] = lambda uid: None
+    ) -> asyncssh.SSHListener:
+        """Carry this user's connections from a free port of the loopback to a port of a node's private address.
+
+        Args:
+            node: the node.
+            port: a TCP port that it serves.
+            refused: called with the id of another user who tried to connect; None when it can't be known any more.
 
         Raises:
             Unreachable: the node, or nothing at that port.
 
         """
         await self.connect(node, within=_RECONNECT)
+        here: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+        async def accept(address: str, peer: int) -> bool:
+            allowed, uid = _is_own((address, peer), (_LOOPBACK, await here))
+            if not allowed:
+                refused(uid)
+            return allowed
+
         try:
             _, writer = await self._open[node.name].open_connection(node.private_ip, port)
             writer.close()
-            return await self._open[node.name].forward_local_port("127.0.0.1", 0, node.private_ip, port)
+            listener = await self._open[node.name].forward_local_port(_LOOPBACK, 0, node.private_ip, port, accept)
         except asyncssh.ChannelOpenError as error:
             raise Unreachable(node.name, f"nothing answers at port {port} ({error.reason})") from error
+        here.set_result(listener.get_port())
+        return listener
 
     async def _run(
         self,
@@ -236,6 +255,15 @@ class Connections(Logins):
         line = shlex.join([*(["sudo", "-n"] if sudo else []), "bash", "-s", "--", str(session)])
         channel, _ = await self._open[node.name].create_session(lambda: killer, command=line, encoding=None)
         await killer.send(channel, resource("scripts", "boot", "end-session").read_bytes())
+
+
+def _is_own(peer: tuple[str, int], listening: tuple[str, int]) -> tuple[bool, int | None]:
+    """Return whether a connection comes from this user, or this system can't tell; and from whom."""
+    try:
+        uid = uid_of_peer(peer, listening)
+    except FileNotFoundError:
+        return True, None
+    return uid == os.getuid(), uid
 
 
 async def _all(answers: Iterable[Awaitable[CommandResult]]) -> list[CommandResult]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import html
 import sys
 from argparse import Namespace
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from cloudmesh_cluster.cli.common import NAME, show_summary
@@ -13,6 +16,7 @@ from cloudmesh_cluster.cli.session import Session
 from cloudmesh_cluster.cli.tree import Command, argument
 from cloudmesh_cluster.errors import Interrupted
 from cloudmesh_cluster.events import Emit
+from cloudmesh_cluster.files import write_atomically
 from cloudmesh_cluster.home import Home
 
 if TYPE_CHECKING:
@@ -66,24 +70,49 @@ def open_plugin(args: Namespace, session: Session) -> int:
     """Look at a plugin's pages through SSH tunnels, which close with the command."""
     from cloudmesh_cluster.operations.tunnels import open_pages
 
-    def show(pages: Sequence[Page]) -> None:
-        session.show_rows(args, [asdict(page) for page in pages], PAGE_COLUMNS)
-        sys.stdout.flush()
-        if not args.no_browser and not _browse(pages):
-            sys.stderr.write("cm: there is no browser here: open the addresses yourself\n")
-        sys.stderr.write("cm: the tunnels are open until Ctrl-C\n")
+    session.home.make()
+    with TemporaryDirectory(dir=session.home.root, prefix="open-") as folder:
 
-    try:
-        session.run([args.name], lambda _: open_pages(session.home, args.name, args.plugin, show), stopping="closed")
-    except Interrupted:  # the way to end it, as with `kubectl port-forward`
-        return 0
+        def show(pages: Sequence[Page]) -> None:
+            session.show_rows(args, [asdict(page) for page in pages], PAGE_COLUMNS)
+            sys.stdout.flush()
+            if not args.no_browser and not _browse([_private(page, Path(folder)) for page in pages]):
+                sys.stderr.write("cm: there is no browser here: open the addresses yourself\n")
+            sys.stderr.write("cm: the tunnels are open, for you alone, until Ctrl-C\n")
+
+        try:
+            session.run(
+                [args.name],
+                lambda _: open_pages(session.home, args.name, args.plugin, show, _say_refused),
+                stopping="closed",
+            )
+        except Interrupted:  # the way to end it, as with `kubectl port-forward`
+            return 0
     return 0
 
 
-def _browse(pages: Sequence[Page]) -> bool:
+def _private(page: Page, folder: Path) -> str:
+    """Return an address for the browser's command line, which everybody on this machine can read.
+
+    A page with a token is found by way of a file that only this user can read, as Jupyter does.
+    """
+    if "?" not in page.address:
+        return page.address
+    file = folder / f"{page.name}-{page.node}.html"
+    redirect = f'<meta http-equiv="refresh" content="0; url={html.escape(page.address)}">\n'
+    write_atomically(file, redirect.encode())
+    return file.as_uri()
+
+
+def _browse(addresses: Sequence[str]) -> bool:
     import webbrowser
 
-    return all(webbrowser.open_new_tab(page.address) for page in pages)
+    return all(webbrowser.open_new_tab(address) for address in addresses)
+
+
+def _say_refused(uid: int | None) -> None:
+    who = "somebody who hung up" if uid is None else f"user id {uid}"
+    sys.stderr.write(f"cm: refused a connection of {who}: the tunnels serve you alone\n")
 
 
 _SOME = argument("plugins", nargs="+", metavar="PLUGIN", completes="plugin", help="the plugins")

@@ -39,6 +39,8 @@ class Page:
 async def tunnel(home: Home, name: str, port: int, *, node: str = "master") -> AsyncIterator[int]:
     """Yield the port on this machine's loopback that leads to a port of a node until the block ends.
 
+    It serves this user alone.
+
     Args:
         home: whose cluster.
         name: the cluster's.
@@ -62,7 +64,13 @@ async def tunnel(home: Home, name: str, port: int, *, node: str = "master") -> A
                 listener.close()
 
 
-async def open_pages(home: Home, name: str, plugin: str, show: Callable[[Sequence[Page]], None]) -> None:
+async def open_pages(
+    home: Home,
+    name: str,
+    plugin: str,
+    show: Callable[[Sequence[Page]], None],
+    refused: Callable[[int | None], None] = lambda uid: None,
+) -> None:
     """Hold tunnels to all pages of a plugin until this is cancelled.
 
     Args:
@@ -70,6 +78,7 @@ async def open_pages(home: Home, name: str, plugin: str, show: Callable[[Sequenc
         name: the cluster's.
         plugin: whose pages.
         show: is called once, when all can be looked at.
+        refused: is called with the id of another user of this machine who tried to connect.
 
     Raises:
         NotFound: there is no such cluster, or the plugin isn't on it.
@@ -84,7 +93,11 @@ async def open_pages(home: Home, name: str, plugin: str, show: Callable[[Sequenc
         refuse_stopped(home, state, name, tuple(nodes.values()))
         async with _connections(home, state, name) as connections:
             try:
-                pages = [await _page(connections, node, ui) for ui in uis for node in select(cluster.nodes, ui.role)]
+                pages = [
+                    await _page(connections, node, ui, refused)
+                    for ui in uis
+                    for node in select(cluster.nodes, ui.role)
+                ]
             except Unreachable as error:
                 error.hint = f"cm cluster status {name} {plugin}, or cm cluster start {name} {plugin}"
                 raise
@@ -118,8 +131,8 @@ def _connections(home: Home, state: State, name: str) -> Connections:
     return connections_of(home, state, name, provider_of(home, record.provider_type, record.provider_settings))
 
 
-async def _page(connections: Connections, node: Node, ui: Port) -> Page:
-    listener = await connections.forward(node, ui.number)
+async def _page(connections: Connections, node: Node, ui: Port, refused: Callable[[int | None], None]) -> Page:
+    listener = await connections.forward(node, ui.number, refused)
     query = ""
     if ui.token:
         line = f"cat -- {shlex.quote(ui.token)}"

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import html
 import json
+import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -103,19 +106,45 @@ def test_every_page_is_here_until_ctrl_c(cluster: CommandLine) -> None:
 
 
 def test_the_browser_gets_each_address(cluster: CommandLine, tmp_path: Path) -> None:
-    """The browser is the one that the system names, here a script that writes down what it is given."""
+    """One with a token by way of a private file, since everybody can read what programs are started with."""
     browser = tmp_path / "browser"
-    browser.write_text(f'#!/bin/sh\necho "$1" >>{tmp_path}/seen\n')
+    browser.write_text(f"""#!/bin/sh
+echo "$1" >>{tmp_path}/seen
+case $1 in file://*) stat -c %a "${{1#file://}}" >{tmp_path}/mode; cat "${{1#file://}}" >{tmp_path}/page ;; esac
+""")
     browser.chmod(0o755)
-    process, rows = opened(cluster, BROWSER=f"{browser} %s")
+    process, (front, back) = opened(cluster, BROWSER=f"{browser} %s")
     deadline = time.monotonic() + PATIENCE
     seen = tmp_path / "seen"
-    while time.monotonic() < deadline and (not seen.exists() or len(seen.read_text().split()) < len(rows)):
+    while time.monotonic() < deadline and (not seen.exists() or len(seen.read_text().split()) < 2):
         time.sleep(0.1)
     process.terminate()
     assert process.wait(PATIENCE) == 0
 
-    assert seen.read_text().split() == [row["address"] for row in rows]
+    redirect, plain = seen.read_text().split()
+    assert plain == back["address"]
+    assert redirect.startswith(f"file://{cluster.home}/")
+    assert "token" not in redirect
+    assert (tmp_path / "mode").read_text() == "600\n"
+    assert f'url={html.escape(front["address"])}"' in (tmp_path / "page").read_text()
+    assert not Path(redirect.removeprefix("file://")).exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+def test_a_tunnel_is_no_way_in_for_others(cluster: CommandLine) -> None:
+    """Another user of this machine gets nothing, and the one who opened it is told."""
+    program = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1], timeout=20).read())"
+
+    async def through() -> tuple[int, int]:
+        async with tunnel(Home(cluster.home, cluster.cache), "o", 8001, node="worker-1") as port:
+            words = [sys.executable, "-I", "-c", program, f"http://127.0.0.1:{port}/hello.html"]
+            codes = []
+            for who in ({}, {"user": 65534, "group": 65534, "extra_groups": []}):
+                process = await asyncio.create_subprocess_exec(*words, stdout=-3, stderr=-3, **who)  # type: ignore[arg-type]
+                codes.append(await process.wait())
+            return codes[0], codes[1]
+
+    assert asyncio.run(through()) == (0, 1)
 
 
 def test_a_tunnel_lasts_as_long_as_its_block(cluster: CommandLine) -> None:
@@ -130,6 +159,11 @@ def test_a_tunnel_lasts_as_long_as_its_block(cluster: CommandLine) -> None:
     assert text == "this is o-worker-1\n"
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
+
+
+def test_nothing_is_there_to_be_opened_yet(cm: CommandLine) -> None:
+    """The first command ever is wrong usage, like any other one."""
+    assert "no cluster" in cm("cluster", "open", "o", "pages", expect=2).stderr
 
 
 def test_what_can_not_be_opened_says_why(cluster: CommandLine) -> None:

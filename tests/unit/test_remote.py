@@ -8,6 +8,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import replace
@@ -446,3 +447,48 @@ def test_users_own_configuration_has_no_say(server: Server, tmp_path: Path, monk
     monkeypatch.setenv("SSH_AUTH_SOCK", str(tmp_path / "no-agent"))
 
     assert run(server, "echo x").stdout == "x\n"
+
+
+CONNECT = """import socket, sys
+with socket.create_connection(("127.0.0.1", int(sys.argv[1])), timeout=20) as peer:
+    peer.settimeout(20)
+    peer.sendall(b"hello")
+    peer.shutdown(socket.SHUT_WR)
+    print(peer.recv(100).decode())"""
+
+
+def through_tunnel(server: Server, **options: Any) -> tuple[str, list[bytes], list[int | None]]:
+    """Return what a process of some user gets through a tunnel to an echo, what the echo got, and who was refused."""
+    got: list[bytes] = []
+    refused: list[int | None] = []
+
+    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        got.append(await reader.read())
+        writer.write(got[-1])
+        writer.close()
+
+    async def work() -> str:
+        service = await asyncio.start_server(echo, "127.0.0.1", 0)
+        async with service, server.connections() as connections:
+            listener = await connections.forward(NODE, service.sockets[0].getsockname()[1], refused.append)
+            words = [sys.executable, "-I", "-c", CONNECT, str(listener.get_port())]
+            process = await asyncio.create_subprocess_exec(
+                *words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, **options
+            )
+            answer, _ = await process.communicate()
+            listener.close()
+        return answer.decode().strip()
+
+    answer = asyncio.run(work())
+    return answer, [each for each in got if each], refused  # forward() itself connects and sends nothing
+
+
+def test_a_tunnel_serves_the_user_who_opened_it(server: Server) -> None:
+    """From end to end, and nobody is refused."""
+    assert through_tunnel(server) == ("hello", [b"hello"], [])
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+def test_a_tunnel_serves_no_other_user_of_this_machine(server: Server) -> None:
+    """Not a byte of theirs reaches the cluster, and who opened it is told whose they were."""
+    assert through_tunnel(server, user=65534, group=65534, extra_groups=[]) == ("", [], [65534])
