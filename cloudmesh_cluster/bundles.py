@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
-import subprocess
 import tarfile
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path, PurePosixPath
+from io import BufferedReader
+from pathlib import Path
 
+from cloudmesh_cluster.bundle_members import ABOUT, LAYER, check_layer, check_place
 from cloudmesh_cluster.errors import InvalidInput, UsageError
 from cloudmesh_cluster.events import now
 from cloudmesh_cluster.model import Problem
+from cloudmesh_cluster.payloads import is_as_written
+from cloudmesh_cluster.providers.local.engine.errors import EngineError
+from cloudmesh_cluster.providers.local.engine.ids import ids_of_this_user
+from cloudmesh_cluster.providers.local.engine.images import pack_layer, unpack_layer
 
-_ABOUT = "bundle.json"
-_FOLDERS = ("payloads", "conda", "debs", "images")
 Progress = Callable[[str], None]
 
 
@@ -42,7 +44,7 @@ def write_bundle(
         files: files below the cache.
         layers: folders `images/NAME` below the cache, whose files belong to the ids of the nodes.
         output: the archive to make.
-        progress: told what goes on.
+        progress: told what goes on, at the end the digest of the whole bundle.
 
     Raises:
         UsageError: a layer can't be read, or the archive can't be written.
@@ -54,14 +56,15 @@ def write_bundle(
             members = {str(path.relative_to(cache)): path for path in files}
             for layer in layers:
                 progress(f"packing {layer.name}")
-                members[f"images/{layer.name}.tar"] = _packed_layer(layer, folder)
+                members[f"images/{layer.name}.tar"] = _packed_layer(cache, layer.name, folder)
             bundle = Bundle(profile, now(), {place: _sha256(path) for place, path in sorted(members.items())})
-            about = folder / _ABOUT
+            about = folder / ABOUT
             about.write_text(json.dumps(asdict(bundle), indent=1))
             with tarfile.open(folder / "archive", "w", format=tarfile.PAX_FORMAT) as tar:
-                tar.add(about, _ABOUT)
+                tar.add(about, ABOUT)
                 for place, path in sorted(members.items()):
                     tar.add(path, place)
+            progress(f"{output.name}: SHA-256 {_sha256(folder / 'archive')}")
             (folder / "archive").replace(output)
     except OSError as error:
         what = f"{output} can't be written: {error.strerror or error}"
@@ -69,86 +72,110 @@ def write_bundle(
     return bundle
 
 
-def _packed_layer(layer: Path, folder: Path) -> Path:
-    target = folder / f"{layer.name}.tar"
-    words = ["tar", "-c", "--numeric-owner", "--xattrs", "--xattrs-include=*", "--exclude", f"{layer.name}/work/*"]
-    _tar([*words, "-f", str(target), "-C", str(layer.parent), layer.name], layer.name)
+def _packed_layer(cache: Path, name: str, folder: Path) -> Path:
+    target = folder / f"{name}.tar"
+    try:
+        pack_layer(cache, name, target, ids=ids_of_this_user())
+    except EngineError as error:
+        raise UsageError(error.message, hint=error.hint) from error
     return target
 
 
-def _tar(words: Sequence[str], what: str) -> None:
-    if os.geteuid() != 0:
-        # Its files belong to ids that only root may give away or read.
-        raise UsageError(f"the image {what} can be bundled and used by root only", hint="sudo cm bundle ...")
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise UsageError(f"the image {what} can't be packed or unpacked: {done.stderr.strip()[-300:]}")
-
-
-def use_bundle(file: Path, cache: Path, progress: Progress) -> Bundle:
+def use_bundle(file: Path, cache: Path, progress: Progress, *, sha256: str | None = None) -> Bundle:
     """Put what a bundle holds into a cache; what is there already stays.
 
     Args:
         file: the bundle.
         cache: the cache.
-        progress: told what goes on.
+        progress: told what goes on, first the digest of the whole bundle.
+        sha256: the digest that the whole bundle must have; None for any.
 
     Raises:
         InvalidInput: names every file whose digest is wrong; nothing was put anywhere.
-        UsageError: it is no bundle, or there is no room.
+        UsageError: it is no bundle, is not the one that is meant, or there is no room.
 
     """
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".bundle-", dir=cache) as name:
+        with file.open("rb") as opened, tempfile.TemporaryDirectory(prefix=".bundle-", dir=cache) as name:
             folder = Path(name)
-            bundle = _unpacked(file, folder)
-            problems = [
-                Problem(f"{file}: {place}", f"SHA-256 {actual}, expected {digest}")
-                for place, digest in bundle.files.items()
-                if (actual := _sha256(folder / place) if (folder / place).is_file() else "missing") != digest
-            ]
-            if problems:
-                raise InvalidInput(problems, hint="copy the bundle again")
+            _check_digest(opened, file, sha256, progress)
+            bundle = _unpacked(opened, folder)
+            _check_members(bundle.files, folder, file)
             for place in bundle.files:
-                progress(place)
-                _put(folder / place, cache / place)
-    except (tarfile.TarError, EOFError, KeyError, ValueError, TypeError) as error:
+                _put(folder / place, cache, place, progress)
+    except (tarfile.TarError, EOFError, KeyError, ValueError, TypeError, AttributeError) as error:
         raise UsageError(f"{file} is no bundle, or damaged: {error}", hint="cm bundle create makes one") from error
+    except EngineError as error:
+        raise UsageError(f"{file}: {error.message}", hint=error.hint) from error
     except OSError as error:
         what = f"{file} can't be used: {error.strerror or error}"
         raise UsageError(what, hint="is there room in CM_CACHE?") from error
     return bundle
 
 
-def _unpacked(file: Path, folder: Path) -> Bundle:
+def _check_digest(opened: BufferedReader, file: Path, expected: str | None, progress: Progress) -> None:
+    actual = hashlib.file_digest(opened, "sha256").hexdigest()
+    opened.seek(0)
+    progress(f"{file.name}: SHA-256 {actual}")
+    if expected is not None and actual != expected.lower():
+        raise UsageError(f"{file} has the SHA-256 {actual}, expected {expected}", hint="copy the right bundle")
+
+
+def _unpacked(opened: BufferedReader, folder: Path) -> Bundle:
     """Unpack the regular files of a bundle whose places are in a cache."""
-    with tarfile.open(file, "r|") as tar:
+    with tarfile.open(fileobj=opened, mode="r|") as tar:
         for member in tar:
-            parts = PurePosixPath(member.name).parts
-            content = tar.extractfile(member) if member.isreg() else None
-            if content is None or ".." in parts or (member.name != _ABOUT and parts[0] not in _FOLDERS):
-                raise ValueError(f"it holds {member.name}")
+            if member.name != ABOUT:
+                check_place(member.name)
+            content = tar.extractfile(member) if member.isreg() and not member.issparse() else None
+            if content is None:
+                raise ValueError(f"it holds {member.name!r}, which is no file")
             (folder / member.name).parent.mkdir(parents=True, exist_ok=True)
             with (folder / member.name).open("wb") as target:
                 shutil.copyfileobj(content, target, 1 << 20)
-    about = json.loads((folder / _ABOUT).read_text())
+    about = json.loads((folder / ABOUT).read_text())
     return Bundle(str(about["profile"]), str(about["made_at"]), dict(about["files"]))
 
 
-def _put(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if target.parent.name != "images":
+def _check_members(expected: Mapping[str, str], folder: Path, file: Path) -> None:
+    """Compare what a bundle holds with what it says of itself, and look into the layers of images.
+
+    Raises:
+        InvalidInput: names every file whose digest is wrong.
+        ValueError: a layer holds what must not be in one, or a place is none in a cache.
+
+    """
+    held = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()} - {ABOUT}
+    actual = {place: _sha256(folder / place) for place in held}
+    problems = [
+        Problem(f"{file}: {place}", f"SHA-256 {actual.get(place, 'missing')}, expected {expected.get(place, 'none')}")
+        for place in sorted({*expected, *actual})
+        if expected.get(place) != actual.get(place)
+    ]
+    if problems:
+        raise InvalidInput(problems, hint="copy the bundle again")
+    for place in sorted(held):
+        if LAYER.fullmatch(place):
+            check_layer(folder / place)
+
+
+def _put(source: Path, cache: Path, place: str, progress: Progress) -> None:
+    target = cache / place
+    if layer := LAYER.fullmatch(place):
+        progress(place)
+        unpack_layer(cache, layer[1], source, ids=ids_of_this_user(), progress=progress)
+    elif target.exists() and not _is_damaged(target):
+        progress(f"{place}: is there already, and stays")
+    else:
+        progress(place)
+        target.parent.mkdir(parents=True, exist_ok=True)
         source.replace(target)
-        return
-    layer = target.with_suffix("")
-    if layer.exists():
-        return
-    unfinished = source.with_suffix("")
-    words = ["tar", "-x", "--numeric-owner", "--preserve-permissions", "--xattrs", "--xattrs-include=*"]
-    _tar([*words, "-f", str(source), "-C", str(source.parent)], layer.name)
-    target.parent.chmod(0o755)
-    unfinished.rename(layer)
+
+
+def _is_damaged(target: Path) -> bool:
+    """Whether a payload is one that `fetch` would make again."""
+    return target.parent.name == "payloads" and not is_as_written(target.with_suffix(".tar"))
 
 
 def _sha256(path: Path) -> str:

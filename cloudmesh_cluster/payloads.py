@@ -10,6 +10,7 @@ import tarfile
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 from cloudmesh_cluster.errors import InvalidInput, UsageError
 from cloudmesh_cluster.home import Home
@@ -20,6 +21,7 @@ from cloudmesh_cluster.payload_sources import identity, unpack_maven, unpack_sou
 from cloudmesh_cluster.plugins import ChosenPlugin, Payload
 
 Progress = Callable[[str], None]
+_CHUNK = 1 << 20
 _SHOWN = 12  # hexadecimal digits of a digest that make a file's name
 
 
@@ -47,7 +49,7 @@ def fetch(chosen: ChosenPlugin, home: Home, progress: Progress) -> Path | None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with only_one(folder / f"{chosen.plugin.whole}.lock"):
-            if not _is_whole(target, progress):
+            if not _is_whole(chosen, payload, source, target, progress):
                 _make(chosen, payload, source, target, progress)
     except OSError as error:
         raise UsageError(
@@ -144,22 +146,66 @@ def pack(content: Path, archive: Path) -> None:
     """
     with tarfile.open(archive, "w", format=tarfile.PAX_FORMAT) as tar:
         for path in _files(content):
-            member = tarfile.TarInfo(path)
-            member.size = (content / path).stat().st_size
-            member.mode = 0o644
             with (content / path).open("rb") as file:
-                tar.addfile(member, file)
+                tar.addfile(_member(path, (content / path).stat().st_size), file)
 
 
-def _is_whole(target: Path, progress: Progress) -> bool:
-    """Whether the archive is there as it was written; nodes can't tell a damaged one."""
+def _member(path: str, size: int) -> tarfile.TarInfo:
+    member = tarfile.TarInfo(path)
+    member.size, member.mode = size, 0o644
+    return member
+
+
+def _is_whole(chosen: ChosenPlugin, payload: Payload, source: str, target: Path, progress: Progress) -> bool:
+    """Whether the archive is there as it must be: as its lock file pins it, else as it was written.
+
+    Nodes can't tell a damaged one, and not everything in the cache was put there by `fetch`.
+    """
+    if not target.exists() or not _digest_file(target).exists():
+        return False
+    if payload.kind == "maven" and not source:
+        whole = holds_what_is_locked(target, read_lock(chosen.plugin.folder / payload.lock))
+    else:
+        whole = is_as_written(target)
+    if not whole:
+        progress(f"{target} is damaged and made again")
+    return whole
+
+
+def is_as_written(archive: Path) -> bool:
+    """Whether an archive of the cache, and the file with its digest, are there and fit each other."""
     try:
-        if _digest_file(target).read_text() == _sha256(target):
-            return True
+        return _digest_file(archive).read_text() == _sha256(archive)
     except FileNotFoundError:
         return False
-    progress(f"{target} is damaged and made again")
-    return False
+
+
+def holds_what_is_locked(archive: Path, lock: Mapping[str, str]) -> bool:
+    """Whether an archive is, byte for byte, what `pack` makes of the files that a lock file lists."""
+    expected = sorted(lock)
+    try:
+        with tarfile.open(archive, "r:") as tar, archive.open("rb") as file:
+            for member in tar:
+                if not expected or member.name != expected.pop(0) or member.size < 0:
+                    return False
+                header = _member(member.name, member.size).tobuf(tarfile.PAX_FORMAT)
+                if file.read(len(header)) != header or _sha256_of(file, member.size) != lock[member.name]:
+                    return False
+            end = file.tell()
+            zeros = 2 * tarfile.BLOCKSIZE + -(end + 2 * tarfile.BLOCKSIZE) % tarfile.RECORDSIZE
+            return not expected and file.read(zeros + 1) == bytes(zeros)
+    except (tarfile.TarError, EOFError, ValueError):
+        return False
+
+
+def _sha256_of(file: BinaryIO, size: int) -> str:
+    """Return the digest of the next bytes of a file, and step over the zeros after them."""
+    digest, left = hashlib.sha256(), size
+    while chunk := file.read(min(left, _CHUNK)):
+        digest.update(chunk)
+        left -= len(chunk)
+    padding = file.read(-size % tarfile.BLOCKSIZE)
+    return "" if left or any(padding) else digest.hexdigest()
 
 
 def _digest_file(target: Path) -> Path:

@@ -31,7 +31,7 @@ def use(args: Namespace, session: Session) -> int:
     """Put what a bundle holds into CM_CACHE."""
     from cloudmesh_cluster.operations.bundle import use as put
 
-    bundle = session.run([], lambda emit: put(session.home, Path(args.file), emit))
+    bundle = session.run([], lambda emit: put(session.home, Path(args.file), emit, sha256=args.sha256))
     session.show_rows(args, [{"file": name, "sha256": digest} for name, digest in bundle.files.items()], COLUMNS)
     return 0
 
@@ -50,7 +50,10 @@ COMMANDS = (
     ),
     Command(
         "bundle", "use", "put what a bundle holds into CM_CACHE, so that create needs no network", use, columns=COLUMNS,
-        examples=("bundle use hadoop.bundle",),
-        arguments=(argument("file", metavar="FILE", completes="file", help="the bundle"),),
+        examples=("bundle use hadoop.bundle", "bundle use hadoop.bundle --sha256 DIGEST"),
+        arguments=(
+            argument("file", metavar="FILE", completes="file", help="the bundle"),
+            argument("--sha256", metavar="DIGEST", help="the SHA-256 that the bundle must have"),
+        ),
     ),
 )  # fmt: skip

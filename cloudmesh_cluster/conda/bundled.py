@@ -11,6 +11,7 @@ from cloudmesh_cluster.conda import archives
 from cloudmesh_cluster.conda.channels import redacted
 from cloudmesh_cluster.conda.environments import CondaEnvironment
 from cloudmesh_cluster.conda.settings import CondaSettings
+from cloudmesh_cluster.errors import UsageError
 from cloudmesh_cluster.files import write_atomically
 from cloudmesh_cluster.home import Home
 
@@ -33,10 +34,27 @@ def keep(home: Home, key: str, environment: CondaEnvironment) -> list[Path]:
     return [about, lock_file(home, key), *archives.files_of(environment, home)]
 
 
-def find(home: Home, key: str) -> CondaEnvironment | None:
-    """Return the environment that a bundle brought, None where it brought none or its archive is gone."""
-    about = lock_file(home, key).with_suffix(".json")
+def find(home: Home, name: str, settings: CondaSettings) -> CondaEnvironment | None:
+    """Return the environment of a profile that a bundle brought, None where it brought none or its archive is gone.
+
+    Raises:
+        UsageError: what the bundle brought is another environment, or makes no sense.
+
+    """
+    about = lock_file(home, key_of(name, settings)).with_suffix(".json")
     if not about.exists():
         return None
-    environment = decode(CondaEnvironment, about.read_text())
+    try:
+        environment = decode(CondaEnvironment, about.read_text())
+        fits = environment == environment.with_digest() and _asked(environment) == (
+            name, settings.environments[name], settings.install_prefix
+        )  # fmt: skip
+    except (ValueError, TypeError, KeyError, AttributeError):
+        fits = False
+    if not fits:
+        raise UsageError(f"{about} does not describe environment {name!r}", hint="remove it, or use another bundle")
     return environment if archives.cached(environment, home) else None
+
+
+def _asked(environment: CondaEnvironment) -> tuple[str, tuple[str, ...], str]:
+    return environment.name, environment.specs, environment.install_prefix

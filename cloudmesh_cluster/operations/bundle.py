@@ -116,11 +116,17 @@ async def _environments(
     return files
 
 
-async def use(home: Home, file: Path, emit: Emit) -> Bundle:
+async def use(home: Home, file: Path, emit: Emit, *, sha256: str | None = None) -> Bundle:
     """Put what a bundle holds into this machine's cache.
 
+    Args:
+        home: whose cache.
+        file: the bundle.
+        emit: told what happens.
+        sha256: the digest that the bundle must have; None for any.
+
     Raises:
-        UsageError: it is no bundle; nothing was put anywhere.
+        UsageError: it is no bundle, or not the one that is meant; nothing was put anywhere.
 
     """
     loop = asyncio.get_running_loop()
@@ -129,4 +135,5 @@ async def use(home: Home, file: Path, emit: Emit) -> Bundle:
         loop.call_soon_threadsafe(emit, Event("info", "bundle", message=line))
 
     home.make()
-    return await asyncio.to_thread(use_bundle, file.expanduser().absolute(), home.cache, progress)
+    path = file.expanduser().absolute()
+    return await asyncio.to_thread(use_bundle, path, home.cache, progress, sha256=sha256)

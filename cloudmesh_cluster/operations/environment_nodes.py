@@ -280,7 +280,7 @@ async def check_wanted(session: Session) -> None:
     """
     settings = settings_of(session)
     for name in _missing(session, settings):
-        if bundled.find(session.home, bundled.key_of(name, settings)):
+        if bundled.find(session.home, name, settings):
             continue
         solver.require_rattler()
         with session.journal.progress(f"solve {name}"):
@@ -309,10 +309,10 @@ async def bring_environments(session: Session, connections: Connections, new: Se
         system = await ask_systems(session, connections, session.cluster.nodes)
         found = channels(session, settings, settings.channel_words())
         for name in missing:
-            key = bundled.key_of(name, settings)
-            ready = bundled.find(session.home, key)
+            ready = bundled.find(session.home, name, settings)
             if ready is not None and system.runs(ready.virtual_packages):
-                store.write(_taken(session, ready, bundled.lock_file(session.home, key)))
+                lock = bundled.lock_file(session.home, bundled.key_of(name, settings))
+                store.write(_taken(session, ready, lock))
                 continue
             asked = CondaEnvironment(
                 name, settings.environments[name], tuple(each.shown for each in found), "all",

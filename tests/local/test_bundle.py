@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from cloudmesh_cluster.bundles import use_bundle, write_bundle
+from cloudmesh_cluster.providers.local.engine.ids import ids_of_this_user
 from tests.conftest import refuse
 from tests.support.command_line import CommandLine
 from tests.support.conda_channel import make_channel, require_tools
@@ -46,6 +48,26 @@ def test_a_bundle_is_all_that_create_needs(cm: CommandLine, tmp_path: Path) -> N
     assert "greet 0.1 from" in said[3]
     assert "Couldn't connect" in said[4]
     assert "taken from a bundle" in said[1]
+
+
+def test_an_image_gets_no_ids_of_this_machine(tmp_path: Path) -> None:
+    """A program that is setuid root in a bundle is the nodes' root's in the cache, and no rights come with a file."""
+    if os.geteuid() != 0:
+        refuse("only root could give a file to root")
+    ids = ids_of_this_user()
+    folder = tmp_path / "made" / "images" / "base-0123456789abcdef"
+    shell = folder / "rootfs" / "bin" / "sh"
+    shell.parent.mkdir(parents=True)
+    shutil.copy("/bin/sh", shell)
+    os.setxattr(shell, "user.overlay.opaque", b"y")
+    os.chown(shell, ids.root[0], ids.root[1])
+    shell.chmod(0o4755)
+    write_bundle(tmp_path / "made", "lab", [], [folder], tmp_path / "x.bundle", lambda line: None)
+    use_bundle(tmp_path / "x.bundle", tmp_path / "used", lambda line: None)
+    there = tmp_path / "used" / "images" / folder.name / "rootfs" / "bin" / "sh"
+
+    assert (there.stat().st_uid, there.stat().st_gid, there.stat().st_mode & 0o7777) == (*ids.root, 0o4755)
+    assert os.listxattr(there) == ["user.overlay.opaque"]
 
 
 def _without_network(cm: CommandLine, words: tuple[str, ...]) -> str:

@@ -327,6 +327,32 @@ def test_a_damaged_archive_is_made_again(home: Home, maven: Path) -> None:
     assert any("damaged" in line for line in progress)
 
 
+@pytest.mark.parametrize("place", ["lib/a.jar", "lib/evil.jar", "link", "behind", "order"])
+def test_what_is_pinned_is_compared_with_its_lock_at_each_use(home: Home, maven: Path, place: str) -> None:
+    """An archive of other content, with a digest that fits it, is made again: the lock decides, nothing beside it."""
+    chosen = small(home, {"lib/a.jar": b"aa", "lib/b.jar": b"bb"})
+    archive = get(chosen, home)
+    whole = archive.read_bytes()
+    files = {"lib/a.jar": b"aa", "lib/b.jar": b"bb"}
+    if place in ("behind", "order"):
+        write_tar(archive, dict(reversed(files.items())) if place == "order" else files, "w:")
+        archive.write_bytes(archive.read_bytes() + (whole if place == "behind" else b""))
+    else:
+        write_tar(archive, files | {place: b"evil"}, "w:")
+    archive.with_suffix(".sha256").write_text(hashlib.sha256(archive.read_bytes()).hexdigest())
+
+    assert get(chosen, home).read_bytes() == whole
+
+
+def test_a_pinned_archive_that_is_as_locked_is_used(home: Home, maven: Path, tmp_path: Path) -> None:
+    """Maven is asked once, also where names are long and files are large."""
+    name = f"lib/{'n' * 120}.jar"
+    (maven / f"{'n' * 120}.jar").write_bytes(b"n" * 3_000_000)
+    chosen = small(home, {"lib/a.jar": b"aa", "lib/b.jar": b"bb", name: b"n" * 3_000_000})
+    assert get(chosen, home) == get(chosen, home)
+    assert (maven / "runs").read_text().split() == ["run"]
+
+
 def test_whoever_is_killed_while_fetching_leaves_nothing(home: Home, maven: Path) -> None:
     """The next one removes the rest and fetches."""
     chosen = small(home, {"lib/a.jar": b"aa", "lib/b.jar": b"bb"})

@@ -155,6 +155,49 @@ def ensure_debs(
     return shelf.ensure("debs", [lower[-1], wanted, release], build) / "debs"
 
 
+def pack_layer(cache: Path, name: str, target: Path, *, ids: Ids) -> None:
+    """Pack a layer of the cache into a new file.
+
+    Args:
+        cache: the cache folder.
+        name: of the layer's folder.
+        target: the archive to make.
+        ids: the ids that own the layer's files; in the archive they are those that nodes see.
+
+    Raises:
+        EngineError: the layer can't be read, or the disk is full.
+
+    """
+    shelf = _Shelf(cache, ids, silent, always)
+    with target.open("x+b") as file, _explained(f"the image {name} can't be packed"):
+        shelf.run(builds.pack_layer, {"name": name}, stdin=file)
+
+
+def unpack_layer(cache: Path, name: str, archive: Path, *, ids: Ids, progress: Progress = silent) -> None:
+    """Put what `pack_layer` made into the cache, if there is no such layer yet.
+
+    It is unpacked by root of the nodes, who can make no device of this machine and has no other ids than theirs.
+
+    Args:
+        cache: the cache folder.
+        name: of the layer's folder.
+        archive: the archive.
+        ids: the ids that will own the layer's files.
+        progress: told in single lines what goes on.
+
+    Raises:
+        EngineError: it can't be unpacked, or the disk is full; no layer is left.
+
+    """
+    shelf = _Shelf(cache, ids, progress, always)
+
+    def build(unfinished: str) -> None:
+        with archive.open("rb") as file, _explained(f"the image {name} can't be unpacked"):
+            shelf.run(builds.unpack_layer, {"name": unfinished}, stdin=file)
+
+    shelf.ensure_named(name, build)
+
+
 class _Shelf:
     """The folder of the layers, and how something new gets there."""
 
@@ -168,7 +211,10 @@ class _Shelf:
     def ensure(self, kind: str, recipe: object, build: Callable[[str], None]) -> Path:
         """Return the root file system of a layer, built first when there is none of this recipe."""
         key = json.dumps([recipe, asdict(self._ids)], sort_keys=True)
-        name = f"{kind}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+        return self.ensure_named(f"{kind}-{hashlib.sha256(key.encode()).hexdigest()[:16]}", build)
+
+    def ensure_named(self, name: str, build: Callable[[str], None]) -> Path:
+        """Return the root file system of a layer, built first when there is none of this name."""
         final = self.folder / name
         if not final.is_dir():
             with _disk_errors(self.folder), self._lock():
