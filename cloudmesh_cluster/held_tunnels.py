@@ -144,7 +144,8 @@ def spark_session(home: Home, cluster: str, *, name: str) -> tuple[SparkSession,
     except grpc.RpcError as error:
         held.close()
         raise _silent("spark", cluster, error) from error
-    weakref.finalize(session, held.close)
+    # At exit the session ends through the tunnel, which must outlive it; the tunnel's thread is a daemon.
+    weakref.finalize(session, held.close).atexit = False
     return session, held
 
 

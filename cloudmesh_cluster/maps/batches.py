@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
@@ -43,8 +44,17 @@ def raise_failure(told: tuple[object, ...], arguments: Sequence[Any], error: Exc
 
     """
     match told:
-        case ("call failed", int(index), BaseException() as cause, str(trace)):
+        case ("call failed", int(index), bytes(packed), str(text), str(trace)):
+            cause = _unpickled(packed) or RuntimeError(text)
             failed = CallFailed(index, arguments[index], cause, trace)
             failed.add_note(f"where it was called:\n{trace}")
             raise failed from cause
     raise error or RuntimeError(*told)
+
+
+def _unpickled(packed: bytes) -> BaseException | None:
+    try:
+        cause = pickle.loads(packed)  # noqa: S301  (from our own workers)
+    except Exception:  # noqa: BLE001  (a class that only the worker knows: its text stands for it)
+        return None
+    return cause if isinstance(cause, BaseException) else None

@@ -56,9 +56,12 @@ def dask(function: Callable[..., Any], argument_list: Iterable[Any], *, star: bo
     except CancelledError as error:
         lost = "the connection to the Dask scheduler was lost before all calls had ended"
         raise not_connected("Dask", lost) from error
-    except RuntimeError as error:
+    except BaseException as error:
+        # A failure, or the user's interrupt: nobody waits for the rest, which the cluster would go on with.
         client.cancel(jobs)
-        raise_failure(error.args, arguments, error)
+        if isinstance(error, RuntimeError):
+            raise_failure(error.args, arguments, error)
+        raise
 
 
 def spark(function: Callable[..., Any], argument_list: Iterable[Any], *, star: bool) -> list[Any]:

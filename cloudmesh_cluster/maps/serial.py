@@ -24,7 +24,7 @@ def collect(lazily: Callable[[list[Any]], Iterator[Any]], argument_list: Iterabl
     try:
         for result in lazily(arguments):
             results.append(result)  # one by one: how many there are says which argument failed
-    except Exception as error:  # the user's function may raise anything; raised again, with the argument
+    except (Exception, SystemExit) as error:  # the user's function may raise anything; raised again, with the argument
         if len(results) == len(arguments):
             raise  # what came after the last call is no argument's fault
         raise CallFailed(len(results), arguments[len(results)], error) from error

@@ -216,6 +216,33 @@ def _forget_this_package() -> None:
     sys.modules["cloudmesh_cluster"] = None  # type: ignore[assignment]  # as on nodes that don't have it
 
 
+def test_failures_keep_their_class_and_their_argument(scheduler: Service) -> None:
+    """A class of the user's script comes back as itself; a call that exits names its argument and ends no worker."""
+    code = f"""
+import sys
+from cloudmesh_cluster import univariate
+from cloudmesh_cluster.errors import CallFailed
+class Mine(Exception): pass
+def fail(x):
+    if x == 1: raise Mine("no good")
+    if x == 2: sys.exit("bad input")
+    return x
+with dask.start_worker({scheduler.address!r}, num_cores=1, background=True):
+    dask.connect_to_scheduler({scheduler.address!r})
+    for arguments in ([0, 1], [0, 2]):
+        try:
+            univariate.distributed.dask(fail, arguments)
+        except CallFailed as failed:
+            print(failed.index, type(failed.__cause__) in (Mine, SystemExit), failed.__cause__)
+    print(univariate.distributed.dask(fail, [3]))
+    dask.disconnect()
+"""
+    with interpreter(code) as process:
+        said, _ = process.communicate(timeout=120)
+
+    assert said.splitlines() == ["1 True no good", "1 True bad input", "[3]"]
+
+
 def test_scheduler_that_ends_during_a_map() -> None:
     """A map and a status say that the connection is lost, and connecting to another scheduler works."""
     with dask.start_scheduler("127.0.0.1:0", background=True) as ending:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import inspect
 import os
+import pickle
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from types import ModuleType
@@ -16,6 +19,7 @@ from cloudmesh_cluster.errors import CallFailed
 from cloudmesh_cluster.maps.batches import batches_of, flat
 from cloudmesh_cluster.maps.serial import collect
 from tests.conftest import refuse
+from tests.support.command_line import ROOT
 from tests.support.unified_map import DISTRIBUTED, DOCUMENTED, PARALLEL, SERIAL, calls, expected, table
 from tests.support.unified_map import add as their_add
 from tests.support.unified_map import square as their_square
@@ -54,6 +58,18 @@ class Stubborn(Exception):
 def stubborn(x: int) -> int:
     """Fail in a way that does not travel."""
     raise Stubborn("no", x)
+
+
+def leave(x: int) -> int:
+    """End the program for 3, as a script does."""
+    if x == 3:
+        sys.exit("bad input")
+    return x
+
+
+def die(x: int) -> int:
+    """End as a process that the kernel kills for want of memory."""
+    os._exit(9)
 
 
 def whose(x: int) -> int:
@@ -105,6 +121,47 @@ def test_any_exception_comes_back(name: str) -> None:
         the_map(univariate, "parallel", name)(stubborn, [1])
 
     assert "in stubborn" in raised.value.trace
+
+
+@pytest.mark.parametrize(("where", "name"), LOCAL)
+def test_a_function_that_exits_is_a_failure(where: str, name: str) -> None:
+    """`sys.exit` in a call ends no process: it names the argument, as any failure does."""
+    with pytest.raises(CallFailed, match=r"argument 3 \(3\): SystemExit: bad input"):
+        the_map(univariate, where, name)(leave, range(8))
+
+
+@pytest.mark.parametrize("name", PARALLEL)
+def test_a_process_that_dies_is_an_error(name: str) -> None:
+    """A process that ends in the middle of a call is not waited for."""
+    with pytest.raises(RuntimeError, match=r"process|worker"):
+        the_map(univariate, "parallel", name)(die, range(8), num_cores=2)
+
+
+@pytest.mark.parametrize("name", PARALLEL)
+def test_what_can_not_be_pickled_is_not_waited_for(name: str) -> None:
+    """A lambda is computed where the library takes it by value, and is an error elsewhere."""
+    mapped = the_map(univariate, "parallel", name)
+    if name in ("dask", "joblib"):
+        assert mapped(lambda x: x * x, range(8)) == [x * x for x in range(8)]
+    else:
+        with pytest.raises((pickle.PicklingError, AttributeError), match="lambda"):
+            mapped(lambda x: x * x, range(8))
+
+
+@pytest.mark.parametrize("name", PARALLEL)
+def test_an_interrupt_ends_the_calls(name: str) -> None:
+    """Ctrl-C that reaches this interpreter alone, as a notebook sends it, does not wait for calls that run."""
+    the_map(univariate, "parallel", name)
+    code = (
+        "import signal, time, threading\n"
+        "from cloudmesh_cluster import univariate\n"
+        "words = (threading.main_thread().ident, signal.SIGINT)\n"
+        "threading.Timer(3, signal.pthread_kill, words).start()\n"
+        f"univariate.parallel.{name}(time.sleep, [600] * 4, num_cores=2)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+
+    assert "KeyboardInterrupt" in done.stderr
 
 
 @pytest.mark.parametrize("name", PARALLEL)
