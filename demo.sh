@@ -34,7 +34,7 @@ case $state in
     echo "The cluster $name is there already; proving it again."
     run cluster verify "$name"
     ;;
-  stopped | degraded)
+  stopped | degraded | unhealthy)
     echo "The cluster $name is $state; starting and proving it."
     run cluster start "$name"
     run cluster verify "$name"

@@ -137,8 +137,12 @@ class Cluster(ClusterView):
 
     # What it does
 
-    def verify(self, *, full_mesh: bool = False) -> Table[CheckResult]:
-        """Run all checks.
+    def verify(self, *, full_mesh: bool = False, now: bool = False) -> Table[CheckResult]:
+        """Run all checks; the cluster is ready or unhealthy by what they find.
+
+        Args:
+            full_mesh: try SSH between all pairs of nodes.
+            now: try each check once, instead of until its deadline.
 
         Raises:
             ChecksFailed: a check failed; the error holds all results.
@@ -146,8 +150,9 @@ class Cluster(ClusterView):
         """
         from cloudmesh_cluster.operations.verify import verify
 
+        how = {"full_mesh": full_mesh, "once": now}
         return checks_table(
-            self._run("verify", lambda emit: verify(self._home, self.name, emit, full_mesh=full_mesh), quiet=True)
+            self._run("verify", lambda emit: verify(self._home, self.name, emit, **how), quiet=True)
         )
 
     def write(

@@ -13,7 +13,7 @@ from cloudmesh_cluster.cli.common import CHECK_COLUMNS, NODE_COLUMNS
 from cloudmesh_cluster.errors import NotFound
 from cloudmesh_cluster.events import Emit
 from cloudmesh_cluster.home import Home
-from cloudmesh_cluster.model import CheckResult, Cluster, Node
+from cloudmesh_cluster.model import CheckResult, Cluster, Node, Verdict
 from cloudmesh_cluster.tables import Picture, Table
 
 if TYPE_CHECKING:
@@ -50,8 +50,13 @@ class ClusterView:
 
     @property
     def state(self) -> str:
-        """`ready`, `creating`, `degraded`, `stopped`, `failed`, `interrupted`..."""
+        """`ready`, `unhealthy`, `degraded`, `creating`, `stopped`, `failed`, `interrupted`..."""
         return self.row.state
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """What the last verification found: when, how many checks there were and how many failed."""
+        return self.row.verdict
 
     @property
     def nodes(self) -> Table[Node]:
@@ -134,7 +139,7 @@ class ClusterView:
         row = self._row_if_there()
         if row is None:
             return f"Cluster({self.name!r}: deleted)"
-        return f"Cluster({self.name!r}: {row.state}, {len(row.nodes)} nodes on {row.provider}, profile {row.profile})"
+        return f"Cluster({self.name!r}: {row.standing}, {len(row.nodes)} nodes on {row.provider}, profile {row.profile})"
 
     def __rich__(self) -> RenderableType:
         from rich.console import Group

@@ -198,6 +198,15 @@ class Node:
 
 
 @dataclass(frozen=True)
+class Verdict:
+    """What the last verification of a cluster found: when it ended (ISO 8601, UTC), and how many checks failed."""
+
+    at: str
+    checks: int
+    failed: int
+
+
+@dataclass(frozen=True)
 class Cluster:
     """A cluster as the state knows it. `provider` is the name asked for; `created_at` is ISO 8601, UTC."""
 
@@ -207,6 +216,19 @@ class Cluster:
     profile: str
     created_at: str
     nodes: tuple[Node, ...] = ()
+    verdict: Verdict | None = None
+
+    @property
+    def standing(self) -> str:
+        """The state in words: of an unhealthy cluster, how many checks failed."""
+        if self.state != "unhealthy" or self.verdict is None:
+            return self.state
+        return f"unhealthy: {self.verdict.failed} of {self.verdict.checks} checks failed"
+
+    @property
+    def verified(self) -> str | None:
+        """When the checks were last run (ISO 8601, UTC); None when they never were."""
+        return self.verdict.at if self.verdict else None
 
     @property
     def master(self) -> Node:

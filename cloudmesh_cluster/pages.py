@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Row = Mapping[str, Any]
 GOOD = ("done", "ready", "running", "deleted")
 NEVER_BROKEN = 32  # characters of a cell
-UNDER_WAY = ("creating", "deleting", "stopped", "planned", "reached")
+UNDER_WAY = ("creating", "changing", "deleting", "stopped", "planned", "reached")
 
 
 @cache

@@ -7,16 +7,20 @@ from typing import Any
 
 from cloudmesh_cluster.model import Profile, ScriptExpectation
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+WORKING = ("ready", "unhealthy", "degraded")
+"""States of a cluster that is whole: all checks passed, some failed, or something of it was stopped."""
 LOOKING = ("verify", "status")
 """Operations that change nothing, so that one which was killed leaves nothing to finish."""
+CHANGING = ("scale", "replace", "install", "uninstall", "start", "stop")
+"""Operations during which a cluster is not what was verified before."""
 RESUMABLE = ("running", "failed", "interrupted")
 """States of an operation that can be gone on with; one that says it runs while nobody holds the lock was killed."""
 
 SCHEMA = """
 CREATE TABLE clusters (
     name TEXT PRIMARY KEY, state TEXT NOT NULL, provider TEXT NOT NULL, profile TEXT NOT NULL,
-    created_at TEXT NOT NULL, record TEXT NOT NULL);
+    created_at TEXT NOT NULL, record TEXT NOT NULL, verdict TEXT);
 CREATE TABLE nodes (
     cluster TEXT NOT NULL REFERENCES clusters(name) ON DELETE CASCADE, name TEXT NOT NULL, role TEXT NOT NULL,
     idx INTEGER NOT NULL, state TEXT NOT NULL, private_ip TEXT NOT NULL, public_ip TEXT, provider_id TEXT,
@@ -44,7 +48,19 @@ CREATE TABLE events (
 CREATE INDEX events_of_operation ON events(operation);
 CREATE INDEX operations_of_cluster ON operations(cluster);
 """
-TO_VERSION = {2: "ALTER TABLE nodes ADD COLUMN host_key_from TEXT"}
+# Before version 3 a cluster stayed `ready` whatever its last verification had found.
+TO_VERSION = {
+    2: "ALTER TABLE nodes ADD COLUMN host_key_from TEXT",
+    3: """
+ALTER TABLE clusters ADD COLUMN verdict TEXT;
+UPDATE clusters SET verdict = (
+    SELECT json_object('at', o.ended_at, 'checks', count(*), 'failed', sum(NOT c.ok))
+    FROM operations o JOIN checks c ON c.operation = o.id
+    WHERE o.cluster = clusters.name AND o.ended_at >= clusters.created_at AND o.state = 'done'
+    GROUP BY o.id ORDER BY o.began_at DESC LIMIT 1);
+UPDATE clusters SET state = 'unhealthy' WHERE state = 'ready' AND json_extract(verdict, '$.failed') > 0;
+""",
+}
 """What makes a journal of the version before one of this version."""
 
 

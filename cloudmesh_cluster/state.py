@@ -16,12 +16,13 @@ from cloudmesh_cluster.codec import decode, encode
 from cloudmesh_cluster.errors import NotFound, UsageError
 from cloudmesh_cluster.events import Event, now
 from cloudmesh_cluster.home import Home
-from cloudmesh_cluster.model import CheckResult, Cluster, CommandResult, HostKeys, Node, ScriptExpectation
+from cloudmesh_cluster.model import CheckResult, Cluster, CommandResult, HostKeys, Node, ScriptExpectation, Verdict
 from cloudmesh_cluster.records import (
     LOOKING,
     SCHEMA,
     SCHEMA_VERSION,
     TO_VERSION,
+    WORKING,
     ClusterRecord,
     Operation,
     Step,
@@ -57,8 +58,7 @@ class State:
         if version == 0:
             with self._transaction():
                 if self._version() == 0:
-                    for statement in filter(str.strip, SCHEMA.split(";")):
-                        self._db.execute(statement)
+                    self._execute_all(SCHEMA)
                     self._db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
         elif version < SCHEMA_VERSION:
             self._renew_schema()
@@ -71,8 +71,12 @@ class State:
     def _renew_schema(self) -> None:
         with self._transaction():
             for version in range(self._version() + 1, SCHEMA_VERSION + 1):
-                self._db.execute(TO_VERSION[version])
+                self._execute_all(TO_VERSION[version])
             self._db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+
+    def _execute_all(self, statements: str) -> None:
+        for statement in filter(str.strip, statements.split(";")):
+            self._db.execute(statement)
 
     def _version(self) -> int:
         return int(self._db.execute("PRAGMA user_version").fetchone()[0])
@@ -99,7 +103,7 @@ class State:
         """Store a new cluster with its nodes and the scripts that all of them will run."""
         with self._transaction() as db:
             db.execute(
-                "INSERT INTO clusters VALUES (?, ?, ?, ?, ?, ?)",
+                "INSERT INTO clusters (name, state, provider, profile, created_at, record) VALUES (?, ?, ?, ?, ?, ?)",
                 (cluster.name, cluster.state, cluster.provider, cluster.profile, cluster.created_at, encode(record)),
             )
             self._put_nodes(db, cluster.name, cluster.nodes)
@@ -136,6 +140,23 @@ class State:
         """Set the state of a cluster: creating, ready, stopped, failed, deleting..."""
         with self._transaction() as db:
             db.execute("UPDATE clusters SET state=? WHERE name=?", (state, name))
+
+    def put_verdict(self, name: str, verdict: Verdict) -> None:
+        """Store what a verification found; a cluster that is whole is ready or unhealthy by it."""
+        with self._transaction() as db:
+            db.execute("UPDATE clusters SET verdict=? WHERE name=?", (encode(verdict), name))
+            marks = ", ".join("?" * len(WORKING))
+            db.execute(
+                f"UPDATE clusters SET state=? WHERE name=? AND state IN ({marks})",  # noqa: S608 - only marks
+                (_state_after(verdict), name, *WORKING),
+            )
+
+    def set_whole(self, name: str) -> None:
+        """Set the state of a cluster on which nothing is half done: ready or unhealthy, by its last verification."""
+        with self._transaction():
+            row = self._db.execute("SELECT verdict FROM clusters WHERE name=?", (name,)).fetchone()
+            state = _state_after(_verdict(row["verdict"])) if row else ""
+            self._db.execute("UPDATE clusters SET state=? WHERE name=?", (state, name))
 
     def remove_cluster(self, name: str) -> None:
         """Forget a cluster, its nodes and scripts; the history stays."""
@@ -205,7 +226,8 @@ class State:
             )
             for n in rows
         )  # fmt: skip
-        return Cluster(row["name"], row["state"], row["provider"], row["profile"], row["created_at"], nodes)
+        verdict = _verdict(row["verdict"])
+        return Cluster(row["name"], row["state"], row["provider"], row["profile"], row["created_at"], nodes, verdict)
 
     # Operations, steps and events
 
@@ -364,3 +386,11 @@ class State:
         """Return the exit status of a script by node; None where it is not meant to run."""
         rows = self._db.execute("SELECT node, exit FROM runs WHERE script=? ORDER BY node", (script,))
         return {row["node"]: row["exit"] for row in rows}
+
+
+def _verdict(text: str | None) -> Verdict | None:
+    return decode(Verdict, text) if text else None
+
+
+def _state_after(verdict: Verdict | None) -> str:
+    return "unhealthy" if verdict is not None and verdict.failed else "ready"

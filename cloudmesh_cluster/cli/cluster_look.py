@@ -7,7 +7,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cloudmesh_cluster.cli.common import (
     CHECK_COLUMNS,
@@ -15,6 +15,7 @@ from cloudmesh_cluster.cli.common import (
     NAME,
     NODE_COLUMNS,
     NODE_DETAILS,
+    REMOTE_CLUSTER_COLUMNS,
     cluster_row,
     print_warning,
     whole_number,
@@ -24,9 +25,9 @@ from cloudmesh_cluster.cli.tree import Command, argument
 from cloudmesh_cluster.errors import ChecksFailed, UsageError
 
 if TYPE_CHECKING:
-    from cloudmesh_cluster.model import CheckResult
+    from cloudmesh_cluster.model import CheckResult, Cluster
 
-REMOTE_COLUMNS = (*CLUSTER_COLUMNS, "known")
+REMOTE_COLUMNS = (*REMOTE_CLUSTER_COLUMNS, "known")
 STATUS_COLUMNS = ("node", "plugin", "ok", "status")
 HISTORY_COLUMNS = ("operation", "cluster", "kind", "state", "began_at", "ended_at", "error")
 EVENT_COLUMNS = ("at", "operation", "kind", "step", "node", "seconds", "message")
@@ -43,11 +44,19 @@ def list_clusters(args: Namespace, session: Session) -> int:
         raise UsageError("the column known goes with --remote: all others are known")
     from cloudmesh_cluster.operations.inspect import clusters
 
-    rows = [cluster_row(each) for each in clusters(session.home)]
-    session.show_rows(args, rows, CLUSTER_COLUMNS)
+    found = clusters(session.home)
+    rows = [_row(args, each) for each in found]
+    session.show_rows(args, rows, CLUSTER_COLUMNS, brief=(*REMOTE_CLUSTER_COLUMNS, "verified"))
+    session.result = [cluster_row(each) for each in found]
     if not rows and sys.stderr.isatty():
         sys.stderr.write("no clusters yet; make one: cm cluster create NAME\n")
     return 0
+
+
+def _row(args: Namespace, found: Cluster) -> dict[str, Any]:
+    """Return a cluster as a row; for people its state says how many checks failed."""
+    row = cluster_row(found)
+    return row | {"state": found.standing} if args.format == "table" else row
 
 
 def _list_remote(args: Namespace, session: Session) -> int:
@@ -64,7 +73,9 @@ def show(args: Namespace, session: Session) -> int:
     """Print one cluster."""
     from cloudmesh_cluster.operations.inspect import cluster
 
-    session.show_record(args, cluster_row(cluster(session.home, args.name)), CLUSTER_COLUMNS)
+    found = cluster(session.home, args.name)
+    session.show_record(args, _row(args, found), CLUSTER_COLUMNS)
+    session.result = cluster_row(found)
     return 0
 
 
@@ -132,7 +143,10 @@ def verify(args: Namespace, session: Session) -> int:
 
     failed = None
     try:
-        results = session.run([args.name], lambda emit: check(session.home, args.name, emit, full_mesh=args.full_mesh))
+        results = session.run(
+            [args.name],
+            lambda emit: check(session.home, args.name, emit, full_mesh=args.full_mesh, once=args.now),
+        )
     except ChecksFailed as error:
         results, failed = list(error.results), error
     if args.junit:
@@ -158,7 +172,7 @@ def _write_junit(path: str, cluster: str, results: Sequence[CheckResult]) -> Non
 
 COMMANDS = (
     Command(
-        "cluster", "list", "list all clusters", list_clusters, columns=REMOTE_COLUMNS,
+        "cluster", "list", "list all clusters", list_clusters, columns=(*CLUSTER_COLUMNS, "known"),
         examples=("cluster list", "cluster list -f json", "cluster list -f value -c name", "cluster list --remote"),
         arguments=(
             argument("--remote", action="store_true", help="ask the clouds: clusters of other machines, too"),
@@ -200,11 +214,13 @@ COMMANDS = (
     ),
     Command(
         "cluster", "verify", "run all checks and show what they find", verify, columns=CHECK_COLUMNS,
-        examples=("cluster verify hadoop", "cluster verify hadoop --junit report.xml --full-mesh"),
+        examples=("cluster verify hadoop", "cluster verify hadoop --now",
+                  "cluster verify hadoop --junit report.xml --full-mesh"),
         arguments=(
             NAME,
             argument("--junit", metavar="FILE", completes="file", help="write the results as JUnit XML too"),
             argument("--full-mesh", action="store_true", help="check SSH between all pairs of nodes"),
+            argument("--now", action="store_true", help="try each check once, don't wait for what may still come up"),
         ),
     ),
     Command(

@@ -19,7 +19,8 @@ OS_CLOUD = argument("--os-cloud", metavar="CLOUD", help="the entry of clouds.yam
 TARGET_HELP = "all, a role, head, compute, a node, an index (0 = master), a range 2-5, worker-[1-3,7]; comma joins"
 NODE_COLUMNS = ("name", "role", "index", "state", "private_ip", "public_ip", "provider_id")
 NODE_DETAILS = (*NODE_COLUMNS, "host_key_from")
-CLUSTER_COLUMNS = ("name", "state", "provider", "profile", "nodes", "created_at")
+REMOTE_CLUSTER_COLUMNS = ("name", "state", "provider", "profile", "nodes", "created_at")
+CLUSTER_COLUMNS = (*REMOTE_CLUSTER_COLUMNS, "verified", "checks", "failed_checks")
 CHECK_COLUMNS = ("check", "node", "expected", "actual", "ok", "seconds")
 RESULT_COLUMNS = ("node", "exit", "stdout", "stderr", "seconds")
 
@@ -68,7 +69,13 @@ def yes_argument() -> Argument:
 
 def cluster_row(cluster: Cluster) -> dict[str, Any]:
     """Return a cluster as the row of the contract, where `nodes` is their number."""
-    return {name: getattr(cluster, name) for name in CLUSTER_COLUMNS} | {"nodes": len(cluster.nodes)}
+    verdict = cluster.verdict
+    return {name: getattr(cluster, name) for name in REMOTE_CLUSTER_COLUMNS} | {
+        "nodes": len(cluster.nodes),
+        "verified": cluster.verified,
+        "checks": verdict.checks if verdict else None,
+        "failed_checks": verdict.failed if verdict else None,
+    }
 
 
 def show_summary(summary: object, session: Session, style: str = "table") -> int:

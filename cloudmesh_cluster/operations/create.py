@@ -15,7 +15,7 @@ from cloudmesh_cluster.operations.bring_up import bring_up, make_ready
 from cloudmesh_cluster.operations.journal import StepTime
 from cloudmesh_cluster.operations.plan import CreateRequest, Plan, make_plan
 from cloudmesh_cluster.operations.session import Session, session
-from cloudmesh_cluster.operations.verify import verify_all
+from cloudmesh_cluster.operations.verify import verdict_on, verify_all
 from cloudmesh_cluster.providers import provider_of
 from cloudmesh_cluster.records import ClusterRecord, WrittenScript
 from cloudmesh_cluster.role_scripts import digest
@@ -140,7 +140,8 @@ async def finish(current: Session, began: float, *, touching: tuple[Node, ...] |
     with current.journal.step("verify"):
         async with current.connections() as connections:
             checks = await verify_all(current, connections, touching=touching)
-    current.state.set_cluster_state(current.name, "ready")
+    current.state.put_verdict(current.name, verdict_on(checks))
+    current.state.set_whole(current.name)
     return Summary(
         cluster=current.cluster,
         checks=tuple(checks),

@@ -8,6 +8,7 @@ from cloudmesh_cluster.errors import InvalidInput, UsageError
 from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.model import Node
 from cloudmesh_cluster.providers import provider_of
+from cloudmesh_cluster.records import WORKING
 from cloudmesh_cluster.state import State
 from cloudmesh_cluster.targets import fold
 
@@ -22,7 +23,9 @@ def require_cluster(name: str, *, states: Sequence[str] = ()) -> Callable[[State
                 f"{unfinished.kind} of cluster {name!r} was interrupted",
                 hint=f"cm cluster resume {name}, or cm cluster delete {name}",
             )
-        if states and cluster.state not in states:
+        # What failed a check can be mended, or used as far as it works.
+        suitable = {*states, *WORKING} if "ready" in states else set(states)
+        if states and cluster.state not in suitable:
             ways = f"cm cluster resume {name}, or cm cluster delete {name}"
             raise UsageError(
                 f"cluster {name!r} is {cluster.state}, not {' or '.join(states)}",

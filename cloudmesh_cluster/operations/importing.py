@@ -17,6 +17,7 @@ from cloudmesh_cluster.operations.description import Description, read_descripti
 from cloudmesh_cluster.operations.plan import check_name
 from cloudmesh_cluster.operations.recovery import recover
 from cloudmesh_cluster.operations.session import Session, session, together
+from cloudmesh_cluster.operations.verify import prove
 from cloudmesh_cluster.operations.wiring import wire_all
 from cloudmesh_cluster.providers import provider_of
 from cloudmesh_cluster.providers.openstack.found import FoundCluster
@@ -142,8 +143,8 @@ async def carry_out(current: Session, request: ImportRequest) -> Cluster:
             await recover(current, connections, described)
         with current.journal.step("wire"):
             await wire_all(current, connections)
-    current.set_node_states(current.cluster.nodes, "running")
-    current.state.set_cluster_state(current.name, "ready")
+        current.set_node_states(current.cluster.nodes, "running")
+        await prove(current, connections)
     return current.cluster
 
 

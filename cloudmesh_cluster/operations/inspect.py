@@ -12,6 +12,7 @@ from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.locks import lock_holder
 from cloudmesh_cluster.model import Cluster
 from cloudmesh_cluster.providers import provider_of
+from cloudmesh_cluster.records import CHANGING, WORKING
 from cloudmesh_cluster.state import State
 
 INTERRUPTED = "interrupted"
@@ -47,11 +48,14 @@ def _as_it_is(home: Home, state: State, cluster: Cluster, *, ask_clouds: bool) -
             for node in nodes
         )
     word = cluster.state
-    if state.unfinished(cluster.name) is not None:
+    if (unfinished := state.unfinished(cluster.name)) is not None:
         # While somebody works on it, nodes that do not run yet or any more are no fault of it.
-        word = word if lock_holder(home, cluster.name) else INTERRUPTED
+        changing = word in WORKING and unfinished.kind in CHANGING
+        word = INTERRUPTED if lock_holder(home, cluster.name) is None else "changing" if changing else word
+    elif word in WORKING and nodes and all(node.state != "running" for node in nodes):
+        word = "stopped"
     elif word == "ready" and any(node.state != "running" for node in nodes):
-        word = "stopped" if all(node.state != "running" for node in nodes) else "degraded"
+        word = "degraded"
     return replace(cluster, state=word, nodes=nodes)
 
 
@@ -195,5 +199,4 @@ def _providers(home: Home) -> list[str]:
 
 
 def _clusters(home: Home) -> list[str]:
-    with State(home) as state:
-        return [f"{each.name} ({each.state})" for each in state.clusters()]
+    return [f"{each.name} ({each.state})" for each in clusters(home)]

@@ -222,7 +222,8 @@ async def carry_out_stop(current: Session, request: PluginsRequest) -> None:
             for chosen in reversed(_chosen(current, request.plugins)):
                 await plugin_steps.stop(current, connections, nodes, chosen)
     if request.plugins:
-        current.state.set_cluster_state(current.name, "ready")
+        if current.cluster.state == "ready":
+            current.state.set_cluster_state(current.name, "degraded")
         return
     with current.journal.step("stop nodes"):
         await current.provider.stop(nodes)

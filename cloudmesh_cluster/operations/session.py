@@ -45,6 +45,8 @@ class Session:
         self.name = journal.operation.cluster
         self._provider: Provider | None = None
         self._connections: Connections | None = None
+        self.end_state, self.end_error = "done", ""
+        """How the operation ends in the history, if nothing fails."""
 
     @property
     def cluster(self) -> Cluster:
@@ -182,7 +184,7 @@ async def session(
             await _to_its_end(current.disconnect())
         _forget_bootstrap_key(current)
         current.journal.flush()
-        state.end_operation(operation.id, state="done")
+        state.end_operation(operation.id, state=current.end_state, error=current.end_error)
 
 
 async def _to_its_end(work: Coroutine[Any, Any, T]) -> T:
@@ -231,11 +233,14 @@ def _forget_bootstrap_key(current: Session) -> None:
 
 
 def _end(current: Session, state: str, error: BaseException) -> None:
-    """Write down how the operation ended: a cluster that it left half done is not ready, one as before is."""
+    """Write down how the operation ended: a cluster that it left half done is not ready, any other is as before."""
     operation = current.journal.operation
     current.journal.flush()
     if operation.kind not in LEAVING_READY:
-        current.state.set_cluster_state(current.name, state if state in RESUMABLE else "ready")
+        if state in RESUMABLE:
+            current.state.set_cluster_state(current.name, state)
+        else:
+            current.state.set_whole(current.name)
     current.state.end_operation(operation.id, state=state, error=_text(error))
 
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from cloudmesh_cluster.checks import event_of, run_checks
 from cloudmesh_cluster.errors import ChecksFailed
-from cloudmesh_cluster.events import Emit
+from cloudmesh_cluster.events import Emit, now
 from cloudmesh_cluster.home import Home
-from cloudmesh_cluster.model import CheckResult, Node
+from cloudmesh_cluster.model import CheckResult, Node, Verdict
 from cloudmesh_cluster.operations.built_in_checks import built_in_checks
 from cloudmesh_cluster.operations.existing import require_any_running
 from cloudmesh_cluster.operations.session import Session, session
@@ -19,26 +19,51 @@ from cloudmesh_cluster.remote import Connections
 
 @dataclass(frozen=True)
 class VerifyRequest:
-    """What to verify: `full_mesh` tries SSH between all pairs of nodes."""
+    """What to verify: `full_mesh` tries SSH between all pairs of nodes, `once` tries each check once."""
 
     full_mesh: bool = False
+    once: bool = False
 
 
-async def verify(home: Home, name: str, emit: Emit, *, full_mesh: bool = False) -> list[CheckResult]:
-    """Run all checks of a cluster.
+async def verify(
+    home: Home, name: str, emit: Emit, *, full_mesh: bool = False, once: bool = False
+) -> list[CheckResult]:
+    """Run all checks of a cluster; it is ready or unhealthy by what they find.
 
     Raises:
         NotFound: there is no such cluster.
         ChecksFailed: a check failed; the error holds all results.
 
     """
-    request = VerifyRequest(full_mesh)
+    request = VerifyRequest(full_mesh, once)
     async with session(home, name, "verify", request, emit=emit, refuse=require_any_running(home, name)) as current:
         async with current.connections() as connections:
-            results = await run_all_checks(current, connections, full_mesh=full_mesh)
-    if not all(result.ok for result in results):
-        raise ChecksFailed(results)
+            results = await run_all_checks(current, connections, full_mesh=full_mesh, once=once)
+        current.state.put_verdict(name, verdict_on(results))
+        failed = None if all(result.ok for result in results) else ChecksFailed(results)
+        if failed is not None:
+            current.end_state, current.end_error = "failed", failed.message
+    if failed is not None:
+        raise failed
     return results
+
+
+async def prove(current: Session, connections: Connections) -> None:
+    """Run all checks at the end of an operation that checks can't take back; what fails is a warning.
+
+    The cluster is ready or unhealthy by it.
+    """
+    with current.journal.step("verify"):
+        results = await run_all_checks(current, connections)
+    current.state.put_verdict(current.name, verdict_on(results))
+    current.state.set_whole(current.name)
+    if not all(result.ok for result in results):
+        current.journal.warn(f"{ChecksFailed(results).message}; see: cm cluster verify {current.name}")
+
+
+def verdict_on(results: Sequence[CheckResult]) -> Verdict:
+    """Return what results amount to, now."""
+    return Verdict(now(), len(results), sum(not result.ok for result in results))
 
 
 async def verify_all(
@@ -62,6 +87,7 @@ async def run_all_checks(
     *,
     touching: Sequence[Node] | None = None,
     full_mesh: bool = False,
+    once: bool = False,
 ) -> list[CheckResult]:
     """Run all checks, write the results down and return them, the built-in ones first."""
     checks = [check for chosen in current.plugins for check in chosen.plugin.checks]
@@ -72,7 +98,7 @@ async def run_all_checks(
 
     built_in, own = await asyncio.gather(
         built_in_checks(current, connections, touching=touching, full_mesh=full_mesh),
-        run_checks(connections, current.cluster, checks, report=report),
+        run_checks(connections, current.cluster, checks, report=report, once=once),
     )
     results = [*built_in, *own]
     current.state.add_checks(current.journal.operation.id, results)

@@ -35,6 +35,7 @@ with Client(timeout="20s") as client:
     print(sum(client.gather(futures)), flush=True)
 """
 PATIENCE = 120.0
+NO_RETRIES = 30.0
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +95,35 @@ def test_a_dead_worker_is_missed_its_tasks_are_done_and_a_new_one_comes(cluster:
     cluster("cluster", "replace", "k", "worker-2", timeout=600)
     cluster("cluster", "status", "k")
     assert on(cluster, "master", PYTHON, "-c", WORKERS).split() == ["k-worker-1", "k-worker-2"]
+
+
+def test_a_cluster_whose_daemon_was_stopped_is_unhealthy(cluster: CommandLine) -> None:
+    """After a verify that failed nothing says `ready`, until a verify passes; the cluster can be used and mended."""
+    cluster("cluster", "cmd", "k", "-t", "worker-1", "--", "sudo", "cm-service", "stop", "dask-worker")
+    began = time.monotonic()
+    failed = json.loads(cluster("cluster", "verify", "k", "--now", "-f", "json", expect=3).stdout)
+    assert time.monotonic() - began < NO_RETRIES
+    bad = [row for row in failed if not row["ok"]]
+    found = Cluster.open("k", home=Home(cluster.home, cluster.cache))
+
+    shown = json.loads(cluster("cluster", "show", "k", "-f", "json").stdout)
+    assert (shown["state"], shown["checks"], shown["failed_checks"]) == ("unhealthy", len(failed), len(bad))
+    assert f"unhealthy: {len(bad)} of {len(failed)} checks failed" in cluster("cluster", "list").stdout
+    (*_, row) = json.loads(cluster("cluster", "history", "k", "-f", "json").stdout)
+    assert (row["kind"], row["state"], shown["verified"]) == ("verify", "failed", row["ended_at"])
+    assert row["error"].startswith(f"{len(bad)} of {len(failed)} checks failed")
+    assert found.state == "unhealthy"
+    assert found.verdict is not None
+    assert "unhealthy" in repr(found)
+    assert found.verdict.failed == len(bad)
+    assert on(cluster, "master", "echo", "usable") == "usable\n"
+
+    cluster("cluster", "start", "k", timeout=300)
+    assert cluster("cluster", "show", "k", "-f", "value", "-c", "state", "-c", "failed_checks").stdout == "ready\n0\n"
+    cluster("cluster", "stop", "k", "dask", timeout=300)
+    assert found.state == "degraded"
+    cluster("cluster", "start", "k", "dask", timeout=300)
+    assert found.state == "ready"
 
 
 def test_a_leaving_worker_hands_over_what_it_holds(cluster: CommandLine) -> None:

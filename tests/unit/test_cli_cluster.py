@@ -72,7 +72,8 @@ def test_rows_have_the_keys_of_the_contract(own_home: Home, capsys: pytest.Captu
     assert main(["cluster", "nodes", "t", "-f", "json"]) == 0
     nodes = json.loads(capsys.readouterr().out)
 
-    assert list(cluster) == ["name", "state", "provider", "profile", "nodes", "created_at"]
+    known = ["name", "state", "provider", "profile", "nodes", "created_at"]
+    assert list(cluster) == [*known, "verified", "checks", "failed_checks"]
     assert cluster["nodes"] == 3
     stable = ["name", "role", "index", "state", "private_ip", "public_ip", "provider_id"]
     assert list(nodes[0]) == stable
@@ -203,7 +204,9 @@ def test_verify_shows_all_results_and_exits_3(
 
     asked: list[bool] = []
 
-    async def verify(home: Home, name: str, emit: object, *, full_mesh: bool = False) -> list[CheckResult]:
+    async def verify(
+        home: Home, name: str, emit: object, *, full_mesh: bool = False, once: bool = False
+    ) -> list[CheckResult]:
         asked.append(full_mesh)
         raise ChecksFailed(CHECKS)
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.command_line import CommandLine
 
-LIST = "name  state  provider  profile  nodes  created_at\n"
+LIST = "name  state  provider  profile  nodes  created_at  verified\n"
 
 
 def test_a_piped_script_runs_line_by_line(cm: CommandLine) -> None:
@@ -56,7 +56,7 @@ def test_output_goes_where_a_line_says(cm: CommandLine, tmp_path: Path) -> None:
     script = f"cluster list -f json > '{out}'\ncluster list -f csv >> '{out}'\ncluster list | tr a-z A-Z | cut -c1-4\n"
 
     assert cm(stdin=script).stdout == "NAME\n"
-    assert out.read_text() == "[]\nname,state,provider,profile,nodes,created_at\n"
+    assert out.read_text() == "[]\nname,state,provider,profile,nodes,created_at,verified,checks,failed_checks\n"
 
 
 def test_an_unwritable_output_is_refused_before_anything_is_done(cm: CommandLine) -> None:

@@ -42,6 +42,7 @@ def stand_in(folder: Path, state: str) -> Path:
         ("ready", "", ["verify"]),
         ("stopped", "", ["start", "verify"]),
         ("degraded", "", ["start", "verify"]),
+        ("unhealthy", "", ["start", "verify"]),
         ("failed", "ready", ["resume", "verify"]),
         ("interrupted", "", ["resume", "create"]),
     ],

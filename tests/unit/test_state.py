@@ -254,6 +254,7 @@ def test_a_journal_of_the_version_before_is_gone_on_with(own_home: Home) -> None
     with State(own_home) as state:
         state.add_cluster(CLUSTER, RECORD)
     with sqlite3.connect(own_home.state_file) as db:
+        db.execute("ALTER TABLE clusters DROP COLUMN verdict")
         db.execute("ALTER TABLE nodes DROP COLUMN host_key_from")
         db.execute("PRAGMA user_version=1")
 
