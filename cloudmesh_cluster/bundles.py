@@ -15,6 +15,7 @@ from pathlib import Path
 from cloudmesh_cluster.bundle_members import ABOUT, LAYER, check_layer, check_place
 from cloudmesh_cluster.errors import InvalidInput, UsageError
 from cloudmesh_cluster.events import now
+from cloudmesh_cluster.files import is_written_through, move_to_named
 from cloudmesh_cluster.model import Problem
 from cloudmesh_cluster.payloads import is_as_written
 from cloudmesh_cluster.providers.local.engine.errors import EngineError
@@ -51,7 +52,8 @@ def write_bundle(
 
     """
     try:
-        with tempfile.TemporaryDirectory(prefix=".cm-bundle-", dir=output.parent) as name:
+        beside = cache if is_written_through(output) else output.parent
+        with tempfile.TemporaryDirectory(prefix=".cm-bundle-", dir=beside) as name:
             folder = Path(name)
             members = {str(path.relative_to(cache)): path for path in files}
             for layer in layers:
@@ -65,7 +67,7 @@ def write_bundle(
                 for place, path in sorted(members.items()):
                     tar.add(path, place)
             progress(f"{output.name}: SHA-256 {_sha256(folder / 'archive')}")
-            (folder / "archive").replace(output)
+            move_to_named(folder / "archive", output)
     except OSError as error:
         what = f"{output} can't be written: {error.strerror or error}"
         raise UsageError(what, hint="-o FILE, where there is room") from error

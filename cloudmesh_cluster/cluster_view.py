@@ -139,7 +139,8 @@ class ClusterView:
         row = self._row_if_there()
         if row is None:
             return f"Cluster({self.name!r}: deleted)"
-        return f"Cluster({self.name!r}: {row.standing}, {len(row.nodes)} nodes on {row.provider}, profile {row.profile})"
+        where = f"{len(row.nodes)} nodes on {row.provider}, profile {row.profile}"
+        return f"Cluster({self.name!r}: {row.standing}, {where})"
 
     def __rich__(self) -> RenderableType:
         from rich.console import Group

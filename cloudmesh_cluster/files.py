@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 
@@ -33,3 +34,30 @@ def write_atomically(path: Path, content: bytes, *, mode: int = 0o600) -> None:
     except BaseException:  # whatever cut it off, Ctrl-C too, leaves no half a file behind; raised again
         temporary.unlink(missing_ok=True)
         raise
+
+
+def is_written_through(path: Path) -> bool:
+    """Return whether a path is a link, a device or a pipe, which no new file may take the place of."""
+    return path.is_symlink() or (path.exists() and not path.is_file() and not path.is_dir())
+
+
+def would_be_lost(path: Path) -> bool:
+    """Return whether writing to a path would overwrite a file, also one behind a link."""
+    return path.is_file() or path.is_dir()
+
+
+def write_named(path: Path, content: bytes, *, mode: int = 0o600) -> None:
+    """Write a file that a user named: whole if it is a regular file or new, else through what is there."""
+    if is_written_through(path):
+        path.write_bytes(content)
+    else:
+        write_atomically(path, content, mode=mode)
+
+
+def move_to_named(source: Path, path: Path) -> None:
+    """Give a finished file the path that a user named; where a link, a device or a pipe is, copy it through that."""
+    if not is_written_through(path):
+        source.replace(path)
+        return
+    with source.open("rb") as finished, path.open("wb") as target:
+        shutil.copyfileobj(finished, target)

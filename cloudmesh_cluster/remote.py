@@ -15,6 +15,7 @@ from pathlib import Path
 import asyncssh
 
 from cloudmesh_cluster.errors import Unreachable, UsageError
+from cloudmesh_cluster.files import is_written_through
 from cloudmesh_cluster.logins import Logins
 from cloudmesh_cluster.loopback import uid_of_peer
 from cloudmesh_cluster.model import CommandResult, Node
@@ -147,16 +148,20 @@ class Connections(Logins):
     async def fetch(
         self, node: Node, remote: str, local: Path, *, sudo: bool = False, timeout: float | None = None
     ) -> CommandResult:
-        """Copy a file of a node to a new local file, whole or not at all.
+        """Copy a file of a node to a new local file, whole or not at all, or through a link, a device or a pipe.
 
         Raises:
             UsageError: the local file exists already.
 
         """
+        line = f"exec cat -- {shlex.quote(remote)}"
+        if is_written_through(local):
+            with local.open("wb") as file:
+                command = Command(stdout=file.write)
+                return await self._run(node, line, command, sudo=sudo, stdin=None, timeout=timeout)
         partial = local.with_name(f".{local.name}.{os.getpid()}.part")
         try:
             with partial.open("xb") as file:
-                line = f"exec cat -- {shlex.quote(remote)}"
                 command = Command(stdout=file.write)
                 result = await self._run(node, line, command, sudo=sudo, stdin=None, timeout=timeout)
             if result.ok:

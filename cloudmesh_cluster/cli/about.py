@@ -33,11 +33,11 @@ def doctor(args: Namespace, session: Session) -> int:
     """Write one archive with all that support needs, without secrets."""
     from pathlib import Path
 
-    from cloudmesh_cluster.operations.doctor import contents, diagnose
+    from cloudmesh_cluster.operations.doctor import diagnose
 
     file = Path(args.output).expanduser() if args.output else None
-    archive = session.run([], lambda _: diagnose(session.home, args.name, file, session.environ))
-    record = {"archive": str(archive.absolute()), "files": len(contents(archive))}
+    archive, contents = session.run([], lambda _: diagnose(session.home, args.name, file, session.environ))
+    record = {"archive": str(archive.absolute()), "files": len(contents)}
     session.show_record(args, record, DOCTOR_COLUMNS)
     return 0
 

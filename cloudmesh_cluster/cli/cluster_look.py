@@ -162,10 +162,11 @@ def verify(args: Namespace, session: Session) -> int:
 
 
 def _write_junit(path: str, cluster: str, results: Sequence[CheckResult]) -> None:
+    from cloudmesh_cluster.files import write_named
     from cloudmesh_cluster.junit import junit_xml
 
     try:
-        Path(path).expanduser().write_text(junit_xml(results, cluster=cluster), encoding="utf-8")
+        write_named(Path(path).expanduser(), junit_xml(results, cluster=cluster).encode(), mode=0o644)
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from None
 

@@ -30,16 +30,16 @@ def report(args: Namespace, session: Session) -> int:
 
 
 def write_page(path: Path, page: str) -> None:
-    """Write a page whole or not at all.
+    """Write a page, whole or not at all where it is a file of its own.
 
     Raises:
         UsageError: it can't be written there.
 
     """
-    from cloudmesh_cluster.files import write_atomically
+    from cloudmesh_cluster.files import write_named
 
     try:
-        write_atomically(path, page.encode(), mode=0o644)
+        write_named(path, page.encode(), mode=0o644)
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}", hint="name a file in a folder that is there") from None
 

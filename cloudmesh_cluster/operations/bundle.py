@@ -17,6 +17,7 @@ from cloudmesh_cluster.conda.settings import CondaSettings
 from cloudmesh_cluster.conda.solver import System
 from cloudmesh_cluster.errors import UsageError
 from cloudmesh_cluster.events import Emit, Event, now
+from cloudmesh_cluster.files import would_be_lost
 from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.operations.environment_nodes import settings_from
 from cloudmesh_cluster.operations.plan import CreateRequest, make_plan
@@ -75,7 +76,7 @@ async def create(
             if each.plugin.packages
         ]
     output = (output or Path(f"{plan.profile.name}.bundle")).expanduser().absolute()
-    if output.exists():
+    if would_be_lost(output):
         raise UsageError(f"{output} exists; nothing is overwritten", hint="-o FILE")
     files += debs
     made = await asyncio.to_thread(write_bundle, home.cache, plan.profile.name, files, layers, output, progress)

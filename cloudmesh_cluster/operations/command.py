@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from cloudmesh_cluster.errors import UsageError
+from cloudmesh_cluster.files import would_be_lost
 from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.model import CommandResult, Node
 from cloudmesh_cluster.operations.existing import refuse_stopped
@@ -80,7 +81,7 @@ async def get(home: Home, name: str, remote: str, local: str, *, target: str = "
     with State(home) as state:
         nodes = select(state.cluster(name).nodes, target)
         paths = dict(zip(nodes, _places(nodes, remote, local), strict=True))
-        if existing := [path for path in paths.values() if path.exists()]:
+        if existing := [path for path in paths.values() if would_be_lost(path)]:
             raise UsageError(f"{existing[0]} exists; get never overwrites", hint="name another place")
         refuse_stopped(home, state, name, nodes)
         async with connections_of(home, state, name, _provider(home, state, name)) as connections:

@@ -7,7 +7,6 @@ import importlib.metadata
 import json
 import os
 import shlex
-import tarfile
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -16,6 +15,7 @@ from typing import Any
 
 from cloudmesh_cluster.codec import encode
 from cloudmesh_cluster.errors import CmError, UsageError
+from cloudmesh_cluster.files import is_written_through, would_be_lost
 from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.operations import inspect
 from cloudmesh_cluster.operations.session import connections_of
@@ -42,8 +42,10 @@ exit 0
 """
 
 
-async def diagnose(home: Home, name: str | None, file: Path | None, environ: Mapping[str, str]) -> Path:
-    """Write the archive and return its path.
+async def diagnose(
+    home: Home, name: str | None, file: Path | None, environ: Mapping[str, str]
+) -> tuple[Path, list[str]]:
+    """Write the archive and return its path and the names of what is in it.
 
     Args:
         home: whose.
@@ -69,7 +71,7 @@ async def diagnose(home: Home, name: str | None, file: Path | None, environ: Map
         texts[f"clusters/{cluster}/events.json"] = _json(inspect.events(home, cluster))
     archive = tarball({path: (redact(text, known).encode(), 0o600) for path, text in sorted(texts.items())})
     _write(target, archive)
-    return target
+    return target, sorted(texts)
 
 
 def _of_home(home: Home, state: State, environ: Mapping[str, str]) -> dict[str, str]:
@@ -138,7 +140,7 @@ def _json(data: Any) -> str:
 
 
 def _write(target: Path, archive: bytes) -> None:
-    """Write a compressed copy of an archive to a new file, readable for its owner only.
+    """Write a compressed copy of an archive to a new file, readable for its owner only, or through a link or a device.
 
     Raises:
         UsageError: the file exists, or can't be written.
@@ -146,15 +148,11 @@ def _write(target: Path, archive: bytes) -> None:
     """
     import gzip
 
+    through = is_written_through(target) and not would_be_lost(target)
+    new = os.O_CREAT if through else os.O_CREAT | os.O_EXCL
     try:
-        descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        descriptor = os.open(target, os.O_WRONLY | new, 0o600)
     except OSError as error:
         raise UsageError(f"{target}: {error.strerror}", hint="name another file: -o FILE") from error
     with os.fdopen(descriptor, "wb") as file:
         file.write(gzip.compress(archive))
-
-
-def contents(archive: Path) -> list[str]:
-    """Return the names of what is in an archive."""
-    with tarfile.open(archive) as tar:
-        return sorted(tar.getnames())

@@ -19,7 +19,7 @@ from cloudmesh_cluster.operations.inspect import clusters
 from cloudmesh_cluster.operations.journal import new_operation
 from cloudmesh_cluster.records import ClusterRecord
 from cloudmesh_cluster.state import State
-from tests.journalled import add_cluster
+from tests.support.journalled import add_cluster
 
 BAD = Verdict("2026-02-01T10:00:00+00:00", checks=19, failed=2)
 GOOD = Verdict("2026-02-01T11:00:00+00:00", checks=19, failed=0)
