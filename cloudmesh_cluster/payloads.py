@@ -8,7 +8,7 @@ import platform
 import shutil
 import tarfile
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -57,6 +57,19 @@ def fetch(chosen: ChosenPlugin, home: Home, progress: Progress) -> Path | None:
             hint=f"make room, or set CM_CACHE to another folder than {home.cache}",
         ) from error
     return target
+
+
+def missing_payloads(chosen: Sequence[ChosenPlugin], home: Home) -> list[str]:
+    """Return the payloads that `fetch` would have to make, in words."""
+    missing = []
+    for each in chosen:
+        if (payload := each.plugin.payload) is None:
+            continue
+        source = str(each.settings.get(payload.source) or "")
+        if not (home.cache / "payloads" / f"{_archive_name(each, payload, source)}.tar").is_file():
+            origin = "the source that you named" if source else "PyPI" if payload.kind == "pip" else "Maven"
+            missing.append(f"{each.plugin.whole} {'' if source else each.plugin.version + ' '}from {origin}")
+    return missing
 
 
 def _archive_name(chosen: ChosenPlugin, payload: Payload, source: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from cloudmesh_cluster.yaml_nodes import Mark, Written
 from cloudmesh_cluster.yaml_source import Source
 
 _BUILT_IN = Path(__file__).resolve().parent / "profiles"
+ALIKE = 0.75
+"""How alike a word and a profile's name must be, of 1, for the word to be taken for a misspelt one."""
 _SETTABLE = ("provider", "user", "mesh", "roles")
 _READ_FROM_FILES = ("scripts", "template")
 _LISTS = ("plugins", "scripts", "checks")
@@ -58,6 +61,16 @@ def profile_for(home: Home, name: str | None, *, cluster: str) -> Profile:
     if name is None:
         name = cluster if cluster in find_profiles(home) else "default"
     return profile_named(home, name)
+
+
+def near_profile(home: Home, cluster: str) -> str:
+    """Return the profile that a cluster's name may mean although none is called so (`hadop`, `my-hadoop`), or ""."""
+    known = [name for name in find_profiles(home) if name != "default"]
+    if cluster in find_profiles(home):
+        return ""
+    parts = [word for word in cluster.split("-") if word in known]
+    close = get_close_matches(cluster, known, n=1, cutoff=ALIKE)
+    return next(iter([*parts, *close]), "")
 
 
 def load_profile(path: Path) -> Profile:

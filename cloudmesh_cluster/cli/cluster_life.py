@@ -13,6 +13,7 @@ from cloudmesh_cluster.cli.common import (
     NODE_COLUMNS,
     OS_CLOUD,
     TRUST_ON_FIRST_USE,
+    print_warning,
     show_summary,
     timeout_argument,
     whole_number,
@@ -23,6 +24,7 @@ from cloudmesh_cluster.cli.tree import Command, argument
 from cloudmesh_cluster.errors import UsageError
 
 if TYPE_CHECKING:
+    from cloudmesh_cluster.events import Event
     from cloudmesh_cluster.operations.plan import CreateRequest
 
 PREVIEW_COLUMNS = ("action", "name", "role", "private_ip", "provider_id")
@@ -51,23 +53,41 @@ def create(args: Namespace, session: Session) -> int:
     if args.dry_run:
         return _show_plan(args, session, request)
     from cloudmesh_cluster.operations.create import create as make
+    from cloudmesh_cluster.operations.plan import misnamed
 
+    if (doubt := misnamed(session.home, request)) and sys.stdin.isatty():
+        session.confirm(f"{doubt[0].upper()}{doubt[1:]}. Go on?", yes=args.yes)
     summary = session.run([args.name], lambda emit: make(session.home, request, session.environ, emit))
     return show_summary(summary, session, args.format)
 
 
 def _show_plan(args: Namespace, session: Session, request: CreateRequest) -> int:
     from cloudmesh_cluster.cli.summary import plan_as
+    from cloudmesh_cluster.operations.create import rehearse
     from cloudmesh_cluster.operations.plan import make_plan
+    from cloudmesh_cluster.operations.totals import totals
 
     plan = make_plan(session.home, request, session.environ)
-    if args.output:
+    refused: UsageError | None = None
+    try:
+        rehearse(session.home, plan, _print_warnings)
+    except UsageError as error:
+        refused = error  # the plan is shown all the same
+    sums = totals(session.home, plan) if refused is None else None
+    if args.output and refused is None:
         from cloudmesh_cluster.operations.template_files import write_template_files
 
         files = write_template_files(session.home, plan, Path(args.output).expanduser())
         sys.stderr.write(f"written to {files.folder}; to make the stack there: {files.command}\n")
-    sys.stdout.write(plan_as(args.format, plan))
+    sys.stdout.write(plan_as(args.format, plan, sums))
+    if refused is not None:
+        raise refused
     return 0
+
+
+def _print_warnings(event: Event) -> None:
+    if event.kind == "warning":
+        print_warning(event.message)
 
 
 def scale(args: Namespace, session: Session) -> int:
@@ -180,7 +200,7 @@ COMMANDS = (
                      help="change a setting of the profile or of a plugin; may be repeated"),
             argument("--on-failure", choices=("rollback", "keep"), default="rollback",
                      help="what to do with what was made when something fails (default: rollback)"),
-            argument("--dry-run", action="store_true", help="print what would be done, and do nothing"),
+            argument("--dry-run", action="store_true", help="check and print what would be done, and do nothing"),
             argument("--output", metavar="DIR", completes="file",
                      help="with --dry-run, on OpenStack: write template and parameters of the stack, and a key"),
             TRUST_ON_FIRST_USE,

@@ -16,14 +16,15 @@ from cloudmesh_cluster.model import CheckResult, Cluster, CommandResult, Profile
 if TYPE_CHECKING:
     from cloudmesh_cluster.operations.create import Summary
     from cloudmesh_cluster.operations.plan import Plan
+    from cloudmesh_cluster.operations.totals import Totals
 
 STEPS_SHOWN_FROM = 0.05
 
 
-def plan_as(style: str, plan: Plan) -> str:
-    """Return a plan for reading, or the very object, but for tokens of channels, as JSON or YAML."""
+def plan_as(style: str, plan: Plan, totals: Totals | None = None) -> str:
+    """Return a plan for reading, or the very object, but for tokens of channels, as JSON or YAML, and its totals."""
     if style != "table":
-        record = json.loads(encode(plan))
+        record = json.loads(encode(plan)) | {"totals": json.loads(encode(totals)) if totals else None}
         return redacted(record_as(style, record, list(record)))
     nodes = rows_as("table", [asdict(node) for node in plan.nodes], ("name", "role", "private_ip"))
     lines = [
@@ -33,9 +34,27 @@ def plan_as(style: str, plan: Plan) -> str:
         *(f"plugins: {', '.join(plan.plugins)}" for _ in range(bool(plan.plugins))),
         *(f"script on {script.role}: {script.name}" for script in plan.profile.scripts),
         f"checks: {', '.join(plan.checks)}",
+        *(f"warning: {warning}" for warning in plan.warnings),
         *(f"note: {note}" for note in plan.notes),
+        *(_in_all(totals) if totals else []),
     ]
     return printable("\n".join(lines)) + "\n\n" + nodes
+
+
+def _in_all(totals: Totals) -> list[str]:
+    """Return what all nodes take, what is left of that, and what will be fetched, as lines."""
+    sizes = [
+        f"{totals.nodes} nodes",
+        "no limit of CPUs" if totals.cpus is None else f"{totals.cpus:g} CPUs",
+        "no limit of memory" if totals.memory is None else f"{totals.memory} MiB of memory",
+        *([] if totals.disk is None else [f"{totals.disk} GiB of disk"]),
+    ]
+    there = [f"{each.needed} of {each.left} {each.what}" for each in totals.room]
+    return [
+        f"in all: {', '.join(sizes)}",
+        *([f"of what is left: {', '.join(there)}"] if there else []),
+        f"to fetch: {'; '.join(totals.downloads) or 'nothing'}",
+    ]
 
 
 def _machines(profile: Profile) -> list[str]:

@@ -60,18 +60,35 @@ async def create(home: Home, request: CreateRequest, environ: Mapping[str, str],
     emit(Event("plan", message=plan.headline))
 
     def refuse(state: State) -> None:
-        if request.name in state.cluster_names():
-            raise NameTaken(
-                f"there is a cluster named {request.name!r} already",
-                hint=f"cm cluster show {request.name}, or choose another name",
-            )
+        _refuse_taken(state, request.name)
         preflight(home, plan, emit)
 
     async with session(
         home, request.name, "create", plan, emit=emit, on_failure=request.on_failure, timeout=request.timeout,
         refuse=refuse,
     ) as current:  # fmt: skip
+        for warning in plan.warnings:
+            current.journal.warn(warning)
         return await carry_out(current, plan)
+
+
+def rehearse(home: Home, plan: Plan, emit: Emit) -> None:
+    """Refuse what `create` would refuse, without touching anything.
+
+    Raises:
+        UsageError: the name is taken, or something is missing; all problems at once.
+
+    """
+    if home.state_file.exists():
+        with State(home) as state:
+            _refuse_taken(state, plan.cluster)
+    preflight(home, plan, emit)
+
+
+def _refuse_taken(state: State, name: str) -> None:
+    if name in state.cluster_names():
+        hint = f"cm cluster show {name}, or choose another name"
+        raise NameTaken(f"there is a cluster named {name!r} already", hint=hint)
 
 
 def preflight(home: Home, plan: Plan, emit: Emit) -> None:

@@ -13,7 +13,7 @@ from cloudmesh_cluster.model import CLUSTER_NAME, Cluster, Node, PluginUse, Prof
 from cloudmesh_cluster.operations.host_keys import refuse_pointless_trust
 from cloudmesh_cluster.operations.session import OnFailure
 from cloudmesh_cluster.plugins import ChosenPlugin, resolve
-from cloudmesh_cluster.profile import profile_for, with_overrides
+from cloudmesh_cluster.profile import near_profile, profile_for, with_overrides
 from cloudmesh_cluster.providers import provider_of
 from cloudmesh_cluster.providers.baremetal.settings import for_profile
 from cloudmesh_cluster.providers.base import Provider
@@ -72,6 +72,8 @@ class Plan:
         needs_internet: whether nodes must have a way out.
         notes: what the user should know before he says yes.
         trust_on_first_use: whether a node is believed for whose host key nobody vouches.
+        profile_why: why the profile is `default` although nobody asked for that; empty when somebody did.
+        warnings: what may be a mistake of the user's; the summary repeats it.
 
     """
 
@@ -88,13 +90,16 @@ class Plan:
     needs_internet: bool
     notes: tuple[str, ...]
     trust_on_first_use: bool = False
+    profile_why: str = ""
+    warnings: tuple[str, ...] = ()
 
     @property
     def headline(self) -> str:
         """The plan in one line: what, where, and why there."""
+        why = f" ({self.profile_why})" if self.profile_why else ""
         return (
             f"cluster {self.cluster}: 1 master and {len(self.nodes) - 1} workers on provider {self.provider}"
-            f" ({self.why}), profile {self.profile.name}"
+            f" ({self.why}), profile {self.profile.name}{why}"
         )
 
 
@@ -160,7 +165,21 @@ def make_plan(home: Home, request: CreateRequest, environ: Mapping[str, str]) ->
         needs_internet=any(each.plugin.needs_internet for each in chosen),
         notes=(*_notes(profile, request.trust_on_first_use), *(f"ignored: {each}" for each in profile.ignored)),
         trust_on_first_use=request.trust_on_first_use,
+        profile_why=f"no profile is called {request.name}" if _fell_back(request, profile) else "",
+        warnings=tuple(filter(None, [misnamed(home, request)])),
     )
+
+
+def _fell_back(request: CreateRequest, profile: Profile) -> bool:
+    return request.profile is None and profile.name != request.name
+
+
+def misnamed(home: Home, request: CreateRequest) -> str:
+    """Return a warning when the cluster's name looks like that of a profile and is not; else nothing."""
+    near = near_profile(home, request.name) if request.profile is None else ""
+    if not near:
+        return ""
+    return f"no profile is called {request.name!r}: 'default' is used, which installs nothing; for {near}: -p {near}"
 
 
 def chosen_provider(

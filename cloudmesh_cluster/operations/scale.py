@@ -135,6 +135,7 @@ def preview(home: Home, name: str, count: str | None, *, machines: Sequence[str]
         require_cluster(name, states=("ready",))(state)
         cluster = state.cluster(name)
         request = _request(home, state, cluster, count, machines)
+        _preflight(home, state, name, request)
         refuse_dead(home, state, name, without(cluster, request.remove).nodes)
         refuse_harm(home, state, name, _changed(request))
     there = [("remove" if node.name in request.remove else "keep", node) for node in cluster.nodes]

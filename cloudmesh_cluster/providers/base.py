@@ -61,6 +61,15 @@ class Placement:
     ids: dict[int, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Room:
+    """Something that is limited: what it is, how much of it is needed, and how much is left."""
+
+    what: str
+    needed: int
+    left: int
+
+
 class Provider(Protocol):
     """A place where nodes come from.
 
@@ -100,6 +109,15 @@ class Provider(Protocol):
             trust_on_first_use: whether it is no problem that nobody vouches for a machine's host key.
 
         """
+
+    def room(self, profile: Profile, nodes: Sequence[Node]) -> tuple[Room, ...]:
+        """Return of each thing that is limited how much nodes need, and how much is left."""
+
+    def disk(self, profile: Profile, nodes: Sequence[Node]) -> int | None:
+        """Return the GiB that the disks of nodes have together, with their volumes; None where they have no size."""
+
+    def missing(self, profile: Profile, packages: Sequence[str]) -> tuple[str, ...]:
+        """Return what will be fetched or built for nodes and their plugins' Debian packages; not plugins' payloads."""
 
     def place(self, cluster: str, indices: Sequence[int], *, taken: Sequence[str]) -> Placement:
         """Choose addresses for nodes before they boot, none of `taken`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import subprocess
 import tarfile
@@ -18,6 +19,7 @@ from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.state import State
 from tests.support.command_line import Answer, CommandLine
 from tests.support.private_mounts import cm_with_mounts, needs_root
+from tests.support.terminal import Terminal
 from tests.support.traces import traces
 
 HIDE_MMDEBSTRAP = "mount --bind /dev/null /usr/bin/mmdebstrap"
@@ -64,6 +66,25 @@ def test_a_bad_image_makes_nothing(cm: CommandLine, cache: Path, tmp_path: Path,
     assert_refused(answer, cm, str(image), reason, "tarball of a")
     assert before == traces(cm.home)
     assert [] == [path.name for path in cache.glob("images/*") if path.is_dir()]
+
+
+def test_a_misspelt_name_is_asked_about(cm: CommandLine, cache: Path, tmp_path: Path) -> None:
+    """On a terminal a no makes nothing and -y goes on; without a terminal it goes on, with a warning."""
+    make_image(tmp_path / "image.tar.gz", "empty")
+    create = ("cluster", "create", "hadop", "--image", str(tmp_path / "image.tar.gz"))
+    cm = replace(cm, cache=cache)
+    with Terminal(cm.argv(*create), cm.environment()) as terminal:
+        asked = terminal.expect("Go on? [y/N] ")
+        assert "No profile is called 'hadop': 'default' is used" in asked
+        terminal.type("n\n")
+        terminal.expect("nothing was done")
+        assert terminal.end() == 2
+    with Terminal(cm.argv(*create, "-y"), cm.environment()) as terminal:
+        assert "Go on?" not in terminal.expect("not look like a tar archive")
+    warned = cm(*create, expect=2).stderr
+    assert "warning: no profile is called 'hadop'" in warned
+    events = json.loads(cm("cluster", "events", "hadop", "-f", "json").stdout)
+    assert [each for each in events if each["kind"] == "warning" and "for hadoop: -p hadoop" in each["message"]]
 
 
 def make_image(path: Path, kind: str) -> None:

@@ -17,7 +17,7 @@ from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.model import HostKeys, Leftover, Machine, Node, Problem, Profile, RoleName, RoleSpec
 from cloudmesh_cluster.providers.baremetal.routes import Route, connect, route_to
 from cloudmesh_cluster.providers.baremetal.settings import Settings
-from cloudmesh_cluster.providers.base import Boot, Placement
+from cloudmesh_cluster.providers.base import Boot, Placement, Room
 from cloudmesh_cluster.state import State
 
 if TYPE_CHECKING:
@@ -89,6 +89,18 @@ class BareMetalProvider:
                 cluster=cluster, needs_apt=needs_apt, trust_on_first_use=trust_on_first_use,
             )
         )  # fmt: skip
+
+    def room(self, profile: Profile, nodes: Sequence[Node]) -> tuple[Room, ...]:
+        """Return nothing: machines are what they are."""
+        return ()
+
+    def disk(self, profile: Profile, nodes: Sequence[Node]) -> int | None:
+        """Return nothing: what of a machine's disk is the cluster's is not limited."""
+        return None
+
+    def missing(self, profile: Profile, packages: Sequence[str]) -> tuple[str, ...]:
+        """Return the packages, of which a machine may have some."""
+        return (f"on each machine that lacks them: {' '.join(packages)}",) if packages else ()
 
     def place(self, cluster: str, indices: Sequence[int], *, taken: Sequence[str]) -> Placement:
         """Choose machines of the list that are not taken: the first for the master, the others in their order."""

@@ -74,6 +74,19 @@ class Images:
             )
         return layers
 
+    def missing(self, images: Iterable[str | None], packages: Sequence[str]) -> list[str]:
+        """Return what `layers` would have to build, in words."""
+        from cloudmesh_cluster.providers.local.engine.ids import ids_of_this_user
+        from cloudmesh_cluster.providers.local.engine.images import missing
+
+        mirror, ids = self._settings.get("mirror"), ids_of_this_user()
+        found: dict[str, None] = {}
+        for image in dict.fromkeys(images):
+            found |= dict.fromkeys(
+                missing(self._cache, packages, ids=ids, source=self.file(image), mirror=str(mirror) if mirror else None)
+            )
+        return list(found)
+
     def file(self, name: str | None) -> Path | None:
         """Return the tarball that an image's name means; None for the built-in image."""
         word = name or self._settings.get("image")

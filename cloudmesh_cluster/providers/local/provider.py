@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import math
+import os
+import re
 import shlex
 import shutil
 import socket
@@ -17,7 +20,7 @@ from cloudmesh_cluster.events import Emit, Event
 from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.hosts import parse_console_host_keys
 from cloudmesh_cluster.model import HostKeys, Leftover, Node, Problem, Profile, RoleSpec
-from cloudmesh_cluster.providers.base import Boot, NodeBoot, Placement
+from cloudmesh_cluster.providers.base import Boot, NodeBoot, Placement, Room
 from cloudmesh_cluster.providers.blocking import to_its_end
 from cloudmesh_cluster.providers.local.config_drives import config_drives, write_config_drive
 from cloudmesh_cluster.providers.local.engine import dial
@@ -29,6 +32,8 @@ DEFAULT_NETWORK = "10.88.0.0/16"
 FIRST_ADDRESS = 10
 SPACE_OF_A_NODE = 8
 """What a node without any plugin writes at its first boot, in MiB, and some more."""
+OVERCOMMITTED = ("MiB of memory",)
+"""What nodes may be promised more of than there is, which is worth a warning."""
 NEIGHBOURS_OF_A_NODE = 5
 """Entries of the kernel's ARP table, which all nodes share: 256 nodes overflow one of 1024."""
 AT_ONCE = 8
@@ -90,7 +95,30 @@ class LocalProvider:
         if (needed := (1 + profile.worker.count) * NEIGHBOURS_OF_A_NODE) > (most := _most_neighbours()):
             fix = f"sudo sysctl net.ipv4.neigh.default.gc_thresh3={2 * needed}"
             warnings.append(f"the kernel's ARP table has {most} places for all nodes, {needed} may be wanted ({fix})")
+        for each in self._room(profile, 1 + profile.worker.count):
+            if each.what in OVERCOMMITTED and each.needed > each.left:
+                warnings.append(f"all nodes together may use {each.needed} {each.what}; {each.left} are free here")
         return list(dict.fromkeys(problems)), warnings
+
+    def _room(self, profile: Profile, nodes: int) -> Iterator[Room]:
+        specs = [profile.master, *[profile.worker] * (nodes - 1)]
+        if all(spec.cpus for spec in specs):
+            yield Room("CPUs", math.ceil(sum(spec.cpus or 0 for spec in specs)), os.cpu_count() or 1)
+        if all(spec.memory for spec in specs):
+            yield Room("MiB of memory", sum(spec.memory or 0 for spec in specs), _free_memory())
+        yield Room("MiB of disk", nodes * SPACE_OF_A_NODE, _free_space(self._home.root))
+
+    def room(self, profile: Profile, nodes: Sequence[Node]) -> tuple[Room, ...]:
+        """Return what this machine has; nodes may be given more of it together than there is."""
+        return tuple(self._room(profile, len(nodes)))
+
+    def disk(self, profile: Profile, nodes: Sequence[Node]) -> int | None:
+        """Return nothing: nodes share this machine's disk."""
+        return None
+
+    def missing(self, profile: Profile, packages: Sequence[str]) -> tuple[str, ...]:
+        """Return which layers of the images are not in the cache."""
+        return tuple(self._images.missing((profile.master.image, profile.worker.image), packages))
 
     def place(self, cluster: str, indices: Sequence[int], *, taken: Sequence[str]) -> Placement:
         """Choose addresses by index: every cluster has a network of its own, so that none is ever taken."""
@@ -278,6 +306,12 @@ def _free_space(folder: Path) -> int:
     """Return how many MiB a folder, or the folder that it will be made in, has room for."""
     there = next(each for each in (folder, *folder.parents) if each.exists())
     return shutil.disk_usage(there).free // 2**20
+
+
+def _free_memory() -> int:
+    """Return how many MiB of memory programs can still have."""
+    found = re.search(r"^MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text(), re.MULTILINE)
+    return int(found[1]) // 2**10 if found else 0
 
 
 def _most_neighbours() -> int:

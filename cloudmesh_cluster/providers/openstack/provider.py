@@ -6,15 +6,16 @@ import asyncio
 import ipaddress
 import socket
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from typing import Any
 
 from cloudmesh_cluster import template
 from cloudmesh_cluster.errors import ProviderError, UsageError
 from cloudmesh_cluster.events import Emit, Event
 from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.model import HostKeys, Leftover, Node, Problem, Profile, RoleSpec
-from cloudmesh_cluster.providers.base import Boot, Placement
+from cloudmesh_cluster.providers.base import Boot, Placement, Room
 from cloudmesh_cluster.providers.blocking import to_its_end
-from cloudmesh_cluster.providers.openstack import servers
+from cloudmesh_cluster.providers.openstack import quotas, servers
 from cloudmesh_cluster.providers.openstack.blueprint import parameters_of, stack_name, stack_of
 from cloudmesh_cluster.providers.openstack.cloud import Cloud
 from cloudmesh_cluster.providers.openstack.explained import explained
@@ -77,6 +78,27 @@ class OpenStackProvider:
         from cloudmesh_cluster.providers.openstack.preflight import problems, wanted
 
         return problems(self._cloud, self._settings, wanted(profile, cluster, new)), []
+
+    def room(self, profile: Profile, nodes: Sequence[Node]) -> tuple[Room, ...]:
+        """Return what is left of the project's quota, of everything that has a limit."""
+        return quotas.room(self._cloud, self._settings, nodes, self._flavors(profile), _specs(profile))
+
+    def disk(self, profile: Profile, nodes: Sequence[Node]) -> int | None:
+        """Return what the flavors' disks, or the volumes that servers boot from, and the other volumes have."""
+        flavors, specs, root = self._flavors(profile), _specs(profile), self._settings.root_disk
+        return sum(
+            (root or int(flavors[node.role].disk)) + sum(volume.size for volume in specs[node.role].volumes)
+            for node in nodes
+        )
+
+    def missing(self, profile: Profile, packages: Sequence[str]) -> tuple[str, ...]:
+        """Return the packages that each server fetches."""
+        return (f"on each server: {' '.join(packages)}",) if packages else ()
+
+    def _flavors(self, profile: Profile) -> dict[str, Any]:
+        find = self._cloud.sdk.compute.find_flavor
+        names = {role: spec.flavor or self._settings.flavor for role, spec in _specs(profile).items()}
+        return {role: find(name, ignore_missing=False) for role, name in names.items() if name}
 
     def place(self, cluster: str, indices: Sequence[int], *, taken: Sequence[str]) -> Placement:
         """Choose fixed addresses, so that they are known before anything boots."""
@@ -233,6 +255,10 @@ class OpenStackProvider:
 
     def _stack(self, cluster: str) -> Stack:
         return Stack(self._cloud, stack_name(cluster))
+
+
+def _specs(profile: Profile) -> dict[str, RoleSpec]:
+    return {"master": profile.master, "worker": profile.worker}
 
 
 def _node_name(cluster: str, resource: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from cloudmesh_cluster.model import Node, Problem, RoleSpec
+from cloudmesh_cluster.providers.base import Room
 from cloudmesh_cluster.providers.openstack.blueprint import has_floating_ip
 from cloudmesh_cluster.providers.openstack.cloud import Cloud
 from cloudmesh_cluster.providers.openstack.settings import Settings
@@ -34,18 +35,42 @@ def problems(
         grows: whether the cluster, with all that it has once, is there already.
 
     """
-    needs = [
-        *_of_nova(cloud, settings, nodes, flavors, grows=grows),
-        *_of_neutron(cloud, settings, nodes, grows=grows),
-        *_of_cinder(cloud, settings, nodes, specs),
-    ]
-    for what, count, limit, used in needs:
+    for what, count, limit, used in _needs(cloud, settings, nodes, flavors, specs, grows=grows):
         if limit is not None and limit >= 0 and count and used + count > limit:
             yield Problem(
                 "quota",
                 f"{count} {what} are needed, {max(limit - used, 0)} of {limit} are left",
                 "free some, or ask for more: openstack quota show",
             )
+
+
+def room(
+    cloud: Cloud,
+    settings: Settings,
+    nodes: Sequence[Node],
+    flavors: Mapping[str, Any],
+    specs: Mapping[str, RoleSpec],
+) -> tuple[Room, ...]:
+    """Return of everything that has a limit how much a new cluster needs, and how much is left."""
+    return tuple(
+        Room(what, count, max(limit - used, 0))
+        for what, count, limit, used in _needs(cloud, settings, nodes, flavors, specs, grows=False)
+        if limit is not None and limit >= 0 and count
+    )
+
+
+def _needs(
+    cloud: Cloud,
+    settings: Settings,
+    nodes: Sequence[Node],
+    flavors: Mapping[str, Any],
+    specs: Mapping[str, RoleSpec],
+    *,
+    grows: bool,
+) -> Iterator[Need]:
+    yield from _of_nova(cloud, settings, nodes, flavors, grows=grows)
+    yield from _of_neutron(cloud, settings, nodes, grows=grows)
+    yield from _of_cinder(cloud, settings, nodes, specs)
 
 
 def _of_nova(

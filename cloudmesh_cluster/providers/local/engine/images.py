@@ -198,6 +198,24 @@ def unpack_layer(cache: Path, name: str, archive: Path, *, ids: Ids, progress: P
     shelf.ensure_named(name, build)
 
 
+def missing(
+    cache: Path, packages: Sequence[str], *, ids: Ids, source: Path | None = None, mirror: str | None = None
+) -> list[str]:
+    """Return what `ensure_base` and `ensure_layer` would have to build, in words; touches nothing."""
+    own = {"suite": builds.SUITE, "packages": builds.PACKAGES, "mirror": mirror}
+    recipe = _tarball_recipe(source) if source else own
+    base, wanted = _name("base", recipe, ids), sorted(set(packages))
+    layer = _name("layer", [f"{base}/rootfs", wanted], ids)
+    words = {base: "the node image (about 250 MB)" if source is None else f"a node image of {source}"}
+    words |= {layer: f"in the node image: {' '.join(wanted)}"} if wanted else {}
+    return [what for name, what in words.items() if not (cache / "images" / name).is_dir()]
+
+
+def _name(kind: str, recipe: object, ids: Ids) -> str:
+    key = json.dumps([recipe, asdict(ids)], sort_keys=True)
+    return f"{kind}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+
+
 class _Shelf:
     """The folder of the layers, and how something new gets there."""
 
@@ -210,8 +228,7 @@ class _Shelf:
 
     def ensure(self, kind: str, recipe: object, build: Callable[[str], None]) -> Path:
         """Return the root file system of a layer, built first when there is none of this recipe."""
-        key = json.dumps([recipe, asdict(self._ids)], sort_keys=True)
-        return self.ensure_named(f"{kind}-{hashlib.sha256(key.encode()).hexdigest()[:16]}", build)
+        return self.ensure_named(_name(kind, recipe, self._ids), build)
 
     def ensure_named(self, name: str, build: Callable[[str], None]) -> Path:
         """Return the root file system of a layer, built first when there is none of this name."""
