@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from cloudmesh_cluster.errors import ProviderError
-from cloudmesh_cluster.hosts import hosts_block, marked_block
+from cloudmesh_cluster.hosts import hosts_block, marked_block, parse_host_keys
 from cloudmesh_cluster.model import Node
 from cloudmesh_cluster.resources import resource
 
@@ -154,18 +154,20 @@ def find_keys(keys: Sequence[str]) -> RemoteStep:
         keys: the base64 part of public keys, or fingerprints (`SHA256:...`).
 
     """
-    return _program(_script("bootstrap-keys"), keys)
+    return _program(_script("rights.sh") + _script("bootstrap-keys"), keys)
 
 
-def parse_greeting(answer: str) -> Greeting:
+def parse_greeting(answer: str, *, node: str = "a node") -> Greeting:
     """Return what a node said to `greet`.
 
     Raises:
-        ProviderError: the answer makes no sense.
+        ProviderError: the answer makes no sense, or what it gives for its public key is none.
 
     """
     try:
         data = json.loads(answer)
+        if parse_host_keys(data["public_key"]) != [data["public_key"]]:
+            raise ProviderError(f"{node} has no usable public key: {data['public_key'][:80]!r}")
         state, errors = _cloud_init(data)
         return Greeting(
             hostname=data["hostname"],
@@ -176,7 +178,7 @@ def parse_greeting(answer: str) -> Greeting:
             system=str(data.get("system", "")),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ProviderError(f"a node's greeting makes no sense: {answer[:200]!r}") from error
+        raise ProviderError(f"the greeting of {node} makes no sense: {answer[:200]!r}") from error
 
 
 def parse_propagation(answer: str) -> PropagationReport:
@@ -210,8 +212,8 @@ def _cloud_init(data: Mapping[str, Any]) -> tuple[CloudInit, tuple[str, ...]]:
 
 def _step(name: str, arguments: Sequence[str], sections: Mapping[str, str], *, also: str = "") -> RemoteStep:
     payload = "".join(f"== {section}\n{text}" for section, text in sections.items()) + "== end\n"
-    program = _script("blocks.sh") + _script("payload.sh") + (_script(also) if also else b"") + _script(name)
-    return _program(program, arguments, payload.encode("ascii"))
+    parts = ["blocks.sh", "rights.sh", "payload.sh", *([also] if also else []), name]
+    return _program(b"".join(_script(part) for part in parts), arguments, payload.encode("ascii"))
 
 
 def _program(program: bytes, arguments: Sequence[str], payload: bytes = b"") -> RemoteStep:

@@ -212,7 +212,7 @@ async def reach(
         )
         result = await connections.run(node, step.command, sudo=True, stdin=step.stdin, timeout=REACH_DEADLINE + 30)
         raise_failed("first boot", [result], hint=f"the console is in {session.logs}")
-        greeting = parse_greeting(result.stdout)
+        greeting = parse_greeting(result.stdout, node=node.name)
         session.journal.keep_version(greeting.system, node=node.name)
         if not session.machines_stay:
             judge_first_boot(node, greeting, result)

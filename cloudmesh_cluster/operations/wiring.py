@@ -47,6 +47,7 @@ async def wire_all(session: Session, connections: Connections | None = None) -> 
             cluster.name, cluster.nodes, session.state.public_keys(cluster.name), session.record.profile.mesh
         ),
         ssh_ports=ssh_ports(cluster.nodes, _ports(session)) if session.machines_stay else "",
+        remove_bootstrap=not session.machines_stay,
     )
 
     async def wire_node(node: Node) -> CommandResult:

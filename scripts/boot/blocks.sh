@@ -31,14 +31,46 @@ read_text() {
     if [[ -n $text && $text != *$'\n' ]]; then text+=$'\n'; fi
 }
 
-# replace_file FILE MASK OWNER TEXT: makes TEXT the content of FILE in one rename; MASK is a umask.
+# roots_own PATH: whether nobody but root decides what PATH leads to: all folders and links on the way are root's alone.
+roots_own() {
+    { namei -l -- "$1" 2>/dev/null || true; } | awk '
+        length($1) == 10 && $1 ~ /^[dl][-rwxsStT]+$/ && $NF != "/" {
+            if ($2 != "root") exit 1
+            if ($1 ~ /^d/ && (substr($1, 9, 1) == "w" || substr($1, 6, 1) == "w" && $3 !~ /^(root|staff)$/)) exit 1
+        }'
+}
+
+# replace_file FILE MASK TEXT: makes TEXT the content of FILE, whole or not at all. A file that is there stays what it is: a link
+# to it, its owner, mode, ACLs and labels; MASK is the umask of a new one. A user's own files: by `as_user` only.
 replace_file() {
-    local new=$1.cm.$$.$RANDOM
-    if (umask "$2" && set -o noclobber && printf '%s' "$4" >"$new") && chown "$3" "$new" && mv -fT "$new" "$1"; then
-        return 0
+    local file=$1 new
+    if [[ -L $file ]]; then
+        file=$(readlink -f -- "$file")
+        if ((EUID == 0)) && ! roots_own "$file"; then
+            echo "$1 leads to $file, which others than root may replace" >&2
+            return 1
+        fi
     fi
-    rm -f "$new"
+    new=$file.cm.$$.$RANDOM
+    if (umask "$2" && set -o noclobber && printf '%s' "$3" >"$new") && put_in_place "$new" "$file"; then return 0; fi
+    rm -f -- "$new"
     return 1
+}
+
+# put_in_place NEW FILE: in one rename; but a file of several names, or one that is mounted, can only be written to.
+put_in_place() {
+    if [[ ! -e $2 ]]; then
+        mv -fT -- "$1" "$2"
+        return
+    fi
+    if [[ ! -w $2 ]]; then
+        echo "$2 is not to be written by $(id -un)" >&2
+        return 1
+    fi
+    cp --attributes-only --preserve=all -T -- "$2" "$1" || return
+    if [[ $(stat -c %h -- "$2") != 1 ]] || ! mv -fT -- "$1" "$2" 2>/dev/null; then
+        cat <"$1" >"$2" && rm -f -- "$1"
+    fi
 }
 
 # drop_block CLUSTER: takes the cluster's block out of `text`.
@@ -49,12 +81,12 @@ drop_block() {
     fi
 }
 
-# replace_block FILE MASK OWNER CLUSTER BLOCK
+# replace_block FILE MASK CLUSTER BLOCK
 replace_block() {
     local text
     read_text "$1"
-    drop_block "$4"
-    replace_file "$1" "$2" "$3" "$text${5%$'\n'}"$'\n'
+    drop_block "$3"
+    replace_file "$1" "$2" "$text${4%$'\n'}"$'\n'
 }
 
 # replace_hosts CLUSTER BLOCK
@@ -63,5 +95,5 @@ replace_hosts() {
     read_text /etc/hosts
     drop_block "$1"
     if [[ $text =~ $loopback ]]; then text=$(without_loopback_names "$1" <<<"${text%$'\n'}")$'\n'; fi
-    replace_file /etc/hosts 022 root:root "$text${2%$'\n'}"$'\n'
+    replace_file /etc/hosts 022 "$text${2%$'\n'}"$'\n'
 }

@@ -9,10 +9,13 @@ shared_files=(/etc/hosts /etc/ssh/ssh_known_hosts /etc/rc.local)
 # What is ours alone, unless it was there before.
 own_paths=(/usr/local/lib/cm /usr/local/sbin/cm-service /var/cache/cm /var/log/cm /run/cm)
 
-home_of() { # USER; sets `home` and `owner`
-    local uid gid
-    IFS=: read -r _ _ uid gid _ home _ < <(getent passwd "$1")
-    owner=$uid:$gid
+home_of() { # USER; sets `home`
+    IFS=: read -r _ _ _ _ _ home _ < <(getent passwd "$1")
+}
+
+missing() { # PATH...: prints those that are not there
+    local path
+    for path; do [[ -e $path ]] || printf '%s\n' "$path"; done
 }
 
 # without_ours CLUSTER: copies stdin without anything that cm writes into shared files, for comparing too.

@@ -27,6 +27,13 @@ plugins:
       environments:
         root: [python, greet=0.1]
 """
+# Homes and hosts files as people have them: links, second names, and lines that look like ours.
+ODD_FILES = """
+set -e
+mkdir ~/dotfiles && mv ~/.ssh/authorized_keys ~/dotfiles/keys && ln -s ../dotfiles/keys ~/.ssh/authorized_keys
+echo 'ssh-ed25519 AAAAC3Nz theirs cm-bootstrap x' >>~/dotfiles/keys
+sudo ln /etc/hosts /etc/hosts.also
+"""
 NODES = ["demo-master", "demo-worker-1", "demo-worker-2", "demo-worker-3"]
 
 
@@ -44,6 +51,7 @@ def demo(shared_cm: CommandLine, four: Machines, tmp_path_factory: pytest.TempPa
     """Return a cluster of four machines made from the runbook's two files, with an environment from a channel here."""
     require_tools()
     channel = make_channel(tmp_path_factory.mktemp("conda") / "channel", greet_versions=["0.1"])
+    four.nodes.run(1, ODD_FILES)
     before = {index: four.listing(index) for index in four.indices}
     four.write_provider(shared_cm)
     four.write_profile(shared_cm, "demo-cluster", also=CONDA.format(channel=channel.as_uri()))
@@ -105,6 +113,14 @@ def test_the_systems_ssh_reaches_machines(demo: Cluster, tmp_path: Path) -> None
         assert (0, said, "") == (done.returncode, done.stdout, done.stderr)
 
 
+def test_files_of_machines_stay_what_they_are(demo: Cluster) -> None:
+    """A link and a second name are left while the cluster lives, and no line of others is taken for a bootstrap key."""
+    said = demo.machines.nodes.run(1, "readlink ~/.ssh/authorized_keys; stat -c %h /etc/hosts; cat ~/dotfiles/keys")
+
+    assert ["../dotfiles/keys", "2"] == said.splitlines()[:2]
+    assert (1, 1) == (said.count("theirs cm-bootstrap x"), said.count("# BEGIN cm demo\n"))
+
+
 def test_machines_are_not_rebuilt(demo: Cluster) -> None:
     """A script that is to rebuild nodes when it fails is refused before it runs: there is no image."""
     refused = demo.cm("cluster", "write", "demo", "worker", "--on-failure", "rebuild", "touch /ran", expect=2)
@@ -127,7 +143,8 @@ def test_machines_are_given_back_as_they_were(demo: Cluster) -> None:
     demo.cm("cluster", "delete", "demo", "-y")
     hosts = demo.machines.nodes.run(2, "cat /etc/hosts")
 
-    assert all({"./etc/hosts", "./home/admin/.ssh/authorized_keys"} <= set(paths) for paths in taken.values())
+    keys = {1: "./home/admin/dotfiles/keys"}  # behind a link
+    assert all({"./etc/hosts", keys.get(i, "./home/admin/.ssh/authorized_keys")} <= set(taken[i]) for i in taken)
     assert ("10.9.9.9 elsewhere" in hosts, "demo" in hosts) == (True, False)
     demo.machines.nodes.run(2, "grep -v elsewhere /etc/hosts > /tmp/hosts; sudo cp /tmp/hosts /etc/hosts")
     for index in demo.machines.indices:

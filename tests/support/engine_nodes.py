@@ -83,13 +83,13 @@ class Nodes:
         """Return what a node has written to its console."""
         return self.engine.console(f"{self.prefix}{index}")
 
-    def run(self, index: int, command: str) -> str:
+    def run(self, index: int, command: str, *, stdin: bytes = b"") -> str:
         """Return what a shell line prints on a node, whose host key is known from its console."""
-        done = self.ssh(index, command)
+        done = self.ssh(index, command, stdin=stdin)
         assert done.returncode == 0, f"{command}: exit {done.returncode}: {done.stdout}{done.stderr}"
         return done.stdout.strip()
 
-    def ssh(self, index: int, command: str) -> subprocess.CompletedProcess[str]:
+    def ssh(self, index: int, command: str, *, stdin: bytes = b"") -> subprocess.CompletedProcess[str]:
         """Run a shell line on a node through the system's own ssh."""
         known = self.folder / f"known-{index}"
         keys = parse_console_host_keys(self.console(index))
@@ -108,6 +108,7 @@ class Nodes:
         words = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
         return subprocess.run(
             ["ssh", "-F", "none", *words, f"{self.user}@{address(index)}", command],
+            input=stdin.decode(),
             capture_output=True,
             text=True,
             check=False,

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from cloudmesh_cluster import first_contact, keys
-from cloudmesh_cluster.errors import RemoteFailed
+from cloudmesh_cluster.errors import ProviderError, RemoteFailed
 from cloudmesh_cluster.hosts import authorized_keys_block, hosts_block, known_hosts_block
 from cloudmesh_cluster.model import CommandResult, Node
 from cloudmesh_cluster.operations.bring_up import judge_first_boot
@@ -246,24 +246,92 @@ def test_wiring_replaces_three_blocks(machine: Machine) -> None:
         for file in ("etc/hosts", "etc/ssh/ssh_known_hosts", "home/cm/.ssh/authorized_keys"):
             assert machine.read(file).count("# BEGIN cm t\n") == 1
             assert "worker-1" in machine.read(file)
-    assert (machine.root / "home/cm/.ssh/authorized_keys").stat().st_mode & 0o777 == 0o600
     machine.step(wiring(nodes=NODES[:1]))
     for file in ("etc/hosts", "etc/ssh/ssh_known_hosts", "home/cm/.ssh/authorized_keys"):
         assert "worker-1" not in machine.read(file)
 
 
 def test_wiring_removes_bootstrap_keys_when_told(machine: Machine) -> None:
-    """Kept until the propagation's result is read; then gone from every user's file and from the last node."""
+    """Kept until the propagation's result is read; then gone from the login user's file and from the last node.
+
+    Nobody else's file is touched: a first boot puts the key there only, and the check for dead keys searches all.
+    """
     pair = give_bootstrap_keys(machine)
+    others = machine.read("home/other/.ssh/authorized_keys")
     files = ["/home/cm/.ssh/authorized_keys", "/home/other/.ssh/authorized_keys"]
     search = first_contact.find_keys([keys.blob(pair.public)])
 
     assert machine.step(wiring(remove=False)).stdout == "ok\n"
     assert machine.step(search).stdout.split() == [*files, "/var/lib/cm/bootstrap/id_ed25519"]
     assert machine.step(wiring()).stdout == "ok\n"
-    assert machine.step(search).stdout == ""
-    assert machine.read("home/other/.ssh/authorized_keys") == "ssh-ed25519 AAAAlogin me\n"
+    assert machine.step(search).stdout.split() == files[1:]
+    assert machine.read("home/other/.ssh/authorized_keys") == others
     assert machine.read("home/cm/.ssh/authorized_keys").startswith("ssh-ed25519 AAAAlogin me\n# BEGIN")
+
+
+@pytest.mark.parametrize("file", ["home/cm/.ssh/authorized_keys", "etc/hosts", "etc/ssh/ssh_known_hosts"])
+@pytest.mark.parametrize("kind", ["link", "hard link", "attributes", "new behind a link"])
+def test_wiring_leaves_files_what_they_are(machine: Machine, file: str, kind: str) -> None:
+    """A file that is a link, has a second name, or attributes and a mode of its own, is so after it was written to."""
+    path, other = machine.root / file, (machine.root / file).with_name("kept")
+    path.unlink(missing_ok=True)
+    (other if "link" in kind else path).write_text("# first\n")
+    if kind == "hard link":
+        path.hardlink_to(other)
+    elif "link" in kind:
+        path.symlink_to(other.name)
+    else:
+        os.setxattr(path, "user.cm-test", b"kept")
+        path.chmod(0o604)
+    if kind == "new behind a link":
+        other.unlink()
+
+    for _ in range(2):
+        result = machine.step(wiring())
+        assert (result.stdout, result.stderr) == ("ok\n", "")
+
+    assert path.is_symlink() == (kind in ("link", "new behind a link"))
+    if "link" in kind:
+        assert path.samefile(other)
+    else:
+        assert (os.getxattr(path, "user.cm-test"), path.stat().st_mode & 0o777) == (b"kept", 0o604)
+    assert path.read_text().startswith("" if "new" in kind else "# first\n")
+    assert path.read_text().count("# BEGIN cm t\n") == 1
+    assert [] == list(path.parent.glob("*.cm.*"))
+
+
+def test_wiring_does_not_follow_a_link_to_where_others_may_write(machine: Machine) -> None:
+    """When /etc/hosts leads into a folder that is not root's alone, it is refused, and what is there stays."""
+    machine.write("home/other/hosts", IMAGE_HOSTS)
+    (machine.root / "home/other").chmod(0o777)
+    (machine.root / "etc/hosts").unlink()
+    (machine.root / "etc/hosts").symlink_to("/home/other/hosts")
+
+    result = machine.step(wiring())
+
+    assert result.returncode == 1
+    assert result.stderr == "/etc/hosts leads to /home/other/hosts, which others than root may replace\n"
+    assert machine.read("home/other/hosts") == IMAGE_HOSTS
+
+
+@pytest.mark.parametrize(
+    "written", ["[]", "null", '"ключ"', '"ssh-ed25519"', '"ssh-ed25519 AAAA\\nmore"', '"ssh-ed25519 Ключ"']
+)
+def test_a_public_key_that_is_none_is_refused(written: str) -> None:
+    """A node that gives something else for its public key is named; the others are not harmed by what it says."""
+    answer = f'{{"hostname": "h", "time": 1.0, "public_key": {written}, "cloud_init": "absent"}}'
+
+    with pytest.raises(ProviderError, match="t-worker-1"):
+        first_contact.parse_greeting(answer, node="t-worker-1")
+
+
+def test_greeting_has_no_control_characters(machine: Machine) -> None:
+    """Quotes, backslashes and control characters in os-release do not break the greeting."""
+    machine.write("etc/os-release", 'PRETTY_NAME="A \\ \x1b[31mB\tC"\n')
+
+    result = machine.step(first_contact.greet(cluster="t", user="cm", node=NODES[1], nodes=NODES, timeout=0))
+
+    assert first_contact.parse_greeting(result.stdout).system.startswith("A  [31mBC, Linux ")
 
 
 def test_keys_are_found_by_fingerprint_and_behind_links(machine: Machine) -> None:
