@@ -132,7 +132,7 @@ def place(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     for name, text in FILES.items():
         Path(name).write_text(text)
     Path("folder").mkdir()
-    monkeypatch.setenv("CM_HOME", str(home))
+    monkeypatch.setenv("CM_HOME", str(Path(home) / "own"))  # in a folder that nobody else writes to
     monkeypatch.setenv("CM_CACHE", str(tmp_path / "cache"))
     for name in ("OS_CLOUD", "OS_AUTH_URL"):
         monkeypatch.delenv(name, raising=False)
