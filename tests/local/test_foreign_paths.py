@@ -15,7 +15,7 @@ from cloudmesh_cluster.hosts import authorized_keys_block, hosts_block, known_ho
 from cloudmesh_cluster.model import Node
 from cloudmesh_cluster.providers.local.engine import images
 from cloudmesh_cluster.providers.local.engine.ids import ids_of_this_user
-from tests.engine_nodes import Nodes, nodes
+from tests.support.engine_nodes import Nodes, nodes
 
 MEMBERS = [
     Node("t-master", "master", 0, "running", "10.88.1.1"),
@@ -23,7 +23,7 @@ MEMBERS = [
 ]
 PRIZES = ("/etc", "/etc/shadow", "/etc/passwd", "/etc/ssh")
 """What must be the same after every attack."""
-# A file that asks to be looked at, a link to the prize in its place, the file again...; and whatever root makes beside it.
+# A file that asks to be looked at, a link in its place, the file again...; and links for whatever root makes beside it.
 RACE = r"""
 import os, sys, time
 os.chdir(os.path.expanduser("~/.ssh"))
@@ -47,8 +47,9 @@ def node(cm_cache: Path) -> Iterator[Nodes]:
     """Return a node with an ordinary user, bob."""
     layers = images.ensure_base(cm_cache, ids=ids_of_this_user())
     folder = Path(tempfile.mkdtemp(prefix="cm-paths-"))
+    bob = "useradd --create-home --shell /bin/bash bob && install -d -m 700 -o bob -g bob ~bob/.ssh"
     with nodes(folder, cm_cache / "images", layers) as made:
-        made.boot([1], script="useradd --create-home --shell /bin/bash bob && install -d -m 700 -o bob -g bob ~bob/.ssh")
+        made.boot([1], script=bob)
         yield made
     shutil.rmtree(folder)
 
