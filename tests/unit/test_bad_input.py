@@ -204,7 +204,7 @@ def assert_nothing_made(home: Home, *, clusters: list[str]) -> None:
         assert [] == state.operations()
     assert [] == list(home.clusters.iterdir())
     assert not home.cache.exists() or not any(home.cache.iterdir())
-    assert not list(home.root.parent.glob("*.lock")), "no name leads out of the home"
+    assert [home.root] == list(home.root.parent.iterdir()), "no name leads out of the home"
 
 
 def test_all_problems_of_a_profile_are_told_at_once(place: Home, refused: Run) -> None:
