@@ -74,6 +74,8 @@ class ClusterRecord:
         provider_settings: as in `providers.yaml`.
         network: the nodes' network as CIDR.
         bootstrap_keys: the public keys that nodes were booted with; none of them may open anything.
+        cluster_id: random, made once: what the cluster is known by wherever something of it is; empty for clusters of
+            versions that knew none.
 
     """
 
@@ -82,6 +84,7 @@ class ClusterRecord:
     provider_settings: dict[str, object]
     network: str
     bootstrap_keys: tuple[str, ...] = ()
+    cluster_id: str = ""
 
 
 @dataclass(frozen=True)

@@ -131,6 +131,10 @@ class State:
         """Return what is kept of a cluster beyond its row."""
         return decode(ClusterRecord, self._cluster_row(name)["record"])
 
+    def cluster_id(self, name: str) -> str:
+        """Return the random id of a cluster; empty when it has none, or is not known here."""
+        return self.record(name).cluster_id if name in self.cluster_names() else ""
+
     def put_record(self, name: str, record: ClusterRecord) -> None:
         """Replace what is kept of a cluster beyond its row."""
         with self._transaction() as db:

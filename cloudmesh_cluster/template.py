@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from cloudmesh_cluster import __version__
+from cloudmesh_cluster.marks import Marks
 from cloudmesh_cluster.model import Additions, Volume
 from cloudmesh_cluster.resources import resource
 
@@ -63,8 +64,7 @@ class Stack:
     """What a stack is made of.
 
     Args:
-        cluster: its name.
-        stack: the stack's name, which its resources bear too.
+        marks: of the cluster, which everything of the stack has.
         operation: the id of the operation; names the wait condition.
         servers: in order; the last one propagates the hosts.
         cidr: of a network to make; empty for an existing one.
@@ -84,8 +84,7 @@ class Stack:
 
     """
 
-    cluster: str
-    stack: str
+    marks: Marks
     operation: str
     servers: Sequence[Server]
     ssh_from: str
@@ -118,10 +117,16 @@ def render(stack: Stack) -> str:
     )
     environment.filters["tojson"] = _to_json
     return environment.get_template("cluster.yaml.j2").render(
-        **{**asdict(stack), "servers": stack.servers, "additions": stack.additions or Additions("")},
+        **{
+            **asdict(stack),
+            "marks": stack.marks,
+            "servers": stack.servers,
+            "additions": stack.additions or Additions(""),
+        },
+        cluster=stack.marks.cluster,
+        stack=stack.marks.stack,
         own_network=bool(stack.cidr),
         version=__version__,
-        tags=tags(stack.cluster),
         handle=handle_of(stack.operation),
         condition=f"nodes_up_{stack.operation.replace('-', '_')}",
         host_key_handle=host_key_handle,
@@ -171,11 +176,6 @@ def _to_json(value: object) -> str:
 
     text = json.dumps(value, ensure_ascii=False)
     return re.sub(r"[^ -~]", lambda found: f"\\U{ord(found[0]):08x}", text)
-
-
-def tags(cluster: str) -> list[str]:
-    """Return the tags that everything of a cluster bears."""
-    return ["cm", f"cm-cluster-{cluster}"]
 
 
 def common_user_data(content: str, *, name: str, short_name: str, address: str) -> str:

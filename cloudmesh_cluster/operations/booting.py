@@ -27,6 +27,7 @@ def make_boot(
     signal: str | None = None,
     host_keys_signal: str | None = None,
     description: str = "",
+    cluster_id: str = "",
 ) -> Boot:
     """Return what a provider needs to boot nodes; a pure function of what is given.
 
@@ -43,6 +44,7 @@ def make_boot(
         signal: what the last node's user_data says where the cloud puts the command that is to tell it.
         host_keys_signal: what every node's user_data says where the cloud puts the command for its host keys.
         description: what another machine needs to know of the cluster, see `describe`.
+        cluster_id: the random id of the cluster.
 
     Raises:
         UsageError: a node's user_data is larger than clouds accept.
@@ -77,4 +79,5 @@ def make_boot(
         propagates=told[-1].propagation == "included",
         description=description,
         additions=profile.template,
+        cluster_id=cluster_id,
     )

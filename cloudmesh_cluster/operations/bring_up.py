@@ -122,7 +122,7 @@ def _make_boot(session: Session, new: Sequence[Node], *, signal: str | None) -> 
         specs = {"master": record.profile.master, "worker": record.profile.worker}
         machines = tuple(NodeBoot(node, specs[node.role], b"") for node in new)
         return Boot(session.name, record.network, machines, login_public_key=_login_public_key(session),
-                    trust_on_first_use=session.trusts_on_first_use)  # fmt: skip
+                    trust_on_first_use=session.trusts_on_first_use, cluster_id=record.cluster_id)  # fmt: skip
     boot = make_boot(
         cluster=session.name,
         operation=session.journal.operation.id,
@@ -136,6 +136,7 @@ def _make_boot(session: Session, new: Sequence[Node], *, signal: str | None) -> 
         signal=signal,
         host_keys_signal=session.provider.host_keys_signal,
         description=_description(session),
+        cluster_id=record.cluster_id,
     )
     if not boot.propagates:
         session.journal.warn("the list of nodes outgrows user_data: names are propagated by the client alone")
@@ -153,6 +154,7 @@ def _description(session: Session) -> str:
             for each in session.state.scripts(session.name)
         ],
         bootstrap_keys=record.bootstrap_keys,
+        cluster_id=record.cluster_id,
     )
 
 

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, TypeVar
 
 from cloudmesh_cluster.errors import CmError, ProviderError, UsageError
 from cloudmesh_cluster.home import Home
+from cloudmesh_cluster.marks import Marks
 from cloudmesh_cluster.model import Cluster
 from cloudmesh_cluster.providers_file import choose_provider, load_providers
 from cloudmesh_cluster.state import State
 
 if TYPE_CHECKING:
+    from cloudmesh_cluster.providers.openstack.found import ListedCluster
     from cloudmesh_cluster.providers.openstack.provider import OpenStackProvider
 
 T = TypeVar("T")
@@ -88,13 +90,13 @@ def known_clouds(home: Home, environ: Mapping[str, str], *, provider: str | None
     return [KnownCloud(name, OpenStackProvider(home, given)) for name, given in settings.items()]
 
 
-def clusters_on_clouds(home: Home) -> dict[str, Cluster]:
-    """Return the clusters on OpenStack that are known here, by name."""
+def clusters_on_clouds(home: Home) -> dict[Marks, Cluster]:
+    """Return the clusters on OpenStack that are known here, by the marks of what they consist of."""
     if not home.state_file.exists():
         return {}
     with State(home) as state:
-        found = state.clusters()
-        return {each.name: each for each in found if state.record(each.name).provider_type == "openstack"}
+        records = [(each, state.record(each.name)) for each in state.clusters()]
+    return {Marks(each.name, its.cluster_id): each for each, its in records if its.provider_type == "openstack"}
 
 
 def ask_each(clouds: list[KnownCloud], question: Callable[[KnownCloud], list[T]], warn: Warn) -> list[T]:
@@ -133,25 +135,26 @@ def remote_clusters(
     known = clusters_on_clouds(home)
 
     def clusters_of(cloud: KnownCloud) -> list[RemoteCluster]:
-        return [
-            RemoteCluster(
-                name=each.name,
-                state=each.stack_status.lower(),
-                provider=cloud.name,
-                profile=known[each.name].profile if _is_same(known.get(each.name), each.servers) else "",
-                nodes=len(each.servers),
-                created_at=each.created_at,
-                known=_is_same(known.get(each.name), each.servers),
-            )
-            for each in cloud.provider.list_clusters()
-        ]
+        listed = cloud.provider.list_clusters()
+        return [_as_listed(cloud, each, known.get(Marks(each.name, each.cluster_id))) for each in listed]
 
     return ask_each(clouds, clusters_of, warn)
 
 
-def _is_same(known: Cluster | None, servers: Sequence[str]) -> bool:
-    """Return whether a cluster that is known by its name is the one that has these servers: names are not unique."""
-    if known is None:
-        return False
+def _as_listed(cloud: KnownCloud, listed: ListedCluster, known: Cluster | None) -> RemoteCluster:
+    is_known = known is not None and (bool(listed.cluster_id) or _is_same(known, listed.servers))
+    return RemoteCluster(
+        name=listed.name,
+        state=listed.stack_status.lower(),
+        provider=cloud.name,
+        profile=known.profile if known and is_known else "",
+        nodes=len(listed.servers),
+        created_at=listed.created_at,
+        known=is_known,
+    )
+
+
+def _is_same(known: Cluster, servers: Sequence[str]) -> bool:
+    """Return whether a cluster without an id is the one that has these servers: names are not unique."""
     own = {node.provider_id for node in known.nodes if node.provider_id}
     return not own or not servers or not own.isdisjoint(servers)

@@ -127,7 +127,13 @@ def _prepare(current: Session, plan: Plan) -> None:
     """Make the keys and write down what is to be."""
     state, home = current.state, current.home
     if plan.cluster not in state.cluster_names():
-        record = ClusterRecord(plan.profile, plan.provider_type, plan.provider_settings, plan.network)
+        record = ClusterRecord(
+            plan.profile,
+            plan.provider_type,
+            plan.provider_settings,
+            plan.network,
+            cluster_id=plan.cluster_id,
+        )
         cluster = Cluster(plan.cluster, "creating", plan.provider, plan.profile.name, now(), plan.nodes)
         scripts = [_remembered(script, current.journal.operation.id) for script in plan.profile.scripts]
         state.add_cluster(cluster, record, scripts)

@@ -35,6 +35,7 @@ class Description:
         network: the nodes' network as CIDR.
         scripts: in order.
         bootstrap_keys: the public keys that nodes were booted with; none of them may open anything.
+        cluster_id: the random id of the cluster; empty where an older version has made it.
 
     """
 
@@ -44,6 +45,7 @@ class Description:
     network: str
     scripts: tuple[ScriptName, ...] = ()
     bootstrap_keys: tuple[str, ...] = ()
+    cluster_id: str = ""
 
 
 def describe(
@@ -53,6 +55,7 @@ def describe(
     network: str,
     scripts: Sequence[ScriptName],
     bootstrap_keys: Sequence[str],
+    cluster_id: str = "",
 ) -> str:
     """Return the description of a cluster as JSON; see `Description`."""
     return encode(
@@ -65,6 +68,7 @@ def describe(
             network=network,
             scripts=tuple(scripts),
             bootstrap_keys=tuple(bootstrap_keys),
+            cluster_id=cluster_id,
         )
     )
 

@@ -12,6 +12,7 @@ from cloudmesh_cluster.errors import CmError, LeftBehind
 from cloudmesh_cluster.events import Emit, Event
 from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.locks import lock_holder
+from cloudmesh_cluster.marks import Marks
 from cloudmesh_cluster.model import Leftover
 from cloudmesh_cluster.operations.clouds import KnownCloud, Warn, ask_each, clusters_on_clouds, known_clouds
 from cloudmesh_cluster.providers.local.provider import LocalProvider
@@ -23,12 +24,22 @@ LOCAL = "local"
 
 @dataclass(frozen=True)
 class Garbage:
-    """Something that no known cluster owns; `cluster` is the one that it was made for, empty for an image's layer."""
+    """Something that no known cluster owns.
+
+    Args:
+        provider: where it is.
+        kind: of what kind.
+        id: its own.
+        cluster: the name of the cluster that it was made for; empty for an image's layer.
+        cluster_id: the random id of that cluster; empty where it has none.
+
+    """
 
     provider: str
     kind: str
     id: str
     cluster: str = ""
+    cluster_id: str = ""
 
 
 def find_garbage(
@@ -51,12 +62,13 @@ def find_garbage(
     if provider in (None, LOCAL):
         found += [*_local(home), *_layers(home)]
     if provider != LOCAL:
-        # Whatever cloud a cluster is on: what bears the name of a known one is not garbage.
+        # Whatever cloud a cluster is on: what has the marks of a known one is not garbage.
         known = clusters_on_clouds(home).keys()
 
         def orphans_of(cloud: KnownCloud) -> list[Garbage]:
             return [
-                Garbage(cloud.name, each.kind, each.id, each.cluster) for each in cloud.provider.orphans(known)
+                Garbage(cloud.name, each.kind, each.id, each.marks.cluster, each.marks.id)
+                for each in cloud.provider.orphans(known)
             ]
 
         found += ask_each(known_clouds(home, environ, provider=provider), orphans_of, warn)
@@ -121,10 +133,8 @@ async def remove_garbage(home: Home, environ: Mapping[str, str], garbage: Sequen
 
 
 async def _remove_remote(cloud: KnownCloud, garbage: Garbage) -> None:
-    if garbage.kind == "stack":
-        await cloud.provider.destroy_all(garbage.cluster)
-    else:
-        await asyncio.to_thread(cloud.provider.remove_orphan, Orphan(garbage.kind, garbage.id, garbage.cluster))
+    marks = Marks(garbage.cluster, garbage.cluster_id)
+    await cloud.provider.remove_orphan(Orphan(garbage.kind, garbage.id, marks))
 
 
 async def _remove_local(home: Home, garbage: Garbage) -> None:

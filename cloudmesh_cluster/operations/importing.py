@@ -158,6 +158,7 @@ def _prepare(current: Session, request: ImportRequest, described: Description) -
             request.provider_settings,
             described.network,
             described.bootstrap_keys,
+            cluster_id=found.cluster_id,
         )
         nodes = tuple(replace(node, state="booting") for node in found.nodes)
         state.add_cluster(

@@ -9,6 +9,7 @@ from pathlib import Path
 from cloudmesh_cluster.checks import misplaced
 from cloudmesh_cluster.errors import InvalidInput, UsageError
 from cloudmesh_cluster.home import Home
+from cloudmesh_cluster.marks import new_cluster_id
 from cloudmesh_cluster.model import CLUSTER_NAME, Cluster, Node, PluginUse, Profile, node_names
 from cloudmesh_cluster.operations.host_keys import refuse_pointless_trust
 from cloudmesh_cluster.operations.session import OnFailure
@@ -74,6 +75,7 @@ class Plan:
         trust_on_first_use: whether a node is believed for whose host key nobody vouches.
         profile_why: why the profile is `default` although nobody asked for that; empty when somebody did.
         warnings: what may be a mistake of the user's; the summary repeats it.
+        cluster_id: the random id that the cluster gets.
 
     """
 
@@ -92,6 +94,7 @@ class Plan:
     trust_on_first_use: bool = False
     profile_why: str = ""
     warnings: tuple[str, ...] = ()
+    cluster_id: str = ""
 
     @property
     def headline(self) -> str:
@@ -167,6 +170,7 @@ def make_plan(home: Home, request: CreateRequest, environ: Mapping[str, str]) ->
         trust_on_first_use=request.trust_on_first_use,
         profile_why=f"no profile is called {request.name}" if _fell_back(request, profile) else "",
         warnings=tuple(filter(None, [misnamed(home, request)])),
+        cluster_id=new_cluster_id(),
     )
 
 

@@ -11,13 +11,13 @@ from cloudmesh_cluster.errors import UsageError
 from cloudmesh_cluster.files import write_atomically
 from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.keys import bootstrap_comment, generate, login_comment, write_private
+from cloudmesh_cluster.marks import Marks
 from cloudmesh_cluster.operations.booting import make_boot
 from cloudmesh_cluster.operations.description import ScriptName, describe
 from cloudmesh_cluster.operations.journal import new_operation
 from cloudmesh_cluster.operations.plan import Plan
 from cloudmesh_cluster.providers import provider_of
 from cloudmesh_cluster.role_scripts import digest
-from cloudmesh_cluster.template import tags
 
 TEMPLATE, ENVIRONMENT, KEY, PUBLIC_KEY = "template.yaml", "env.yaml", "id_ed25519", "id_ed25519.pub"
 
@@ -70,7 +70,9 @@ def write_template_files(home: Home, plan: Plan, folder: Path) -> TemplateFiles:
                 network=plan.network,
                 scripts=[ScriptName(each.role, each.name, digest(each.content)) for each in plan.profile.scripts],
                 bootstrap_keys=[bootstrap.public],
+                cluster_id=plan.cluster_id,
             ),
+            cluster_id=plan.cluster_id,
         )
     )
     try:
@@ -81,8 +83,9 @@ def write_template_files(home: Home, plan: Plan, folder: Path) -> TemplateFiles:
         write_atomically(folder / TEMPLATE, text.encode("ascii"))
     except OSError as error:
         raise UsageError(f"--output {folder}: {error.strerror}", hint="a folder that you can write to") from error
-    words = ["-t", str(folder / TEMPLATE), "-e", str(folder / ENVIRONMENT), "--tags", ",".join(tags(plan.cluster))]
-    return TemplateFiles(folder, shlex.join(["openstack", "stack", "create", "--wait", *words, f"cm-{plan.cluster}"]))
+    marks = Marks(plan.cluster, plan.cluster_id)
+    words = ["-t", str(folder / TEMPLATE), "-e", str(folder / ENVIRONMENT), "--tags", ",".join(marks.tags)]
+    return TemplateFiles(folder, shlex.join(["openstack", "stack", "create", "--wait", *words, marks.stack]))
 
 
 def _refuse_existing(folder: Path) -> None:

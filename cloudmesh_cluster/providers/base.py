@@ -35,6 +35,7 @@ class Boot:
         propagates: whether the last node's user_data holds the propagation script.
         additions: what the profile adds to the stack.
         trust_on_first_use: whether a machine may be believed that nobody vouches for.
+        cluster_id: the random id of the cluster, which everything made for it is marked with.
         description: of the cluster, as JSON without secrets, for providers that keep it with the nodes.
 
     """
@@ -50,6 +51,7 @@ class Boot:
     description: str = ""
     additions: Additions | None = None
     trust_on_first_use: bool = False
+    cluster_id: str = ""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from cloudmesh_cluster.template import tags
 from tests.support.command_line import CommandLine
 from tests.support.devcloud_clients import Devcloud
 
@@ -54,7 +53,7 @@ def servers_of(devcloud: Devcloud, cluster: str = NAME) -> dict[str, str]:
 
 def things_of(devcloud: Devcloud, cluster: str = NAME) -> list[tuple[str, str]]:
     """Return everything in the project that bears a cluster's name, tags or description."""
-    network, (_, tag), stack = devcloud.connection.network, tags(cluster), f"cm-{cluster}"
+    network, tag, stack = devcloud.connection.network, f"cm-cluster-{cluster}", f"cm-{cluster}"
     found: list[tuple[str, Any]] = []
     for kind, listed in (
         ("port", network.ports()),
@@ -67,8 +66,9 @@ def things_of(devcloud: Devcloud, cluster: str = NAME) -> list[tuple[str, str]]:
     ):
         for each in listed:
             name = each.name or ""
-            marks = [*(getattr(each, "tags", None) or []), getattr(each, "description", None)]
-            if tag in marks or name in (stack, f"{stack}-login") or name.startswith(f"{cluster}-"):
+            said = (getattr(each, "description", None) or "").split()
+            marks = [*(getattr(each, "tags", None) or []), *said]
+            if tag in marks or name.startswith((f"{cluster}-", stack)):
                 found.append((kind, name or each.id))
     found += [("server", name) for name in servers_of(devcloud, cluster)]
     found += [("stack", stack)] if devcloud.stack_status(stack) else []

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 
@@ -270,7 +271,7 @@ def test_garbage(second: CommandLine, devcloud: Devcloud) -> None:
     stranger = replace(second, home=Path(tempfile.mkdtemp(prefix="cm-", dir="/tmp")))
     found = rows(stranger, "gc", NAME)
 
-    assert found == [{"provider": "devcloud", "kind": "stack", "id": STACK, "cluster": NAME}]
+    assert found == [{"provider": "devcloud", "kind": "stack", "id": STACK, "cluster": NAME, "cluster_id": ANY}]
     assert rows(second, "gc", NAME) == []
     assert "Nobody is here to ask" in stranger("gc", "--delete", NAME, expect=2).stderr
     assert devcloud.stack_status(STACK) is not None

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from cloudmesh_cluster.marks import Marks
 from cloudmesh_cluster.providers.openstack.cloud import Cloud
 from cloudmesh_cluster.providers.openstack.orphans import orphans
-from cloudmesh_cluster.template import tags
 from devcloud import nodes, wiring
 from devcloud.network import batch, feed
 from tests.support.cloud_project import Project, cm_of
@@ -101,7 +101,7 @@ def test_the_own_project_only(project: Project, monkeypatch: pytest.MonkeyPatch)
     """An administrator, who is shown all projects, is not told that what is in others is nobody's."""
     network = project.member.connection.network
     made = network.create_network(name="cm-x")
-    network.set_tags(made, tags("x"))
+    network.set_tags(made, Marks("x").tags)
     seen = {each.id for each in orphans(Cloud(project.devcloud.admin.name), ())}
     monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(project.clouds))
     seen_by_owner = {each.id for each in orphans(Cloud(project.name), ())}

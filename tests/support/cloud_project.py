@@ -165,3 +165,23 @@ def nothing_left(project: Project, cm: CommandLine) -> Iterator[None]:
         assert cm("cluster", "list", "-f", "json").stdout.strip() == "[]"
     finally:  # what one test leaves is not the next one's
         cm("cluster", "delete", "t", "--force", "-y", expect=None)
+
+
+@contextmanager
+def second_project(project: Project, entry: str) -> Iterator[Project]:
+    """Make another project of the same user, known to the same clouds.yaml by another entry."""
+    identity = project.devcloud.admin.connection.identity
+    name = f"t-{secrets.token_hex(3)}"
+    made = identity.create_project(name=name, domain_id="default")
+    try:
+        for role in ROLES:
+            identity.assign_project_role_to_user(made, project.user, identity.find_role(role))
+        project.give_entry(entry, auth={"project_name": name})
+        other = Project(project.devcloud, made.id, project.user, project.clouds, entry)
+        yield other
+        for stack in other.member.heat.stacks.list():
+            other.member.delete_stack(stack.stack_name)
+    finally:
+        for group in project.devcloud.admin.connection.network.security_groups(project_id=made.id):
+            project.devcloud.admin.connection.network.delete_security_group(group)
+        identity.delete_project(made)

@@ -16,6 +16,7 @@ import yaml
 
 from cloudmesh_cluster import __version__, template
 from cloudmesh_cluster.keys import KeyPair
+from cloudmesh_cluster.marks import Marks
 from cloudmesh_cluster.model import Node, RoleSpec, Volume
 from cloudmesh_cluster.providers.base import Boot, NodeBoot
 from cloudmesh_cluster.providers.openstack.blueprint import parameters_of
@@ -53,8 +54,7 @@ def stack(
 ) -> Stack:
     """Return cluster `t` with a network of its own."""
     given: dict[str, Any] = {
-        "cluster": "t",
-        "stack": "cm-t",
+        "marks": Marks("t", "1111222233334444"),
         "operation": operation,
         "servers": [server(index) for index in indices],
         "ssh_from": "192.0.2.7/32",
@@ -289,7 +289,7 @@ def test_values_stay_values(word: str) -> None:
     plain = loaded(stack())
     nasty = server(2, name=word, short_name=word, image=word, flavor=word, address=word)
     found = loaded(
-        stack(cluster=word, stack=word, servers=[server(0), server(1), nasty], external_network=word, dns=[word])
+        stack(marks=Marks(word), servers=[server(0), server(1), nasty], external_network=word, dns=[word])
     )
 
     assert list(found["resources"]) == list(plain["resources"])

@@ -5,16 +5,12 @@ from __future__ import annotations
 import base64
 
 from cloudmesh_cluster import template
+from cloudmesh_cluster.marks import Marks
 from cloudmesh_cluster.model import Node
 from cloudmesh_cluster.providers.base import Boot, NodeBoot
 from cloudmesh_cluster.providers.openstack.cloud import Cloud
 from cloudmesh_cluster.providers.openstack.networks import subnet_of
 from cloudmesh_cluster.providers.openstack.settings import Settings
-
-
-def stack_name(cluster: str) -> str:
-    """Return the name of a cluster's stack."""
-    return f"cm-{cluster}"
 
 
 def has_floating_ip(settings: Settings, node: Node) -> bool:
@@ -25,8 +21,7 @@ def has_floating_ip(settings: Settings, node: Node) -> bool:
 def stack_of(cloud: Cloud, settings: Settings, boot: Boot) -> template.Stack:
     """Return what the stack of a boot is made of."""
     return template.Stack(
-        cluster=boot.cluster,
-        stack=stack_name(boot.cluster),
+        marks=Marks(boot.cluster, boot.cluster_id),
         operation=boot.operation,
         servers=[
             template.Server(

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from cloudmesh_cluster.errors import ProviderError, UsageError
+from cloudmesh_cluster.marks import Marks, in_metadata
 from cloudmesh_cluster.providers.openstack.explained import said
 
 COMPUTE_VERSION = "2.79"
@@ -113,10 +114,10 @@ class Cloud:
         """What to ask Neutron for: an administrator is shown all projects otherwise."""
         return {"project_id": self.sdk.current_project_id}
 
-    def servers(self, cluster: str) -> list[Any]:
+    def servers(self, marks: Marks) -> list[Any]:
         """Return the servers of a cluster, by one call."""
-        found = self.nova.servers.list(search_opts={"name": f"^{cluster}-"})
-        return [each for each in found if each.metadata.get("cm_cluster") == cluster and each.status != "DELETED"]
+        found = self.nova.servers.list(search_opts={"name": f"^{marks.cluster}-"})
+        return [each for each in found if in_metadata(each.metadata) == marks and each.status != "DELETED"]
 
     def volumes(self) -> list[Any]:
         """Return the volumes of the project; none where the cloud has no such service."""

@@ -7,12 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
+from cloudmesh_cluster.marks import PREFIX, Marks, in_metadata
 from cloudmesh_cluster.model import Node, RoleName
 from cloudmesh_cluster.providers.openstack.cloud import Cloud
-from cloudmesh_cluster.providers.openstack.stack import Stack, utc
-from cloudmesh_cluster.template import DESCRIPTION, index_of, tags
-
-PREFIX = "cm-"
+from cloudmesh_cluster.providers.openstack.stack import Stack, marks_of, utc
+from cloudmesh_cluster.template import DESCRIPTION, index_of
 
 
 @dataclass(frozen=True)
@@ -21,6 +20,7 @@ class FoundCluster:
 
     Args:
         name: the cluster's.
+        cluster_id: its random id; empty where an older version has made it.
         stack_status: of the whole stack, as Heat says it.
         created_at: ISO 8601, UTC.
         description: what the stack says of it; empty when it was not made by `cm`.
@@ -35,23 +35,27 @@ class FoundCluster:
     description: str
     login_public_key: str
     nodes: tuple[Node, ...]
+    cluster_id: str = ""
 
 
 @dataclass(frozen=True)
 class ListedCluster:
-    """A cluster in a list: with the ids of its servers."""
+    """A cluster in a list: with its random id, and the ids of its servers."""
 
     name: str
+    cluster_id: str
     stack_status: str
     created_at: str
     servers: tuple[str, ...]
 
 
-def find_cluster(cloud: Cloud, name: str, stack: Stack) -> FoundCluster | None:
-    """Return what a stack tells of its cluster; None when there is no such stack."""
-    found = stack.find()
+def find_cluster(cloud: Cloud, name: str) -> FoundCluster | None:
+    """Return what the stack of a cluster says of it, whoever made it; None when there is no such stack."""
+    found = Stack(cloud, Marks(name)).of_this_name()
     if found is None:
         return None
+    marks = marks_of(found)
+    stack = Stack(cloud, marks)
     template = stack.template()
     output = template.get("outputs", {}).get(DESCRIPTION, {})
     return FoundCluster(
@@ -60,20 +64,22 @@ def find_cluster(cloud: Cloud, name: str, stack: Stack) -> FoundCluster | None:
         created_at=utc(found.creation_time),
         description=str(output.get("value", "")),
         login_public_key=str(found.parameters.get("login_public_key", "")),
-        nodes=_nodes(template, servers=stack.servers(), floating=_floating_ips(cloud, name)),
+        nodes=_nodes(template, servers=stack.servers(), floating=_floating_ips(cloud, stack)),
+        cluster_id=marks.id,
     )
 
 
 def list_clusters(cloud: Cloud) -> list[ListedCluster]:
     """Return all clusters of a project whose stacks bear our tags, by two calls however many there are."""
-    servers: defaultdict[str, list[str]] = defaultdict(list)
+    servers: defaultdict[Marks | None, list[str]] = defaultdict(list)
     for server in cloud.nova.servers.list(limit=-1):
-        servers[server.metadata.get("cm_cluster", "")].append(server.id)
-    found = [
-        ListedCluster(name, str(each.stack_status), utc(each.creation_time), tuple(servers[name]))
-        for each in cloud.heat.stacks.list(filters={"tags": "cm"})
-        if (name := each.stack_name.removeprefix(PREFIX)) != each.stack_name
-    ]
+        servers[in_metadata(server.metadata)].append(server.id)
+    found = []
+    for each in cloud.heat.stacks.list(filters={"tags": "cm"}):
+        if each.stack_name.startswith(PREFIX):
+            marks, created_at = marks_of(each), utc(each.creation_time)
+            nodes = tuple(servers[marks])
+            found.append(ListedCluster(marks.cluster, marks.id, str(each.stack_status), created_at, nodes))
     return sorted(found, key=lambda each: each.name)
 
 
@@ -99,11 +105,11 @@ def _nodes(template: Mapping[str, Any], *, servers: Mapping[int, str], floating:
     return tuple(sorted(nodes, key=lambda node: node.index))
 
 
-def _floating_ips(cloud: Cloud, cluster: str) -> dict[str, str]:
-    """Return the floating IPs of a cluster by fixed address."""
-    mark = tags(cluster)[-1]
+def _floating_ips(cloud: Cloud, stack: Stack) -> dict[str, str]:
+    """Return the floating IPs of a stack by fixed address."""
+    own = set(stack.floating_ips().values())
     return {
         str(each.fixed_ip_address): str(each.floating_ip_address)
-        for each in cloud.sdk.network.ips()
-        if each.description == mark
+        for each in cloud.sdk.network.ips(**cloud.own)
+        if each.id in own
     }

@@ -1,4 +1,4 @@
-"""What bears our marks in a project, of clusters that nobody here knows."""
+"""What has our marks in a project: of one cluster, or of clusters that nobody here knows."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from cloudmesh_cluster.keys import login_comment
+from cloudmesh_cluster.marks import PREFIX, Marks, in_keypair, in_metadata, in_name, in_tags, in_text
 from cloudmesh_cluster.providers.openstack.cloud import Cloud
-from cloudmesh_cluster.providers.openstack.found import PREFIX, list_clusters
+from cloudmesh_cluster.providers.openstack.found import list_clusters
+from cloudmesh_cluster.providers.openstack.stack import Stack
 
-TAG = "cm-cluster-"
 GROUP_MARKS = ("everything between the nodes of the cluster", "SSH from where the cluster was made")
+"""How the descriptions of security groups begin; versions without ids wrote nothing more."""
 KINDS = {
     "server": ("compute", "server"),
+    "server group": ("compute", "server_group"),
     "volume": ("block_storage", "volume"),
     "floating ip": ("network", "ip"),
     "port": ("network", "port"),
@@ -27,14 +29,14 @@ KINDS = {
 
 @dataclass(frozen=True)
 class Orphan:
-    """Something in the cloud, with the name of the cluster that it was made for."""
+    """Something in the cloud, with the marks of the cluster that it was made for."""
 
     kind: str
     id: str
-    cluster: str
+    marks: Marks
 
 
-def orphans(cloud: Cloud, known: Collection[str]) -> list[Orphan]:
+def orphans(cloud: Cloud, known: Collection[Marks]) -> list[Orphan]:
     """Return the stacks of unknown clusters, and what is left of clusters that have no stack any more.
 
     Args:
@@ -42,53 +44,62 @@ def orphans(cloud: Cloud, known: Collection[str]) -> list[Orphan]:
         known: the clusters that are somebody's here.
 
     """
-    stacks = {each.name for each in list_clusters(cloud)}
-    found = [Orphan("stack", f"{PREFIX}{name}", name) for name in sorted(stacks - set(known))]
+    stacks = {Marks(each.name, each.cluster_id) for each in list_clusters(cloud)}
+    unknown = sorted(stacks - set(known), key=lambda marks: marks.stack)
+    found = [Orphan("stack", marks.stack, marks) for marks in unknown]
     # What a stack has made goes with it; heat.stacks.list knows no stack without our tags, so each is asked for.
     owned = stacks | set(known)
-    loose = [each for each in marked(cloud) if each.cluster not in owned]
-    untagged = {name for name in {each.cluster for each in loose} if _has_stack(cloud, name)}
-    return found + [each for each in loose if each.cluster not in untagged]
+    loose = [each for each in marked(cloud) if each.marks not in owned]
+    untagged = {marks for marks in {each.marks for each in loose} if Stack(cloud, marks).find() is not None}
+    return found + [each for each in loose if each.marks not in untagged]
 
 
-def _has_stack(cloud: Cloud, cluster: str) -> bool:
-    from heatclient.exc import HTTPNotFound
+def marked(cloud: Cloud, wanted: Marks | None = None) -> Iterator[Orphan]:
+    """Yield everything but stacks that has a mark of ours, in an order in which it can be deleted.
 
-    try:
-        stack = cloud.heat.stacks.get(f"{PREFIX}{cluster}", resolve_outputs=False)
-    except HTTPNotFound:
-        return False
-    return bool(stack.stack_status != "DELETE_COMPLETE")
+    Args:
+        cloud: the project to look through.
+        wanted: the marks of one cluster; None for all.
+
+    """
+    for kind, identity, marks in _all(cloud, wanted):
+        if marks is not None and wanted in (None, marks):
+            yield Orphan(kind, identity, marks)
 
 
-def marked(cloud: Cloud) -> Iterator[Orphan]:
-    """Yield everything but stacks that bears a mark of ours, in an order in which it can be deleted."""
+def _all(cloud: Cloud, wanted: Marks | None) -> Iterator[tuple[str, str, Marks | None]]:
+    """Yield kind and id of all that may be ours, with the marks that it has."""
     network, own = cloud.sdk.network, cloud.own
-    for server in cloud.nova.servers.list(limit=-1):
-        if cluster := server.metadata.get("cm_cluster"):
-            yield Orphan("server", server.id, cluster)
+    for server in cloud.servers(wanted) if wanted else cloud.nova.servers.list(limit=-1):
+        if server.status != "DELETED":
+            yield "server", server.id, in_metadata(server.metadata)
+    for group in cloud.sdk.compute.server_groups():
+        yield "server group", group.id, in_name(group.name)
     for volume in cloud.volumes():
-        if cluster := volume.metadata.get("cm_cluster"):
-            yield Orphan("volume", volume.id, cluster)
+        yield "volume", volume.id, in_metadata(volume.metadata)
     for address in network.ips(**own):
-        if (address.description or "").startswith(TAG):
-            yield Orphan("floating ip", address.id, address.description.removeprefix(TAG))
+        yield "floating ip", address.id, in_text(address.description)
+    # With an id, the mark is in the description, and Neutron can be asked for that.
+    narrowed = {**own, "description": wanted.text} if wanted and wanted.id else own
     for kind, listed in (
-        ("port", network.ports(tags="cm", **own)),
-        ("router", network.routers(tags="cm", **own)),
-        ("network", network.networks(tags="cm", **own)),
+        ("port", network.ports(**narrowed)),
+        ("router", network.routers(**narrowed)),
+        ("network", network.networks(**narrowed)),
     ):
         for each in listed:
-            if cluster := next((tag.removeprefix(TAG) for tag in each.tags if tag.startswith(TAG)), ""):
-                yield Orphan(kind, each.id, cluster)
+            yield kind, each.id, in_text(each.description) or in_tags(each.tags)
     for group in network.security_groups(**own):
-        if group.name.startswith(PREFIX) and (group.description or "").startswith(GROUP_MARKS):
-            yield Orphan("security group", group.id, group.name.removeprefix(PREFIX).removesuffix("-login"))
+        yield "security group", group.id, _of_group(group)
     for keypair in cloud.sdk.compute.keypairs():
-        cluster = keypair.name.removeprefix(PREFIX)
-        comment = keypair.public_key.rstrip().partition(" ")[2].partition(" ")[2]
-        if keypair.name.startswith(PREFIX) and comment == login_comment(cluster):
-            yield Orphan("keypair", keypair.name, cluster)
+        yield "keypair", keypair.name, in_keypair(keypair.name, own["project_id"])
+
+
+def _of_group(group: Any) -> Marks | None:
+    """Return the marks of a security group: its own description says it, the name alone proves nothing."""
+    description = group.description or ""
+    if not (group.name.startswith(PREFIX) and description.startswith(GROUP_MARKS)):
+        return None
+    return in_text(description) or Marks(group.name.removeprefix(PREFIX).removesuffix("-login"))
 
 
 def remove(cloud: Cloud, orphan: Orphan) -> None:

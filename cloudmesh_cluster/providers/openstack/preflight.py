@@ -9,10 +9,11 @@ from typing import Any
 
 from cloudmesh_cluster import template
 from cloudmesh_cluster.errors import ProviderError, UsageError
+from cloudmesh_cluster.marks import Marks
 from cloudmesh_cluster.model import Node, Problem, Profile, RoleSpec
 from cloudmesh_cluster.providers.base import Boot, NodeBoot
 from cloudmesh_cluster.providers.openstack import quotas
-from cloudmesh_cluster.providers.openstack.blueprint import stack_name, stack_of
+from cloudmesh_cluster.providers.openstack.blueprint import stack_of
 from cloudmesh_cluster.providers.openstack.cloud import Cloud
 from cloudmesh_cluster.providers.openstack.explained import in_words
 from cloudmesh_cluster.providers.openstack.networks import subnet_of
@@ -32,6 +33,7 @@ class Wanted:
         cluster: its name; empty when none is meant.
         nodes: those to make; those of the profile where no cluster is meant.
         grows: whether the cluster is there already.
+        marks: of the cluster.
 
     """
 
@@ -39,6 +41,7 @@ class Wanted:
     cluster: str
     nodes: Sequence[Node]
     grows: bool
+    marks: Marks
 
     @property
     def specs(self) -> dict[str, RoleSpec]:
@@ -47,13 +50,13 @@ class Wanted:
         return {role: spec for role, spec in both.items() if any(node.role == role for node in self.nodes)}
 
 
-def wanted(profile: Profile, cluster: str, new: Sequence[Node] | None) -> Wanted:
+def wanted(profile: Profile, marks: Marks, new: Sequence[Node] | None) -> Wanted:
     """Return what is to be made; without a list of nodes, what the profile says."""
     if new is not None:
-        return Wanted(profile, cluster, new, grows=all(node.role != "master" for node in new))
+        return Wanted(profile, marks.cluster, new, grows=all(node.role != "master" for node in new), marks=marks)
     roles = ["master", *["worker"] * profile.worker.count]
     nodes = [Node(f"preview-{index}", role, index, "planned", "") for index, role in enumerate(roles)]  # type: ignore[arg-type]  # (roles are these two words)
-    return Wanted(profile, cluster, nodes, grows=False)
+    return Wanted(profile, marks.cluster, nodes, grows=False, marks=marks)
 
 
 def problems(cloud: Cloud, settings: Settings, want: Wanted) -> list[Problem]:
@@ -155,18 +158,15 @@ def _names(cloud: Cloud, want: Wanted) -> Iterator[Problem]:
     """Find what bears already the names that will be given; what a growing cluster must have, it has."""
     if not want.cluster:
         return
-    name = stack_name(want.cluster)
-    stack = Stack(cloud, name).find()
-    if want.grows and stack is None:
-        yield Problem("cloud", f"stack {name} is gone: somebody has deleted it", f"cm cluster delete {want.cluster}")
+    own = Stack(cloud, want.marks)
+    if want.grows and own.find() is None:
+        what = f"stack {own.name} is gone: somebody has deleted it"
+        yield Problem("cloud", what, f"cm cluster delete {want.cluster}")
     if want.grows:
         return
-    if stack is not None:
-        hint = f"another name for the cluster, or openstack stack delete {name}"
-        yield Problem("cloud", f"there is a stack {name} already, {stack.stack_status}", hint)
-    elif cloud.sdk.compute.find_keypair(name, ignore_missing=True) is not None:
-        hint = f"another name for the cluster, or openstack keypair delete {name}"
-        yield Problem("cloud", f"there is a keypair {name} already", hint)
+    if (stack := own.of_this_name()) is not None:
+        hint = f"another name for the cluster; whose it is: openstack stack show {own.name}"
+        yield Problem("cloud", f"there is a stack {own.name} already, {stack.stack_status}", hint)
 
 
 def _template(cloud: Cloud, settings: Settings, want: Wanted) -> Iterator[Problem]:
@@ -186,6 +186,6 @@ def _template(cloud: Cloud, settings: Settings, want: Wanted) -> Iterator[Proble
     }
     try:
         with in_words():
-            cloud.heat.stacks.preview(stack_name=stack_name(cluster), template=text, parameters=parameters)
+            cloud.heat.stacks.preview(stack_name=Marks(cluster).stack, template=text, parameters=parameters)
     except ProviderError as error:
         yield Problem("cloud", f"Heat refuses the stack: {error.message}", error.hint)

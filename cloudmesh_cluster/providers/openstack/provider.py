@@ -12,11 +12,12 @@ from cloudmesh_cluster import template
 from cloudmesh_cluster.errors import ProviderError, UsageError
 from cloudmesh_cluster.events import Emit, Event
 from cloudmesh_cluster.home import Home
+from cloudmesh_cluster.marks import Marks
 from cloudmesh_cluster.model import HostKeys, Leftover, Node, Problem, Profile, RoleSpec
 from cloudmesh_cluster.providers.base import Boot, Placement, Room
 from cloudmesh_cluster.providers.blocking import to_its_end
 from cloudmesh_cluster.providers.openstack import quotas, servers
-from cloudmesh_cluster.providers.openstack.blueprint import parameters_of, stack_name, stack_of
+from cloudmesh_cluster.providers.openstack.blueprint import parameters_of, stack_of
 from cloudmesh_cluster.providers.openstack.cloud import Cloud
 from cloudmesh_cluster.providers.openstack.explained import explained
 from cloudmesh_cluster.providers.openstack.found import FoundCluster, ListedCluster, find_cluster, list_clusters
@@ -28,6 +29,7 @@ from cloudmesh_cluster.providers.openstack.remains import remains
 from cloudmesh_cluster.providers.openstack.settings import Settings
 from cloudmesh_cluster.providers.openstack.stack import Stack, StackEvent
 from cloudmesh_cluster.providers.openstack.strays import remove_strays
+from cloudmesh_cluster.state import State
 
 FIRST_ADDRESS = 10
 SHRINK_ATTEMPTS = 3
@@ -39,12 +41,13 @@ class OpenStackProvider:
     """Servers of a cloud, one stack a cluster.
 
     Args:
-        home: not used: the cloud holds everything.
+        home: whose clusters; their ids are what the cloud's things are known by.
         settings: see `Settings`.
 
     """
 
     def __init__(self, home: Home, settings: Mapping[str, object]) -> None:
+        self._home = home
         self._settings = Settings.of(settings)
         self._cloud = Cloud(self._settings.os_cloud)
         self._host_keys = HostKeyDesk(self._cloud, self._settings, self._stack)
@@ -77,7 +80,7 @@ class OpenStackProvider:
         """Ask the cloud for everything that a create or a growth will need."""
         from cloudmesh_cluster.providers.openstack.preflight import problems, wanted
 
-        return problems(self._cloud, self._settings, wanted(profile, cluster, new)), []
+        return problems(self._cloud, self._settings, wanted(profile, self._marks(cluster), new)), []
 
     def room(self, profile: Profile, nodes: Sequence[Node]) -> tuple[Room, ...]:
         """Return what is left of the project's quota, of everything that has a limit."""
@@ -133,7 +136,7 @@ class OpenStackProvider:
     async def rebuild(self, boot: Boot, emit: Emit) -> AsyncIterator[Node]:
         """Give servers a fresh disk by Nova; who still tells the keys of the old one is not believed."""
         told = await self._host_keys.before_rebuild(boot)
-        async for node in servers.rebuild(self._cloud, told.nodes):
+        async for node in servers.rebuild(self._cloud, self._marks(boot.cluster), told.nodes):
             yield node
 
     def obstacles(self, cluster: str, nodes: Sequence[str]) -> list[Problem]:
@@ -187,15 +190,17 @@ class OpenStackProvider:
 
     def states(self, cluster: str) -> dict[str, str]:
         """Return the state of each server, by one call."""
-        return servers.states(self._cloud, cluster)
+        return servers.states(self._cloud, self._marks(cluster))
 
     async def start(self, nodes: Sequence[Node], emit: Emit) -> None:
         """Start stopped servers and wait until Nova says that they run."""
-        await servers.switch(self._cloud, nodes, "start", until="running")
+        if nodes:
+            await servers.switch(self._cloud, self._marks(nodes[0].cluster), nodes, "start", until="running")
 
     async def stop(self, nodes: Sequence[Node]) -> None:
         """Stop servers and wait until Nova says that they have stopped."""
-        await servers.switch(self._cloud, nodes, "stop", until="stopped")
+        if nodes:
+            await servers.switch(self._cloud, self._marks(nodes[0].cluster), nodes, "stop", until="stopped")
 
     async def destroy(self, cluster: str, nodes: Sequence[str]) -> None:
         """Take servers out of the stack, also those that Heat is about to make.
@@ -210,7 +215,7 @@ class OpenStackProvider:
             return
         await self._take_out(stack, indices)
         if not before.stack_status.endswith("_COMPLETE"):
-            await asyncio.to_thread(remove_strays, self._cloud, stack.name, before)
+            await asyncio.to_thread(remove_strays, self._cloud, stack.marks, before)
 
     async def _take_out(self, stack: Stack, indices: Sequence[int]) -> None:
         failed: StackEvent | None = None
@@ -235,26 +240,36 @@ class OpenStackProvider:
         if nodes is not None:
             there = self.states(cluster)
             return [Leftover("server", name, f"openstack server delete {name}") for name in nodes if name in there]
-        return remains(self._cloud, cluster, self._stack(cluster))
+        return remains(self._cloud, self._stack(cluster))
 
     def find(self, cluster: str) -> FoundCluster | None:
         """Return what the cloud tells of a cluster, whoever made it; None when it has none of that name."""
-        return find_cluster(self._cloud, cluster, self._stack(cluster))
+        return find_cluster(self._cloud, cluster)
 
     def list_clusters(self) -> list[ListedCluster]:
         """Return all clusters of the project that bear our tags."""
         return list_clusters(self._cloud)
 
-    def orphans(self, known: Collection[str]) -> list[Orphan]:
-        """Return what bears our marks in the project and belongs to none of the known clusters."""
+    def orphans(self, known: Collection[Marks]) -> list[Orphan]:
+        """Return what has our marks in the project and belongs to none of the known clusters."""
         return orphans(self._cloud, known)
 
-    def remove_orphan(self, orphan: Orphan) -> None:
-        """Delete something that `orphans` has found, but for stacks: see `destroy_all`."""
-        remove(self._cloud, orphan)
+    async def remove_orphan(self, orphan: Orphan) -> None:
+        """Delete something that `orphans` has found."""
+        if orphan.kind == "stack":
+            await Stack(self._cloud, orphan.marks).delete()
+        else:
+            await asyncio.to_thread(remove, self._cloud, orphan)
 
     def _stack(self, cluster: str) -> Stack:
-        return Stack(self._cloud, stack_name(cluster))
+        return Stack(self._cloud, self._marks(cluster))
+
+    def _marks(self, cluster: str) -> Marks:
+        """Return the marks of a cluster that is known here, or of what an unknown one of a version without ids has."""
+        if not self._home.state_file.exists():
+            return Marks(cluster)
+        with State(self._home) as state:
+            return Marks(cluster, state.cluster_id(cluster))
 
 
 def _specs(profile: Profile) -> dict[str, RoleSpec]:

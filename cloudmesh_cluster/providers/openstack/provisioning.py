@@ -107,7 +107,7 @@ class Provisioning:
         return since
 
     async def _create(self, boot: Boot, text: str) -> None:
-        await to_its_end(partial(self._stack.create, text, parameters_of(boot), tags=template.tags(boot.cluster)))
+        await to_its_end(partial(self._stack.create, text, parameters_of(boot)))
 
     def _missing(self, boot: Boot) -> list[int]:
         return [each.node.index for each in boot.nodes if each.node.index not in self._servers]
@@ -124,7 +124,7 @@ class Provisioning:
             hint = "put the key back that the cluster was made with"
             raise UsageError("the login key is not the one that the stack was made with", hint=hint)
         if found is not None and not found.stack_status.endswith("_COMPLETE"):
-            await asyncio.to_thread(remove_strays, self._cloud, self._stack.name, found)
+            await asyncio.to_thread(remove_strays, self._cloud, self._stack.marks, found)
         # What is there stays as its own template says, so that Heat has no reason to make any of it anew. Its preview
         # of an update can't prove that: it calls everything replaced that refers to something else.
         now = await asyncio.to_thread(self._stack.template)

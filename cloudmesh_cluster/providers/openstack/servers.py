@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
 from cloudmesh_cluster.errors import ProviderError
+from cloudmesh_cluster.marks import Marks
 from cloudmesh_cluster.model import Node
 from cloudmesh_cluster.providers.base import NodeBoot
 from cloudmesh_cluster.providers.openstack.cloud import Cloud
@@ -20,9 +21,9 @@ NO_CONSOLE = "(no console"
 STATES = {"ACTIVE": "running", "SHUTOFF": "stopped", "ERROR": "failed"}
 
 
-def states(cloud: Cloud, cluster: str) -> dict[str, str]:
-    """Return the state of each server by name, by one call."""
-    return {server.name: STATES.get(server.status, server.status.lower()) for server in cloud.servers(cluster)}
+def states(cloud: Cloud, marks: Marks) -> dict[str, str]:
+    """Return the state of each server of a cluster by name, by one call."""
+    return {server.name: STATES.get(server.status, server.status.lower()) for server in cloud.servers(marks)}
 
 
 def console(cloud: Cloud, server: str) -> str:
@@ -68,7 +69,7 @@ def volumes(cloud: Cloud, node: Node, mounts: Sequence[str]) -> dict[str, str]:
     return {mount: found[mount] for mount in mounts}
 
 
-async def rebuild(cloud: Cloud, boots: Sequence[NodeBoot]) -> AsyncIterator[Node]:
+async def rebuild(cloud: Cloud, marks: Marks, boots: Sequence[NodeBoot]) -> AsyncIterator[Node]:
     """Give servers a fresh disk of their own image and new user_data, and yield each as soon as it is ACTIVE.
 
     Id, port, floating IP and host stay; Heat has nothing to do with it.
@@ -82,7 +83,7 @@ async def rebuild(cloud: Cloud, boots: Sequence[NodeBoot]) -> AsyncIterator[Node
     waiting = {boot.node.name: boot.node for boot in boots}
     while waiting:
         await asyncio.sleep(PAUSE)
-        for server in await asyncio.to_thread(cloud.servers, boots[0].node.cluster):
+        for server in await asyncio.to_thread(cloud.servers, marks):
             if server.status == "ERROR" and server.name in waiting:
                 reason = getattr(server, "fault", {}).get("message", "Nova says no reason")
                 raise ProviderError(f"{server.name} could not be rebuilt: {reason}", hint=_renew(waiting[server.name]))
@@ -107,12 +108,13 @@ def _renew(node: Node) -> str:
     return f"cm cluster replace {node.cluster} {node.short_name}"
 
 
-async def switch(cloud: Cloud, nodes: Sequence[Node], action: str, *, until: str) -> None:
+async def switch(cloud: Cloud, marks: Marks, nodes: Sequence[Node], action: str, *, until: str) -> None:
     """Start or stop servers, and wait until Nova says that they have.
 
     Args:
         cloud: where they are.
-        nodes: which ones, of one cluster.
+        marks: of their cluster.
+        nodes: which ones.
         action: "start" or "stop".
         until: the state that they reach by it.
 
@@ -122,8 +124,8 @@ async def switch(cloud: Cloud, nodes: Sequence[Node], action: str, *, until: str
     """
     if not nodes:
         return
-    began, cluster = time.monotonic(), nodes[0].cluster
-    now = await asyncio.to_thread(states, cloud, cluster)
+    began = time.monotonic()
+    now = await asyncio.to_thread(states, cloud, marks)
     for node in nodes:
         if now.get(node.name) not in (until, None):
             await asyncio.to_thread(getattr(cloud.nova.servers, action), node.provider_id)
@@ -132,4 +134,4 @@ async def switch(cloud: Cloud, nodes: Sequence[Node], action: str, *, until: str
             if state in ("gone", "failed") or time.monotonic() - began > DEADLINE:
                 raise ProviderError(f"{name} is {state}, it can't be {until}", hint=f"openstack server show {name}")
         await asyncio.sleep(PAUSE)
-        now = await asyncio.to_thread(states, cloud, cluster)
+        now = await asyncio.to_thread(states, cloud, marks)

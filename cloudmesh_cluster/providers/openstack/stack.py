@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cloudmesh_cluster.errors import ProviderError
+from cloudmesh_cluster.marks import PREFIX, Marks, in_tags, in_text
 from cloudmesh_cluster.providers.openstack.cloud import Cloud
 from cloudmesh_cluster.template import host_key_handles, index_of
 
@@ -57,21 +58,27 @@ def utc(time: str) -> str:
 
 
 class Stack:
-    """The stack of a cluster, by its name.
+    """The stack of a cluster, by its name and the cluster's id.
 
     Args:
         cloud: where it is.
-        name: the stack's.
+        marks: the cluster's.
 
     """
 
-    def __init__(self, cloud: Cloud, name: str) -> None:
+    def __init__(self, cloud: Cloud, marks: Marks) -> None:
         self._cloud = cloud
-        self.name = name
+        self.marks = marks
+        self.name = marks.stack
         self._identity: str | None = None
 
     def find(self) -> Any | None:
-        """Return the stack without its outputs, which are slow; None when there is none."""
+        """Return the cluster's own stack; None when there is none, or another cluster has the name."""
+        found = self.of_this_name()
+        return found if found is not None and marks_of(found).id == self.marks.id else None
+
+    def of_this_name(self) -> Any | None:
+        """Return the stack of this name, whoever made it, or None; without its outputs, which are slow."""
         from heatclient.exc import HTTPNotFound
 
         try:
@@ -143,7 +150,7 @@ class Stack:
         found = self._cloud.heat.resources.get(self._identity or self.name, handle, with_attr=[name])
         return str(found.attributes[name])
 
-    def create(self, template: str, parameters: Mapping[str, str], *, tags: list[str]) -> None:
+    def create(self, template: str, parameters: Mapping[str, str]) -> None:
         """Ask Heat to make the stack; it returns before anything of it exists.
 
         Raises:
@@ -159,7 +166,7 @@ class Stack:
                 parameters=dict(parameters),
                 disable_rollback=True,
                 timeout_mins=TIMEOUT_MINUTES,
-                tags=",".join(tags),
+                tags=",".join(self.marks.tags),
             )
         except HTTPConflict:
             # A request that was sent again after its answer was lost meets the stack that it has made itself.
@@ -246,7 +253,7 @@ class Stack:
         from heatclient.exc import HTTPNotFound
 
         try:
-            return self._events_after(None)
+            return self._events_after(None) if self.find() is not None else []
         except HTTPNotFound:
             return []
 
@@ -264,11 +271,11 @@ class Stack:
         began, reason = time.monotonic(), ""
         for _ in range(DELETE_ATTEMPTS):
             stack = await asyncio.to_thread(self.find)
-            await asyncio.to_thread(remove_strays, self._cloud, self.name, stack)
+            await asyncio.to_thread(remove_strays, self._cloud, self.marks, stack)
             if stack is None:
                 return
             if not stack.stack_status.endswith("_COMPLETE"):
-                await asyncio.to_thread(detach_router, self._cloud, stack)
+                await asyncio.to_thread(detach_router, self._cloud, self.marks)
             try:
                 await asyncio.to_thread(self._cloud.heat.stacks.delete, stack.id)
             except HTTPNotFound:
@@ -294,6 +301,13 @@ class Stack:
                 return str(stack.stack_status_reason)
             await asyncio.sleep(PAUSE)
         return "it takes too long"
+
+
+def marks_of(stack: Any) -> Marks:
+    """Return the marks of a stack as Heat lists or shows it; its template says them too, should the tags be changed."""
+    cluster = str(stack.stack_name).removeprefix(PREFIX)
+    found = in_tags(getattr(stack, "tags", None)), in_text(getattr(stack, "description", None))
+    return next((each for each in found if each and each.cluster == cluster and each.id), Marks(cluster))
 
 
 def gone(stack: Stack) -> ProviderError:

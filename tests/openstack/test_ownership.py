@@ -1,0 +1,138 @@
+"""What is others' stays: things with our names, other projects of the same user, other clusters of the same name.
+
+Nothing boots in the cloud of these tests: `cm` is killed as soon as the servers are there.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import signal
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cloudmesh_cluster.home import Home
+from cloudmesh_cluster.marks import Marks
+from cloudmesh_cluster.state import State
+from tests.support.cloud_project import Project, cm_of, own_project, second_project
+from tests.support.command_line import CommandLine
+from tests.support.devcloud_clients import Devcloud, wait_for
+from tests.support.journal_watch import started
+
+SETTINGS = "{{type: openstack, os_cloud: {cloud}, image: debian-12, flavor: m1.tiny, signal: ssh}}"
+
+
+@pytest.fixture(scope="module")
+def project(fake_devcloud: Devcloud) -> Iterator[Project]:
+    """Return a project of these tests in the cloud where nothing boots."""
+    with tempfile.TemporaryDirectory(prefix="cm-") as folder, own_project(fake_devcloud, Path(folder)) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def other(project: Project) -> Iterator[Project]:
+    """Return another project of the same user."""
+    with second_project(project, "two") as made:
+        yield made
+
+
+@pytest.fixture
+def cm(project: Project, cm_cache: Path) -> Iterator[CommandLine]:
+    """Return `cm` that knows the project as provider `dc`."""
+    with cm_of(project, cm_cache, f"dc: {SETTINGS.format(cloud=project.name)}\n") as made:
+        yield made
+
+
+@pytest.fixture
+def colleague(project: Project, other: Project, cm_cache: Path) -> Iterator[CommandLine]:
+    """Return `cm` of another home, which knows both projects: the first as `dc`, the other one as `two`."""
+    providers = "".join(
+        f"{name}: {SETTINGS.format(cloud=cloud)}\n" for name, cloud in (("dc", project.name), ("two", other.name))
+    )
+    with cm_of(project, cm_cache, providers) as made:
+        yield made
+
+
+def a_name() -> str:
+    """Return the name of a cluster."""
+    return f"o{secrets.token_hex(3)}"
+
+
+def made(cm: CommandLine, name: str, provider: str = "dc") -> Marks:
+    """Make the servers of a cluster, and have it in the journal as one that is ready."""
+    with started(cm, "cluster", "create", name, "--provider", provider, "-n", "1", "-y") as running:
+        for number in (0, 1):
+            running.wait_for_words(f"server_{number}: create complete")
+        running.send(signal.SIGKILL)
+        running.answer()
+    with State(Home(cm.home, cm.cache)) as state:
+        for operation in state.operations(name):
+            state.end_operation(operation.id, state="done")
+        state.set_cluster_state(name, "ready")
+        return Marks(name, state.cluster_id(name))
+
+
+def names(cm: CommandLine) -> list[str]:
+    """Return the clusters that are known to a home."""
+    return [row["name"] for row in json.loads(cm("cluster", "list", "-f", "json").stdout)]
+
+
+def test_what_has_only_our_names_stays(cm: CommandLine, project: Project) -> None:
+    """A delete takes what has the cluster's mark, Heat's strays too; what others have called so is left, in silence."""
+    name, network = a_name(), project.member.connection.network
+    foreign_group = network.create_security_group(name=f"cm-{name}", description="rules of our web servers")
+    marks = made(cm, name)
+    own_network = next(each for each in network.networks(project_id=project.identity) if each.name == f"cm-{name}")
+    foreign_network = network.create_network(name=f"cm-{name}")
+    foreign = [
+        foreign_group,
+        foreign_network,
+        network.create_router(name=f"cm-{name}"),
+        network.create_port(network_id=foreign_network.id, name=f"{name}-worker-7"),
+    ]
+    stray = network.create_port(network_id=own_network.id, name=f"{name}-worker-8", description=marks.text)
+    cm("cluster", "delete", name, "-y")
+    left = {identity for _, identity in project.everything()}
+
+    assert {each.id for each in foreign} <= left
+    assert stray.id not in left
+    assert own_network.id not in left
+    assert project.member.stack_status(f"cm-{name}") is None
+    for each in reversed(foreign):
+        getattr(network, f"delete_{type(each).__name__.lower().replace('securitygroup', 'security_group')}")(each)
+
+
+def test_a_key_pair_of_another_project_stays(cm: CommandLine, colleague: CommandLine, other: Project) -> None:
+    """Two projects of one user can have clusters of one name; whatever is done in one leaves the other's key pair."""
+    name, compute = a_name(), other.member.connection.compute
+    made(cm, name)
+    before = {each.name for each in compute.keypairs()}
+
+    assert json.loads(colleague("gc", "--provider", "two", "-f", "json").stdout) == []
+    colleague("gc", "--provider", "two", "--delete", "-y")
+    made(colleague, name, "two")
+    assert len({each.name for each in compute.keypairs()} - before) == 1
+    colleague("cluster", "delete", name, "-y")
+    assert {each.name for each in compute.keypairs()} == before
+
+
+def test_a_stack_of_another_cluster_of_that_name_stays(
+    cm: CommandLine, colleague: CommandLine, project: Project
+) -> None:
+    """Who deletes a cluster whose stack is gone leaves the stack that another home has made since by that name."""
+    name = a_name()
+    made(cm, name)
+    project.member.delete_stack(f"cm-{name}")
+    made(colleague, name)
+    wait_for(lambda: project.member.stack_status(f"cm-{name}") == "CREATE_COMPLETE")
+    servers = sorted(each.id for each in project.member.connection.compute.servers())
+    refused = cm("cluster", "scale", name, "+1", expect=2)
+    cm("cluster", "delete", name, "-y")
+
+    assert f"{name}-master" in refused.stderr
+    assert names(cm) == []
+    assert project.member.stack_status(f"cm-{name}") == "CREATE_COMPLETE"
+    assert sorted(each.id for each in project.member.connection.compute.servers()) == servers
