@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from cloudmesh_cluster.errors import ProviderError
 from cloudmesh_cluster.hosts import hosts_block, marked_block, parse_host_keys
+from cloudmesh_cluster.marks import Marks
 from cloudmesh_cluster.model import Node
 from cloudmesh_cluster.resources import resource
 
@@ -113,23 +114,28 @@ def propagation_result(operation: str, timeout: int) -> RemoteStep:
     return _program(_script("propagation-result"), [operation, str(timeout)])
 
 
-def take_machine(*, cluster: str, user: str, node: Node, login_public_key: str) -> RemoteStep:
+def take_machine(*, cluster: Marks, user: str, node: Node, login_public_key: str) -> RemoteStep:
     """Return the step that takes a machine that exists into a cluster: it keeps what was there, and lets the key in.
 
     Args:
-        cluster: its name.
+        cluster: its name and id, which the machine is marked with.
         user: the login user.
         node: what the machine becomes.
         login_public_key: the cluster's own login key.
 
     """
-    sections = {"login": marked_block(f"{cluster}/login", [login_public_key])}
-    return _step("take-machine", [cluster, node.name, user], sections, also="machine.sh")
+    sections = {"login": marked_block(f"{cluster.cluster}/login", [login_public_key])}
+    return _step("take-machine", [cluster.cluster, node.name, user, *_id(cluster)], sections, also="machine.sh")
 
 
-def give_back(cluster: str) -> RemoteStep:
+def give_back(cluster: Marks) -> RemoteStep:
     """Return the step that makes a machine what it was before its cluster, and prints each path that is left."""
-    return _step("give-back", [cluster], {}, also="machine.sh")
+    return _step("give-back", [cluster.cluster, *_id(cluster)], {}, also="machine.sh")
+
+
+def _id(cluster: Marks) -> list[str]:
+    """Return the id of a cluster as a further argument; there is none where an older version has made it."""
+    return [cluster.id] if cluster.id else []
 
 
 def inspect_machine() -> RemoteStep:

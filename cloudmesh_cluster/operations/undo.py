@@ -27,6 +27,8 @@ async def roll_back(session: Session) -> list[Leftover]:
     for step in reversed(session.state.steps(session.journal.operation.id)):
         if step.undo is None or step.state == "undone":
             continue
+        if leftovers and step.undo["kind"] == "cluster":
+            continue  # of what is not forgotten it can be seen that something is left, and it can be deleted again
         try:
             await UNDO[step.undo["kind"]](session, step.undo)
         except (CmError, OSError) as error:

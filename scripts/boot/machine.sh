@@ -2,7 +2,7 @@
 # What `take-machine` and `give-back` know of a machine that was there before its cluster. Sourced after blocks.sh.
 
 own=/var/lib/cm
-mark=$own/machine      # "CLUSTER NODE USER": whose machine it is; the first file to come and the last to go
+mark=$own/machine      # "CLUSTER NODE USER [ID]": whose machine it is; the first file to come and the last to go
 before=$own/before     # what was there before: copies of the files below, and a list of what was not there
 # Files that others write to as well: only our lines go again.
 shared_files=(/etc/hosts /etc/ssh/ssh_known_hosts /etc/rc.local)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -134,6 +134,18 @@ def test_a_machine_has_one_cluster(demo: Cluster) -> None:
     refused = demo.cm("cluster", "create", "other", "-p", "demo-cluster", expect=2)
 
     assert 4 == refused.stderr.count("it belongs to cluster 'demo'"), str(refused)
+
+
+def test_a_name_is_no_claim(demo: Cluster, tmp_path: Path) -> None:
+    """The same name from another home is refused with exit 2, and whoever has the machines keeps them."""
+    other = replace(demo.cm, home=tmp_path / "home")
+    other.home.mkdir(mode=0o700)
+    demo.machines.write_provider(other)
+    demo.machines.write_profile(other, "demo-cluster")
+    refused = other("cluster", "create", "demo", "-p", "demo-cluster", expect=2)
+
+    assert 4 == refused.stderr.count("it belongs to cluster 'demo'"), str(refused)
+    demo.cm("cluster", "cmd", "demo", "--", "true")
 
 
 def test_machines_are_given_back_as_they_were(demo: Cluster) -> None:

@@ -15,6 +15,7 @@ import pytest
 from cloudmesh_cluster import first_contact, keys
 from cloudmesh_cluster.errors import ProviderError, RemoteFailed
 from cloudmesh_cluster.hosts import authorized_keys_block, hosts_block, known_hosts_block
+from cloudmesh_cluster.marks import Marks
 from cloudmesh_cluster.model import CommandResult, Node
 from cloudmesh_cluster.operations.bring_up import judge_first_boot
 from cloudmesh_cluster.resources import resource
@@ -437,3 +438,21 @@ def _command_of(pid: str) -> str:
         return Path(f"/proc/{pid}/cmdline").read_text()
     except OSError:
         return ""
+
+
+def test_a_machine_belongs_to_one_cluster_whatever_its_name(machine: Machine) -> None:
+    """A machine of a cluster is neither taken nor given back by another one of the same name."""
+    ours, others = Marks("t", "1" * 16), (Marks("t", "2" * 16), Marks("t"))
+    taking = {
+        marks: first_contact.take_machine(cluster=marks, user="cm", node=NODES[0], login_public_key="ssh-ed25519 AAAA")
+        for marks in (ours, *others)
+    }
+    assert machine.step(taking[ours]).stdout == "taken\n"
+    for other in others:
+        assert "this machine belongs to another cluster" in machine.step(taking[other]).stderr
+        assert machine.step(first_contact.give_back(other)).returncode == 0
+        assert "ssh-ed25519 AAAA" in machine.read("home/cm/.ssh/authorized_keys")
+
+    assert machine.step(first_contact.give_back(ours)).stdout == ""
+    assert not (machine.root / "home/cm/.ssh/authorized_keys").exists()
+    assert not (machine.root / "lib/cm").exists()

@@ -152,7 +152,7 @@ def test_steps_are_undone_newest_first_and_once(own_home: Home, monkeypatch: pyt
 
 
 def test_an_undo_that_fails_keeps_no_other_from_being_tried(own_home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is left of all undos is raised together, each piece once, with the first cause and the way out."""
+    """What is left of all undos is raised together, each piece once, and the cluster stays listed, for its delete."""
     told: list[Event] = []
     tried: list[str] = []
 
@@ -181,6 +181,8 @@ def test_an_undo_that_fails_keeps_no_other_from_being_tried(own_home: Home, monk
     assert 4 == left.value.exit_code
     assert ("create", "failed", "no luck") == last(own_home)
     assert any("disk on fire" in event.message for event in told if event.kind == "warning")
+    with State(own_home) as state:
+        assert "failed" == state.cluster("t").state
 
 
 def test_a_cancel_rolls_back(own_home: Home) -> None:

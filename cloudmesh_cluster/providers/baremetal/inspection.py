@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
 from cloudmesh_cluster.first_contact import inspect_machine
+from cloudmesh_cluster.marks import Marks
 from cloudmesh_cluster.model import Machine, Problem, RoleSpec
 from cloudmesh_cluster.providers.baremetal.login import Login, NoLogin, log_in, run, text
 from cloudmesh_cluster.providers.baremetal.ports import Listening, try_ports
@@ -71,7 +72,7 @@ async def inspect(
     wanted: Sequence[Wanted],
     settings: Settings,
     *,
-    cluster: str = "",
+    cluster: Marks | None = None,
     needs_apt: bool = False,
     trust_on_first_use: bool = False,
 ) -> tuple[list[Problem], list[str]]:
@@ -80,7 +81,7 @@ async def inspect(
     Args:
         wanted: the machines.
         settings: how they are reached.
-        cluster: to which they may belong already.
+        cluster: to which they may belong already; None for a cluster that is yet to be made.
         needs_apt: whether Debian packages will be installed.
         trust_on_first_use: whether a host key that nobody knows is no obstacle.
 
@@ -155,7 +156,7 @@ def _way_in(error: NoLogin, machine: Machine, settings: Settings) -> str:
     return error.hint or f"try: ssh{port} {at}"
 
 
-def _judge(found: Found, *, cluster: str, needs_apt: bool) -> None:
+def _judge(found: Found, *, cluster: Marks | None, needs_apt: bool) -> None:
     """Say what of a machine's facts is in the way."""
     facts, user = found.facts, found.facts["user"]
     if facts.get("sudo") != "ok":
@@ -164,9 +165,9 @@ def _judge(found: Found, *, cluster: str, needs_apt: bool) -> None:
     if abs(found.offset) > CLOCK_TOLERANCE:
         fix = "there: sudo timedatectl set-ntp true, or sudo chronyc makestep"
         found.report(f"its clock is {found.offset:+.0f} s off", fix)
-    if facts.get("taken") and facts["taken"].split()[0] != cluster:
-        owner = facts["taken"].split()[0]
-        found.report(f"it belongs to cluster {owner!r}", f"cm cluster delete {owner}, where that was made")
+    if (owner := _owner(facts)) is not None and owner != cluster:
+        where = f"cm cluster delete {owner.cluster}, where that was made"
+        found.report(f"it belongs to cluster {owner.cluster!r}", where)
     if lacks := [value for name, value in found.facts.items() if name.startswith("lacks")]:
         found.report(f"it lacks {', '.join(lacks)}", "install the packages that have them")
     if needs_apt and facts.get("apt") == "no":
@@ -177,6 +178,12 @@ def _judge(found: Found, *, cluster: str, needs_apt: bool) -> None:
     _judge_modes(found)
     _judge_size(found)
     _judge_rest(found)
+
+
+def _owner(facts: Mapping[str, str]) -> Marks | None:
+    """Return whose machine it is: the mark is "CLUSTER NODE USER ID", without an id where an older version wrote it."""
+    words = facts.get("taken", "").split()
+    return Marks(words[0], words[3] if len(words) > 3 else "") if words else None
 
 
 def _judge_modes(found: Found) -> None:

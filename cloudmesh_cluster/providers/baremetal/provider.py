@@ -14,6 +14,7 @@ from cloudmesh_cluster.errors import ProviderError, Unreachable, UsageError
 from cloudmesh_cluster.events import Emit, Event
 from cloudmesh_cluster.first_contact import give_back, take_machine
 from cloudmesh_cluster.home import Home
+from cloudmesh_cluster.marks import Marks
 from cloudmesh_cluster.model import HostKeys, Leftover, Machine, Node, Problem, Profile, RoleName, RoleSpec
 from cloudmesh_cluster.providers.baremetal.routes import Route, connect, route_to
 from cloudmesh_cluster.providers.baremetal.settings import Settings
@@ -86,7 +87,7 @@ class BareMetalProvider:
         return _to_its_end(
             inspect(
                 wanted, self._settings,
-                cluster=cluster, needs_apt=needs_apt, trust_on_first_use=trust_on_first_use,
+                cluster=self._marks(cluster), needs_apt=needs_apt, trust_on_first_use=trust_on_first_use,
             )
         )  # fmt: skip
 
@@ -153,7 +154,10 @@ class BareMetalProvider:
             if login.host_keys.source == "first use":
                 self._pin(node, login, emit)
             step = take_machine(
-                cluster=node.cluster, user=self._settings.user, node=node, login_public_key=boot.login_public_key
+                cluster=Marks(boot.cluster, boot.cluster_id),
+                user=self._settings.user,
+                node=node,
+                login_public_key=boot.login_public_key,
             )
             done = await run(login, step.command, step.stdin, sudo=True)
         finally:
@@ -292,7 +296,7 @@ class BareMetalProvider:
         try:
             login = await self._log_in(node)
             try:
-                step = give_back(node.cluster)
+                step = give_back(self._marks(node.cluster) or Marks(node.cluster))
                 done = await run(login, step.command, step.stdin, sudo=True, timeout=GIVE_BACK)
             finally:
                 login.connection.abort()
@@ -311,6 +315,11 @@ class BareMetalProvider:
     def leftovers(self, cluster: str, *, nodes: Sequence[str] | None = None) -> list[Leftover]:
         """Return the machines that could not be given back."""
         return [left for name, left in self._left.items() if nodes is None or name in nodes]
+
+    def _marks(self, cluster: str) -> Marks | None:
+        """Return name and id of a cluster that is known here; None for one that is not."""
+        with State(self._home) as state:
+            return Marks(cluster, state.cluster_id(cluster)) if cluster in state.cluster_names() else None
 
     def _nodes(self, cluster: str) -> tuple[Node, ...]:
         with State(self._home) as state:
