@@ -297,11 +297,11 @@ class Cluster(ClusterView):
         """Stop and start; return the cluster."""
         return self._service("restart", plugins)
 
-    def resume(self) -> Cluster:
-        """Finish an operation that was interrupted; return the cluster."""
+    def resume(self, *, deletes: bool = False) -> Cluster:
+        """Finish an operation that was interrupted; return the cluster. A delete is finished only with `deletes`."""
         from cloudmesh_cluster.operations.resume import resume
 
-        self._run("resume", lambda emit: resume(self._home, self.name, emit))
+        self._run("resume", lambda emit: resume(self._home, self.name, emit, deletes=deletes))
         return self
 
     def dask(self, **options: Any) -> Client:

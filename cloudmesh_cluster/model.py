@@ -270,6 +270,36 @@ class CheckResult:
 
 
 @dataclass(frozen=True)
+class CloudProject:
+    """A project of a cloud: the same entry of `clouds.yaml` may mean another one tomorrow.
+
+    Args:
+        auth_url: where credentials are checked.
+        region: of the cloud; empty where it has no names for them.
+        id: the project's, which no other project has.
+        name: the project's, for people.
+        user_id: of the user whose credentials are used.
+
+    """
+
+    auth_url: str
+    region: str
+    id: str
+    name: str = ""
+    user_id: str = ""
+
+    def __str__(self) -> str:
+        """Return the project as messages name it."""
+        region = f", region {self.region}" if self.region else ""
+        return f"project {self.name or self.id} ({self.id}) of {self.auth_url}{region}"
+
+    def is_elsewhere(self, here: CloudProject) -> bool:
+        """Return whether what is in this project can't be in another one: its id differs, or the region."""
+        other_region = bool(self.region and here.region) and self.region != here.region
+        return self.id != here.id or other_region
+
+
+@dataclass(frozen=True)
 class Leftover:
     """Something that an undo could not remove, or that is there and should not be."""
 

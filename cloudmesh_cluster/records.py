@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from cloudmesh_cluster.model import Profile, ScriptExpectation
+from cloudmesh_cluster.model import CloudProject, Profile, ScriptExpectation
 
 SCHEMA_VERSION = 3
 WORKING = ("ready", "unhealthy", "degraded")
@@ -76,6 +76,7 @@ class ClusterRecord:
         bootstrap_keys: the public keys that nodes were booted with; none of them may open anything.
         cluster_id: random, made once: what the cluster is known by wherever something of it is; empty for clusters of
             versions that knew none.
+        cloud: the project that it is in; None where nodes are not a cloud's, or it was made by such a version.
 
     """
 
@@ -85,6 +86,7 @@ class ClusterRecord:
     network: str
     bootstrap_keys: tuple[str, ...] = ()
     cluster_id: str = ""
+    cloud: CloudProject | None = None
 
 
 @dataclass(frozen=True)

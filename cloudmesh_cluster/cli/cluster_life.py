@@ -135,8 +135,16 @@ def replace(args: Namespace, session: Session) -> int:
 def resume(args: Namespace, session: Session) -> int:
     """Finish what was interrupted."""
     from cloudmesh_cluster.operations.resume import resume as finish
+    from cloudmesh_cluster.operations.resume import unfinished
 
-    summary = session.run([args.name], lambda emit: finish(session.home, args.name, emit, timeout=args.timeout))
+    kind = unfinished(session.home, args.name).kind
+    sys.stderr.write(f"{args.name}: going on with its {kind}\n")
+    if kind == "delete":
+        session.confirm(f"Delete {args.name} with everything on the nodes?", yes=args.yes)
+    summary = session.run(
+        [args.name],
+        lambda emit: finish(session.home, args.name, emit, timeout=args.timeout, deletes=kind == "delete"),
+    )
     return show_summary(summary, session, args.format)
 
 
@@ -240,7 +248,7 @@ COMMANDS = (
     Command(
         "cluster", "resume", "finish an operation that was interrupted", resume,
         examples=("cluster resume hadoop", "cluster resume hadoop --timeout 10m"),
-        arguments=(NAME, timeout_argument("give up after this time"), SUMMARY_FORMAT),
+        arguments=(NAME, timeout_argument("give up after this time"), SUMMARY_FORMAT, yes_argument()),
     ),
     Command(
         "cluster", "import", "make a cluster known here that another machine has made in a cloud", import_,

@@ -65,7 +65,7 @@ async def create(home: Home, request: CreateRequest, environ: Mapping[str, str],
 
     async with session(
         home, request.name, "create", plan, emit=emit, on_failure=request.on_failure, timeout=request.timeout,
-        refuse=refuse,
+        refuse=refuse, recognizes=False,
     ) as current:  # fmt: skip
         for warning in plan.warnings:
             current.journal.warn(warning)
@@ -133,6 +133,7 @@ def _prepare(current: Session, plan: Plan) -> None:
             plan.provider_settings,
             plan.network,
             cluster_id=plan.cluster_id,
+            cloud=plan.cloud,
         )
         cluster = Cluster(plan.cluster, "creating", plan.provider, plan.profile.name, now(), plan.nodes)
         scripts = [_remembered(script, current.journal.operation.id) for script in plan.profile.scripts]

@@ -46,7 +46,7 @@ def _exists(state: State, name: str) -> bool:
 
 
 async def _delete_one(home: Home, name: str, emit: Emit, *, force: bool) -> None:
-    async with session(home, name, "delete", DeleteRequest(force), emit=emit) as current:
+    async with session(home, name, "delete", DeleteRequest(force), emit=emit, recognizes=not force) as current:
         await carry_out(current, force=force)
 
 

@@ -8,7 +8,7 @@ from cloudmesh_cluster.errors import InvalidInput, UsageError
 from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.model import Node
 from cloudmesh_cluster.providers import provider_of
-from cloudmesh_cluster.records import WORKING
+from cloudmesh_cluster.records import RESUMABLE, WORKING, Operation
 from cloudmesh_cluster.state import State
 from cloudmesh_cluster.targets import fold
 
@@ -19,20 +19,26 @@ def require_cluster(name: str, *, states: Sequence[str] = ()) -> Callable[[State
     def refuse(state: State) -> None:
         cluster = state.cluster(name)
         if unfinished := state.unfinished(name):
-            raise UsageError(
-                f"{unfinished.kind} of cluster {name!r} was interrupted",
-                hint=f"cm cluster resume {name}, or cm cluster delete {name}",
-            )
+            raise UsageError(f"{unfinished.kind} of cluster {name!r} was interrupted", hint=_ways_on(name, unfinished))
         # What failed a check can be mended, or used as far as it works.
         suitable = {*states, *WORKING} if "ready" in states else set(states)
         if states and cluster.state not in suitable:
-            ways = f"cm cluster resume {name}, or cm cluster delete {name}"
+            newest = state.newest_change(name)
             raise UsageError(
                 f"cluster {name!r} is {cluster.state}, not {' or '.join(states)}",
-                hint=f"cm cluster start {name}" if cluster.state == "stopped" else ways,
+                hint=f"cm cluster start {name}" if cluster.state == "stopped" else _ways_on(name, newest),
             )
 
     return refuse
+
+
+def _ways_on(name: str, operation: Operation | None) -> str:
+    """Return what to type on a cluster of which an operation has not ended well, and what that would do."""
+    if operation is None or operation.state not in RESUMABLE:
+        return f"cm cluster history {name}"
+    if operation.kind == "delete":
+        return f"cm cluster resume {name} goes on deleting it, as cm cluster delete {name} does"
+    return f"cm cluster resume {name} goes on with its {operation.kind}, cm cluster delete {name} removes the cluster"
 
 
 def require_running(home: Home, name: str, *, states: Sequence[str] = ()) -> Callable[[State], None]:

@@ -11,7 +11,7 @@ from cloudmesh_cluster.errors import NameTaken, NotFound, UsageError
 from cloudmesh_cluster.events import Emit
 from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.keys import blob, public_of, read_private, write_private
-from cloudmesh_cluster.model import Cluster
+from cloudmesh_cluster.model import CloudProject, Cluster
 from cloudmesh_cluster.operations.bring_up import reach
 from cloudmesh_cluster.operations.description import Description, read_description
 from cloudmesh_cluster.operations.plan import check_name
@@ -30,13 +30,14 @@ CONSOLE_DEADLINE = 60.0
 
 @dataclass(frozen=True)
 class ImportRequest:
-    """What is imported: the cluster as its stack tells, the provider it is on, and the file of its login key."""
+    """What is imported: the cluster as its stack says, its provider and project, and the file of its login key."""
 
     found: FoundCluster
     provider: str
     provider_type: str
     provider_settings: dict[str, object]
     key: str
+    cloud: CloudProject | None = None
 
 
 async def import_cluster(
@@ -76,11 +77,11 @@ async def import_cluster(
     choice = choose_provider(
         home, option=provider, profile=None, environ=environ, openstack={"os_cloud": os_cloud}
     )
-    found, described = await asyncio.to_thread(_found, home, name, choice)
+    found, described, cloud = await asyncio.to_thread(_found, home, name, choice)
     if blob(public) != blob(found.login_public_key):
         raise UsageError(f"{file} is not the login key of cluster {name!r}", hint="--key with its id_ed25519")
     request = ImportRequest(
-        found, choice.name, choice.type, {**described.provider_settings, **_own(choice)}, str(file.absolute())
+        found, choice.name, choice.type, {**described.provider_settings, **_own(choice)}, str(file.absolute()), cloud
     )
 
     def refuse(state: State) -> None:
@@ -89,13 +90,13 @@ async def import_cluster(
 
     async with session(
         home, name, "import", request, emit=emit, on_failure="rollback", outcome="forgotten", refuse=refuse,
-        timeout=timeout,
+        timeout=timeout, recognizes=False,
     ) as current:  # fmt: skip
         return await carry_out(current, request)
 
 
-def _found(home: Home, name: str, choice: ProviderChoice) -> tuple[FoundCluster, Description]:
-    """Return the cluster as its stack tells, if it is whole.
+def _found(home: Home, name: str, choice: ProviderChoice) -> tuple[FoundCluster, Description, CloudProject | None]:
+    """Return the cluster as its stack tells, if it is whole, and the project that has it.
 
     Raises:
         UsageError: it is not, or nobody but `cm` could have made it.
@@ -118,7 +119,7 @@ def _found(home: Home, name: str, choice: ProviderChoice) -> tuple[FoundCluster,
     now_there = provider.states(name)
     if away := [node.name for node in found.nodes if now_there.get(node.name) != "running"]:
         raise UsageError(f"{', '.join(away)} must run to be imported", hint=f"openstack server start {away[0]}")
-    return found, described
+    return found, described, provider.cloud_project()
 
 
 def _own(choice: ProviderChoice) -> dict[str, object]:
@@ -159,6 +160,7 @@ def _prepare(current: Session, request: ImportRequest, described: Description) -
             described.network,
             described.bootstrap_keys,
             cluster_id=found.cluster_id,
+            cloud=request.cloud,
         )
         nodes = tuple(replace(node, state="booting") for node in found.nodes)
         state.add_cluster(

@@ -10,7 +10,7 @@ from cloudmesh_cluster.checks import misplaced
 from cloudmesh_cluster.errors import InvalidInput, UsageError
 from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.marks import new_cluster_id
-from cloudmesh_cluster.model import CLUSTER_NAME, Cluster, Node, PluginUse, Profile, node_names
+from cloudmesh_cluster.model import CLUSTER_NAME, CloudProject, Cluster, Node, PluginUse, Profile, node_names
 from cloudmesh_cluster.operations.host_keys import refuse_pointless_trust
 from cloudmesh_cluster.operations.session import OnFailure
 from cloudmesh_cluster.plugins import ChosenPlugin, resolve
@@ -76,6 +76,7 @@ class Plan:
         profile_why: why the profile is `default` although nobody asked for that; empty when somebody did.
         warnings: what may be a mistake of the user's; the summary repeats it.
         cluster_id: the random id that the cluster gets.
+        cloud: the project that it will be in; None where nodes are not a cloud's.
 
     """
 
@@ -95,6 +96,7 @@ class Plan:
     profile_why: str = ""
     warnings: tuple[str, ...] = ()
     cluster_id: str = ""
+    cloud: CloudProject | None = None
 
     @property
     def headline(self) -> str:
@@ -171,6 +173,7 @@ def make_plan(home: Home, request: CreateRequest, environ: Mapping[str, str]) ->
         profile_why=f"no profile is called {request.name}" if _fell_back(request, profile) else "",
         warnings=tuple(filter(None, [misnamed(home, request)])),
         cluster_id=new_cluster_id(),
+        cloud=provider.cloud_project(),
     )
 
 

@@ -41,12 +41,8 @@ NEEDING_NO_START = ("create", "stop", "delete", "import")
 """Operations that start by themselves the nodes that they need."""
 
 
-async def resume(home: Home, name: str, emit: Emit, *, timeout: float | None = None) -> Any:
-    """Go on with the newest operation that was not finished; return what it returns.
-
-    Nodes that have stopped since, as by a reboot, are started first. A script that fails now is taken back as its
-    writer asked, and a growth leaves the cluster as it was. Whatever else fails is kept, so that it can be resumed once
-    more or deleted.
+def unfinished(home: Home, name: str) -> Operation:
+    """Return the operation that `resume` would go on with.
 
     Raises:
         NotFound: there never was such a cluster.
@@ -54,7 +50,32 @@ async def resume(home: Home, name: str, emit: Emit, *, timeout: float | None = N
 
     """
     with State(home) as state:
-        operation = _unfinished(state, name)
+        return _unfinished(state, name)
+
+
+async def resume(home: Home, name: str, emit: Emit, *, timeout: float | None = None, deletes: bool = False) -> Any:
+    """Go on with the newest operation that was not finished; return what it returns.
+
+    Nodes that have stopped since, as by a reboot, are started first. A script that fails now is taken back as its
+    writer asked, and a growth leaves the cluster as it was. Whatever else fails is kept, so that it can be resumed once
+    more or deleted.
+
+    Args:
+        home: whose cluster.
+        name: its name.
+        emit: who listens.
+        timeout: seconds after which it fails; None for no limit.
+        deletes: whether it may go on with a delete: who resumes may not remember that it was one.
+
+    Raises:
+        NotFound: there never was such a cluster.
+        UsageError: there is nothing to resume, or only a delete.
+
+    """
+    operation = unfinished(home, name)
+    if operation.kind == "delete" and not deletes:
+        hint = f"cm cluster resume {name} -y, or cm cluster delete {name}"
+        raise UsageError(f"resume would go on deleting cluster {name!r}", hint=hint)
     request_type, carry_out = KINDS[operation.kind]
     request = decode(request_type, json.dumps(operation.request))
     async with session(

@@ -38,12 +38,12 @@ OnFailure = Literal["rollback", "keep"]
 class Session:
     """What every step of an operation needs: the home, the journal, the cluster and its provider."""
 
-    def __init__(self, home: Home, journal: Journal) -> None:
+    def __init__(self, home: Home, journal: Journal, provider: Provider | None = None) -> None:
         self.home = home
         self.journal = journal
         self.state = journal.state
         self.name = journal.operation.cluster
-        self._provider: Provider | None = None
+        self._provider = provider
         self._connections: Connections | None = None
         self.end_state, self.end_error = "done", ""
         """How the operation ends in the history, if nothing fails."""
@@ -142,6 +142,7 @@ async def session(
     outcome: str = "rolled back",
     refuse: Callable[[State], None] | None = None,
     resumed: Operation | None = None,
+    recognizes: bool = True,
 ) -> AsyncIterator[Session]:
     """Run an operation: lock, journal, and on failure evidence, undo and proof.
 
@@ -156,6 +157,7 @@ async def session(
         outcome: the word for what an undo of this operation means to the user.
         refuse: raises a UsageError when the operation makes no sense, before anything is written.
         resumed: the operation to go on with, instead of a new one.
+        recognizes: whether a cluster that is elsewhere than where its provider leads to is refused.
 
     Raises:
         ClusterBusy: another operation works on the cluster.
@@ -165,6 +167,7 @@ async def session(
 
     """
     with cluster_lock(home, cluster, operation=kind), State(home) as state:
+        provider = _recognized(home, state, cluster) if recognizes and cluster in state.cluster_names() else None
         if refuse is not None:
             refuse(state)
         operation = resumed or new_operation(cluster, kind, encode(request))
@@ -172,7 +175,7 @@ async def session(
             state.begin_operation(operation)
         else:
             state.take_over(operation.id, pid=os.getpid())
-        current = Session(home, Journal(state, operation, emit))
+        current = Session(home, Journal(state, operation, emit), provider)
         current.journal.keep_version(f"cm {__version__}, Python {platform.python_version()}")
         try:
             async with asyncio.timeout(timeout) as clock:
@@ -185,6 +188,14 @@ async def session(
         _forget_bootstrap_key(current)
         current.journal.flush()
         state.end_operation(operation.id, state=current.end_state, error=current.end_error)
+
+
+def _recognized(home: Home, state: State, cluster: str) -> Provider:
+    """Return the provider of a cluster, if it leads to where the cluster is."""
+    record = state.record(cluster)
+    provider = provider_of(home, record.provider_type, record.provider_settings)
+    provider.recognize(cluster)
+    return provider
 
 
 async def _to_its_end(work: Coroutine[Any, Any, T]) -> T:

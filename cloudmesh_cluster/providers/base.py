@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from cloudmesh_cluster.events import Emit, Event
-from cloudmesh_cluster.model import Additions, HostKeys, Leftover, Node, Problem, Profile, RoleSpec
+from cloudmesh_cluster.model import Additions, CloudProject, HostKeys, Leftover, Node, Problem, Profile, RoleSpec
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,17 @@ class Provider(Protocol):
     @property
     def host_keys_signal(self) -> str | None:
         """What becomes the command that tells the cloud a node's host keys."""
+
+    def cloud_project(self) -> CloudProject | None:
+        """Return the project of a cloud where nodes are made now; None where they are not a cloud's."""
+
+    def recognize(self, cluster: str) -> None:
+        """Make sure that what is reached now is where a known cluster is: only there can it be gone.
+
+        Raises:
+            UsageError: it is another project, or nobody can tell.
+
+        """
 
     def complete(self, profile: Profile) -> Profile:
         """Return the profile with what it leaves to the provider, such as image and size of its nodes."""

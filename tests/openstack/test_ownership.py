@@ -10,6 +10,7 @@ import secrets
 import signal
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -61,11 +62,15 @@ def a_name() -> str:
     return f"o{secrets.token_hex(3)}"
 
 
-def made(cm: CommandLine, name: str, provider: str = "dc") -> Marks:
-    """Make the servers of a cluster, and have it in the journal as one that is ready."""
-    with started(cm, "cluster", "create", name, "--provider", provider, "-n", "1", "-y") as running:
-        for number in (0, 1):
-            running.wait_for_words(f"server_{number}: create complete")
+def made(cm: CommandLine, name: str, project: Project, provider: str = "dc", *words: str) -> Marks:
+    """Make the stack of a cluster, and have it in the journal as one that is ready."""
+    with started(cm, "cluster", "create", name, "--provider", provider, "-n", "1", "-y", *words) as running:
+
+        def is_complete() -> bool:
+            assert running.process.poll() is None, running.answer()
+            return project.member.stack_status(f"cm-{name}") == "CREATE_COMPLETE"
+
+        wait_for(is_complete, patience=600)
         running.send(signal.SIGKILL)
         running.answer()
     with State(Home(cm.home, cm.cache)) as state:
@@ -84,7 +89,7 @@ def test_what_has_only_our_names_stays(cm: CommandLine, project: Project) -> Non
     """A delete takes what has the cluster's mark, Heat's strays too; what others have called so is left, in silence."""
     name, network = a_name(), project.member.connection.network
     foreign_group = network.create_security_group(name=f"cm-{name}", description="rules of our web servers")
-    marks = made(cm, name)
+    marks = made(cm, name, project)
     own_network = next(each for each in network.networks(project_id=project.identity) if each.name == f"cm-{name}")
     foreign_network = network.create_network(name=f"cm-{name}")
     foreign = [
@@ -105,15 +110,17 @@ def test_what_has_only_our_names_stays(cm: CommandLine, project: Project) -> Non
         getattr(network, f"delete_{type(each).__name__.lower().replace('securitygroup', 'security_group')}")(each)
 
 
-def test_a_key_pair_of_another_project_stays(cm: CommandLine, colleague: CommandLine, other: Project) -> None:
+def test_a_key_pair_of_another_project_stays(
+    cm: CommandLine, colleague: CommandLine, project: Project, other: Project
+) -> None:
     """Two projects of one user can have clusters of one name; whatever is done in one leaves the other's key pair."""
     name, compute = a_name(), other.member.connection.compute
-    made(cm, name)
+    made(cm, name, project)
     before = {each.name for each in compute.keypairs()}
 
     assert json.loads(colleague("gc", "--provider", "two", "-f", "json").stdout) == []
     colleague("gc", "--provider", "two", "--delete", "-y")
-    made(colleague, name, "two")
+    made(colleague, name, other, "two")
     assert len({each.name for each in compute.keypairs()} - before) == 1
     colleague("cluster", "delete", name, "-y")
     assert {each.name for each in compute.keypairs()} == before
@@ -124,10 +131,9 @@ def test_a_stack_of_another_cluster_of_that_name_stays(
 ) -> None:
     """Who deletes a cluster whose stack is gone leaves the stack that another home has made since by that name."""
     name = a_name()
-    made(cm, name)
+    made(cm, name, project)
     project.member.delete_stack(f"cm-{name}")
-    made(colleague, name)
-    wait_for(lambda: project.member.stack_status(f"cm-{name}") == "CREATE_COMPLETE")
+    made(colleague, name, project)
     servers = sorted(each.id for each in project.member.connection.compute.servers())
     refused = cm("cluster", "scale", name, "+1", expect=2)
     cm("cluster", "delete", name, "-y")
@@ -136,3 +142,39 @@ def test_a_stack_of_another_cluster_of_that_name_stays(
     assert names(cm) == []
     assert project.member.stack_status(f"cm-{name}") == "CREATE_COMPLETE"
     assert sorted(each.id for each in project.member.connection.compute.servers()) == servers
+
+
+def test_another_project_behind_the_same_entry(cm: CommandLine, project: Project, other: Project) -> None:
+    """What is not found in another project is not gone: every command says where it is, and nothing is lost."""
+    name, entry = a_name(), f"moving-{secrets.token_hex(3)}"
+    project.give_entry(entry)
+    marks = made(cm, name, project, "dc", "--os-cloud", entry)
+    project.give_entry(entry, auth={"project_id": other.identity})
+    refused = [
+        cm("cluster", *words, expect=2).stderr
+        for words in (("delete", name, "-y"), ("nodes", name), ("stop", name), ("start", name), ("scale", name, "+1"))
+    ]
+    where = f"cluster '{name}' is in project {project.name} ({project.identity})"
+    assert [where in said for said in refused] == [True] * len(refused), refused
+    assert names(cm) == [name]
+    assert (cm.home / "clusters" / name / "id_ed25519").exists()
+
+    forget_where(cm, name)
+    unknown = cm("cluster", "delete", name, "-y", expect=2).stderr
+    assert other.identity in unknown
+    assert "it has no stack" in unknown
+
+    project.give_entry(entry)
+    cm("cluster", "stop", name)
+    with State(Home(cm.home, cm.cache)) as state:
+        record = state.record(name)
+    assert record.cloud is not None
+    assert (record.cloud.id, record.cluster_id) == (project.identity, marks.id)
+    cm("cluster", "delete", name, "-y")
+    assert project.member.stack_status(f"cm-{name}") is None
+
+
+def forget_where(cm: CommandLine, name: str) -> None:
+    """Make the record of a cluster one of a version that wrote down neither an id nor a project."""
+    with State(Home(cm.home, cm.cache)) as state:
+        state.put_record(name, replace(state.record(name), cloud=None, cluster_id=""))

@@ -54,6 +54,12 @@ class BareMetalProvider:
         self._never_reached: set[str] = set()
         self._left: dict[str, Leftover] = {}
 
+    def cloud_project(self) -> None:
+        """Return None: machines are of no cloud."""
+
+    def recognize(self, cluster: str) -> None:
+        """Do nothing: a machine is recognized by its host key, and says itself which cluster it belongs to."""
+
     def complete(self, profile: Profile) -> Profile:
         """Return the profile as it is: machines have the size that they have."""
         return profile

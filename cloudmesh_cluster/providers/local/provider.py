@@ -64,6 +64,12 @@ class LocalProvider:
         """Return the profile as it is: nodes without a declared size share what this machine has."""
         return profile
 
+    def cloud_project(self) -> None:
+        """Return None: this machine is no cloud."""
+
+    def recognize(self, cluster: str) -> None:
+        """Do nothing: nodes of this machine are in the cluster's own folder."""
+
     def preflight(
         self,
         profile: Profile,

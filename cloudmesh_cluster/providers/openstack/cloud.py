@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from cloudmesh_cluster.errors import ProviderError, UsageError
 from cloudmesh_cluster.marks import Marks, in_metadata
+from cloudmesh_cluster.model import CloudProject
 from cloudmesh_cluster.providers.openstack.explained import said
 
 COMPUTE_VERSION = "2.79"
@@ -108,6 +109,18 @@ class Cloud:
         if where.pop("endpoint_override"):
             return True
         return bool(self.session.get_endpoint(service_type=service, **where))
+
+    @cached_property
+    def project(self) -> CloudProject:
+        """The project that the credentials are for."""
+        access, config = self.session.auth.get_access(self.session), self.sdk.config
+        return CloudProject(
+            auth_url=str(config.config["auth"]["auth_url"]),
+            region=str(config.get_region_name("orchestration") or ""),
+            id=str(access.project_id or ""),
+            name=str(access.project_name or ""),
+            user_id=str(access.user_id or ""),
+        )
 
     @property
     def own(self) -> dict[str, str]:

@@ -13,7 +13,7 @@ from cloudmesh_cluster.errors import ProviderError, UsageError
 from cloudmesh_cluster.events import Emit, Event
 from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.marks import Marks
-from cloudmesh_cluster.model import HostKeys, Leftover, Node, Problem, Profile, RoleSpec
+from cloudmesh_cluster.model import CloudProject, HostKeys, Leftover, Node, Problem, Profile, RoleSpec
 from cloudmesh_cluster.providers.base import Boot, Placement, Room
 from cloudmesh_cluster.providers.blocking import to_its_end
 from cloudmesh_cluster.providers.openstack import quotas, servers
@@ -25,11 +25,11 @@ from cloudmesh_cluster.providers.openstack.host_keys import HostKeyDesk
 from cloudmesh_cluster.providers.openstack.networks import free_addresses
 from cloudmesh_cluster.providers.openstack.orphans import Orphan, orphans, remove
 from cloudmesh_cluster.providers.openstack.provisioning import Provisioning, failure
+from cloudmesh_cluster.providers.openstack.recognition import own_marks, recognize
 from cloudmesh_cluster.providers.openstack.remains import remains
 from cloudmesh_cluster.providers.openstack.settings import Settings
 from cloudmesh_cluster.providers.openstack.stack import Stack, StackEvent
 from cloudmesh_cluster.providers.openstack.strays import remove_strays
-from cloudmesh_cluster.state import State
 
 FIRST_ADDRESS = 10
 SHRINK_ATTEMPTS = 3
@@ -61,6 +61,14 @@ class OpenStackProvider:
     def host_keys_signal(self) -> str | None:
         """What Heat replaces by the command by which a node tells its host keys."""
         return template.HOST_KEYS_SIGNAL if self._settings.host_keys == "handle" else None
+
+    def cloud_project(self) -> CloudProject:
+        """Return the project that the credentials are for."""
+        return self._cloud.project
+
+    def recognize(self, cluster: str) -> None:
+        """Make sure that a known cluster is in this project."""
+        recognize(self._home, self._cloud, cluster)
 
     def complete(self, profile: Profile) -> Profile:
         """Choose an image and a flavor for roles that name none, and say how large their nodes will be."""
@@ -265,11 +273,8 @@ class OpenStackProvider:
         return Stack(self._cloud, self._marks(cluster))
 
     def _marks(self, cluster: str) -> Marks:
-        """Return the marks of a cluster that is known here, or of what an unknown one of a version without ids has."""
-        if not self._home.state_file.exists():
-            return Marks(cluster)
-        with State(self._home) as state:
-            return Marks(cluster, state.cluster_id(cluster))
+        """Return the marks of a cluster, which is in this project if it is known here."""
+        return own_marks(self._home, self._cloud, cluster)
 
 
 def _specs(profile: Profile) -> dict[str, RoleSpec]:
