@@ -138,7 +138,7 @@ def test_a_stack_of_another_cluster_of_that_name_stays(
     refused = cm("cluster", "scale", name, "+1", expect=2)
     cm("cluster", "delete", name, "-y")
 
-    assert f"{name}-master" in refused.stderr
+    assert f"stack cm-{name} is gone: somebody has deleted it" in refused.stderr
     assert names(cm) == []
     assert project.member.stack_status(f"cm-{name}") == "CREATE_COMPLETE"
     assert sorted(each.id for each in project.member.connection.compute.servers()) == servers
@@ -170,8 +170,12 @@ def test_another_project_behind_the_same_entry(cm: CommandLine, project: Project
         record = state.record(name)
     assert record.cloud is not None
     assert (record.cloud.id, record.cluster_id) == (project.identity, marks.id)
-    cm("cluster", "delete", name, "-y")
-    assert project.member.stack_status(f"cm-{name}") is None
+
+    project.give_entry(entry, auth={"project_id": other.identity})
+    forced = cm("cluster", "delete", name, "--force", "-y", expect=4)
+    assert f"left: stack cm-{name}" in forced.stderr
+    assert names(cm) == []
+    project.member.delete_stack(f"cm-{name}")
 
 
 def forget_where(cm: CommandLine, name: str) -> None:

@@ -248,7 +248,11 @@ class OpenStackProvider:
         if nodes is not None:
             there = self.states(cluster)
             return [Leftover("server", name, f"openstack server delete {name}") for name in nodes if name in there]
-        return remains(self._cloud, self._stack(cluster))
+        try:
+            stack = self._stack(cluster)
+        except UsageError as error:  # where it may still be can't be looked at
+            return [Leftover("stack", Marks(cluster).stack, error.message)]
+        return remains(self._cloud, stack)
 
     def find(self, cluster: str) -> FoundCluster | None:
         """Return what the cloud tells of a cluster, whoever made it; None when it has none of that name."""

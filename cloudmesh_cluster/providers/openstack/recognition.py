@@ -20,19 +20,21 @@ def own_marks(home: Home, cloud: Cloud, cluster: str) -> Marks:
     """Return the marks of a cluster, if it is in the project that is reached, or not known here.
 
     Raises:
-        UsageError: it is in another project.
+        UsageError: it is in another project, or nothing says that it was ever in this one.
 
     """
     record = _record(home, cluster)
     if record is None:
         return Marks(cluster)
-    if record.cloud is not None and record.cloud.is_elsewhere(cloud.project):
+    if record.cloud is None:
+        record = recognize(home, cloud, cluster) or record
+    elif record.cloud.is_elsewhere(cloud.project):
         raise elsewhere(cluster, record.cloud, cloud)
     return Marks(cluster, record.cluster_id)
 
 
-def recognize(home: Home, cloud: Cloud, cluster: str) -> None:
-    """Make sure that a known cluster is in the project that is reached, and write down which that is.
+def recognize(home: Home, cloud: Cloud, cluster: str) -> ClusterRecord | None:
+    """Make sure that a known cluster is in the project that is reached, and return its record, which now says so.
 
     Raises:
         UsageError: it is in another project, or nothing says that it was ever in this one.
@@ -40,7 +42,7 @@ def recognize(home: Home, cloud: Cloud, cluster: str) -> None:
     """
     record = _record(home, cluster)
     if record is None or (record.cloud is not None and _is_same(record.cloud, cloud.project)):
-        return
+        return record
     if record.cloud is not None and record.cloud.is_elsewhere(cloud.project):
         raise elsewhere(cluster, record.cloud, cloud)
     # The cloud has another address now, or nobody has written down which it is: only the stack itself can prove it.
@@ -51,8 +53,10 @@ def recognize(home: Home, cloud: Cloud, cluster: str) -> None:
             f"cluster {cluster!r} was made in {was}; in {cloud.project} it has no stack",
             hint=f"{_hint(cloud)}; if it was deleted there: cm cluster delete {cluster} --force",
         )
+    known = replace(record, cloud=cloud.project, cluster_id=marks_of(stack).id)
     with State(home) as state:
-        state.put_record(cluster, replace(record, cloud=cloud.project, cluster_id=marks_of(stack).id))
+        state.put_record(cluster, known)
+    return known
 
 
 def elsewhere(cluster: str, there: CloudProject, cloud: Cloud) -> UsageError:
