@@ -91,6 +91,12 @@ def test_a_node_sees_nothing_of_the_machine(pair: Nodes) -> None:
     assert 0 != pair.ssh(1, "sudo mount -o remount,rw /sys && echo 1 | sudo tee /sys/kernel/mm/ksm/run").returncode
 
 
+def test_a_node_knows_the_names_of_services_and_protocols(pair: Nodes) -> None:
+    """Programs look up ports and protocols by name."""
+    assert "22/tcp" in pair.run(1, "getent services ssh")
+    assert "tcp" in pair.run(1, "getent protocols 6")
+
+
 def test_the_config_drive_is_read_only(pair: Nodes) -> None:
     """What a node was told at birth can't be changed from within."""
     assert 0 != pair.ssh(1, "sudo touch /var/lib/cloud/seed/config_drive/openstack/latest/user_data").returncode

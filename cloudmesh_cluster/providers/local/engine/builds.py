@@ -21,6 +21,7 @@ PACKAGES = (
     "iproute2",
     "iputils-ping",
     "less",
+    "netbase",
     "netcat-openbsd",
     "openssh-server",
     "procps",
