@@ -20,6 +20,7 @@ from pathlib import Path
 from cloudmesh_cluster.providers.local.engine import dial, holder, launch, messages, node
 from cloudmesh_cluster.providers.local.engine.errors import EngineError
 from cloudmesh_cluster.providers.local.engine.ids import Ids, ids_of_this_user
+from cloudmesh_cluster.providers.local.engine.images import close_to_others
 from cloudmesh_cluster.providers.local.engine.limits import Limits
 from cloudmesh_cluster.providers.local.engine.rootfs import remove_contents
 from cloudmesh_cluster.providers.local.engine.userns import ANCHOR
@@ -161,8 +162,9 @@ class Engine:
                 if waiting == _AT_ONCE:  # Or both sides would wait for room in the other's queue.
                     answers.append(messages.receive(channel)[0])
                     waiting -= 1
+                new = isinstance(wanted, NodeSpec)
                 spec = self._prepare(wanted) if isinstance(wanted, NodeSpec) else self._load(wanted)
-                if warning := self._send_start(channel, spec):
+                if warning := self._send_start(channel, spec, new=new):
                     warnings[warning] = None
                 waiting += 1
             answers += [messages.receive(channel)[0] for _ in range(waiting)]
@@ -253,6 +255,8 @@ class Engine:
             raise EngineError(f"{self._folder} has never been opened with a network")
         else:
             ids = ids_of_this_user()
+        if self._images.is_dir():  # It may be from the days when everybody could walk there.
+            close_to_others(self._images, ids)
         settings = holder.Settings(str(self._folder), str(self._images), gateway, ids, egress)
         file.write_text(settings.to_json(), encoding="utf-8")
         return settings
@@ -284,18 +288,18 @@ class Engine:
         own = self._nodes / spec.name
         if (own / _SPEC).exists():
             raise EngineError(f"node {spec.name} has a disk already", "start it by name, or destroy it first")
-        ids = self._ids()
-        own.mkdir(mode=0o711, exist_ok=True)
+        if own.is_dir():  # Half made or half removed: what a former node has left in it is its own.
+            self._remove([own])
+        root = self._ids().root
+        own.mkdir()
         own.chmod(0o711)
-        shutil.copytree(spec.drive, own / "drive", dirs_exist_ok=True)
+        shutil.copytree(spec.drive, own / "drive")
         for name in ("disk", "disk/upper", "disk/work"):
-            (own / name).mkdir(exist_ok=True)
+            (own / name).mkdir()
             (own / name).chmod(0o755)
         (own / node.CONSOLE).touch(mode=0o600)
-        os.chown(own / node.CONSOLE, *ids.root)
-        for folder, _, files in [*os.walk(own / "drive"), *os.walk(own / "disk")]:
-            for path in (folder, *(f"{folder}/{file}" for file in files)):
-                os.chown(path, *ids.root)
+        for top in ("drive", "disk", node.CONSOLE):
+            _give(own / top, root)
         layers = [str(layer.relative_to(self._images)) for layer in spec.layers]
         fields = {**asdict(spec), "layers": layers, "drive": ""}
         temporary = own / f".{_SPEC}"
@@ -310,13 +314,13 @@ class Engine:
             raise EngineError(f"node {name} has no disk here") from error
         return fields
 
-    def _send_start(self, channel: socket.socket, spec: messages.Message) -> str | None:
+    def _send_start(self, channel: socket.socket, spec: messages.Message, *, new: bool) -> str | None:
         name = spec["name"]
         opened, warning = self._limits.make(name, memory_mib=spec["memory_mib"], cpus=spec["cpus"])
         gateway = json.loads((self._folder / _SETTINGS).read_text(encoding="utf-8"))["gateway"].split("/")[0]
         request = {key: spec.get(key) for key in ("name", "address", "layers", "hostname", "mac")}
         try:
-            messages.send(channel, {"do": "start", "gateway": gateway, **request}, opened)
+            messages.send(channel, {"do": "start", "new": new, "gateway": gateway, **request}, opened)
         finally:
             for descriptor in opened:
                 os.close(descriptor)
@@ -334,6 +338,14 @@ class Engine:
 
     def _processes(self) -> list[int]:
         return list(marked_processes(self._folder))
+
+
+def _give(top: Path, owner: tuple[int, int]) -> None:
+    """Give a file, or a folder with all that is in it, to a user and a group; links are not followed."""
+    for folder, folders, files in os.walk(top):
+        for name in (*folders, *files):
+            os.chown(f"{folder}/{name}", *owner, follow_symlinks=False)
+    os.chown(top, *owner, follow_symlinks=False)
 
 
 def marked_processes(folder: Path) -> Iterator[int]:

@@ -15,6 +15,7 @@ import socket
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from cloudmesh_cluster.providers.local.engine import egress, messages, node, syscalls, userns
@@ -205,6 +206,8 @@ class Holder:
             channel.close()
 
     def _start_node(self, channel: socket.socket, request: messages.Message, descriptors: list[int]) -> None:
+        if request.get("new"):  # Somebody has killed the one who removed a former node of this name.
+            self._stop_node(request["name"])
         if request["name"] in self._nodes:
             self._reply(channel, {"name": request["name"]})
             return
@@ -221,14 +224,15 @@ class Holder:
         link = f"node{self._links}"
         labour = _Labour(birth, descriptors)
         pid = self._fork_into_new_pid_namespace(labour.child)
-        self._nodes[birth.name] = _Running(pid, link)
+        running = self._nodes[birth.name] = _Running(pid, link)
         labour.attach(pid, link)
-        self._selector.register(labour.outcome, selectors.EVENT_READ, lambda: self._born(channel, birth.name, labour))
+        born = partial(self._born, channel, birth.name, running, labour)
+        self._selector.register(labour.outcome, selectors.EVENT_READ, born)
 
-    def _born(self, channel: socket.socket, name: str, labour: _Labour) -> None:
+    def _born(self, channel: socket.socket, name: str, running: _Running, labour: _Labour) -> None:
         self._selector.unregister(labour.outcome)
         failure = labour.failure()
-        if failure:
+        if failure and self._nodes.get(name) is running:
             self._stop_node(name)
         self._reply(channel, {"name": name, **failure})
 

@@ -42,9 +42,21 @@ def always() -> bool:
 def images_folder(cache: Path) -> Path:
     """Return the folder of all layers below the cache folder; it is made when it's not there."""
     folder = cache / "images"
-    folder.mkdir(parents=True, exist_ok=True)
-    folder.chmod(0o755)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return folder
+
+
+def close_to_others(folder: Path, ids: Ids) -> None:
+    """Let this user and root of the nodes alone walk to the layers: their setuid programs are for nobody else.
+
+    Args:
+        folder: that of all layers.
+        ids: the ids that own the files in them.
+
+    """
+    if os.geteuid() == 0:
+        os.chown(folder, -1, ids.root[1])
+    folder.chmod(0o710 if os.geteuid() == 0 else 0o700)
 
 
 def ensure_base(
@@ -73,11 +85,11 @@ def ensure_base(
     shelf = _Shelf(cache, ids, progress, still_wanted)
     if source is None:
         recipe = {"suite": builds.SUITE, "packages": builds.PACKAGES, "mirror": mirror}
-        base = shelf.ensure("base", recipe, lambda name: _bootstrap(shelf, name, mirror=mirror))
+        base = shelf.ensure("base", recipe, lambda layer: _bootstrap(shelf, layer, mirror=mirror))
     else:
-        base = shelf.ensure("base", _tarball_recipe(source), lambda name: _unpack(shelf, name, source))
+        base = shelf.ensure("base", _tarball_recipe(source), lambda layer: _unpack(shelf, layer, source))
     files = tuning.files()
-    return (shelf.ensure("tuning", files, lambda name: _write_files(shelf, name, files)), base)
+    return (shelf.ensure("tuning", files, lambda layer: _write_files(shelf, layer, files)), base)
 
 
 def ensure_layer(
@@ -107,16 +119,16 @@ def ensure_layer(
     if not wanted:
         return base
     shelf = _Shelf(cache, ids, progress, still_wanted)
-    lower = [str(layer.relative_to(shelf.folder)) for layer in base]
+    lowest = str(base[-1].relative_to(shelf.folder))
 
-    def build(name: str) -> None:
+    def build(layer: Path) -> None:
         progress(f"installing {' '.join(wanted)} into a layer of the node image (once)")
-        arguments = {"name": name, "lower": lower, "packages": wanted, "proxies": apt_proxies()}
+        arguments = {"packages": wanted, "proxies": apt_proxies()}
         with _explained(f"the packages {' '.join(wanted)} can't be installed"):
-            shelf.run(builds.install_packages, arguments)
+            shelf.run(builds.install_packages, layer, arguments, below=base)
 
     # What makes a node of the base may change without the packages having to be installed anew.
-    return (shelf.ensure("layer", [lower[-1], wanted], build), *base)
+    return (shelf.ensure("layer", [lowest, wanted], build), *base)
 
 
 def ensure_debs(
@@ -144,15 +156,15 @@ def ensure_debs(
     """
     wanted = sorted(set(packages))
     shelf = _Shelf(cache, ids, progress, always)
-    lower = [str(layer.relative_to(shelf.folder)) for layer in base]
+    lowest = str(base[-1].relative_to(shelf.folder))
 
-    def build(name: str) -> None:
+    def build(layer: Path) -> None:
         progress(f"fetching {' '.join(wanted)} of {release}, with all that they need")
-        arguments = {"name": name, "lower": lower, "packages": wanted, "release": release, "proxies": apt_proxies()}
+        arguments = {"packages": wanted, "release": release, "proxies": apt_proxies()}
         with _explained(f"the packages {' '.join(wanted)} can't be fetched"):
-            shelf.run(builds.download_packages, arguments)
+            shelf.run(builds.download_packages, layer, arguments, below=base)
 
-    return shelf.ensure("debs", [lower[-1], wanted, release], build) / "debs"
+    return shelf.ensure("debs", [lowest, wanted, release], build) / "debs"
 
 
 def pack_layer(cache: Path, name: str, target: Path, *, ids: Ids) -> None:
@@ -170,7 +182,7 @@ def pack_layer(cache: Path, name: str, target: Path, *, ids: Ids) -> None:
     """
     shelf = _Shelf(cache, ids, silent, always)
     with target.open("x+b") as file, _explained(f"the image {name} can't be packed"):
-        shelf.run(builds.pack_layer, {"name": name}, stdin=file)
+        shelf.run(builds.pack_layer, shelf.folder / name, {}, stdin=file)
 
 
 def unpack_layer(cache: Path, name: str, archive: Path, *, ids: Ids, progress: Progress = silent) -> None:
@@ -191,9 +203,9 @@ def unpack_layer(cache: Path, name: str, archive: Path, *, ids: Ids, progress: P
     """
     shelf = _Shelf(cache, ids, progress, always)
 
-    def build(unfinished: str) -> None:
+    def build(unfinished: Path) -> None:
         with archive.open("rb") as file, _explained(f"the image {name} can't be unpacked"):
-            shelf.run(builds.unpack_layer, {"name": unfinished}, stdin=file)
+            shelf.run(builds.unpack_layer, unfinished, {}, stdin=file)
 
     shelf.ensure_named(name, build)
 
@@ -222,15 +234,16 @@ class _Shelf:
     def __init__(self, cache: Path, ids: Ids, progress: Progress, still_wanted: Callable[[], bool]) -> None:
         with _disk_errors(cache):
             self.folder = images_folder(cache)
+            close_to_others(self.folder, ids)
         self._ids = ids
         self.progress = progress
         self._still_wanted = still_wanted
 
-    def ensure(self, kind: str, recipe: object, build: Callable[[str], None]) -> Path:
+    def ensure(self, kind: str, recipe: object, build: Callable[[Path], None]) -> Path:
         """Return the root file system of a layer, built first when there is none of this recipe."""
         return self.ensure_named(_name(kind, recipe, self._ids), build)
 
-    def ensure_named(self, name: str, build: Callable[[str], None]) -> Path:
+    def ensure_named(self, name: str, build: Callable[[Path], None]) -> Path:
         """Return the root file system of a layer, built first when there is none of this name."""
         final = self.folder / name
         if not final.is_dir():
@@ -241,14 +254,23 @@ class _Shelf:
             os.utime(final)  # when it was last used
         return final / "rootfs"
 
-    def run(self, job: Callable[..., None], arguments: Mapping[str, object], *, stdin: IO[bytes] | None = None) -> None:
-        """Run a job that sees this folder."""
-        folders = {"images": self.folder}
+    def run(
+        self,
+        job: Callable[..., None],
+        layer: Path,
+        arguments: Mapping[str, object],
+        *,
+        below: Sequence[Path] = (),
+        stdin: IO[bytes] | None = None,
+    ) -> None:
+        """Run a job that sees the folder of the layer that it makes, and those of the layers below it."""
+        lower = {f"below{number}": folder for number, folder in enumerate(below)}
         run_inside(
             job,
-            arguments,
+            {**arguments, "below": list(lower)} if lower else arguments,
             ids=self._ids,
-            folders=folders,
+            folders={"layer": layer, **lower},
+            marker=self.folder,
             stdin=stdin,
             on_line=self.progress,
             still_wanted=self._still_wanted,
@@ -265,7 +287,7 @@ class _Shelf:
                     time.sleep(_A_WHILE)
             yield
 
-    def _build(self, name: str, build: Callable[[str], None]) -> Path:
+    def _build(self, name: str, build: Callable[[Path], None]) -> Path:
         for killed in self.folder.glob(".*.unfinished"):
             self._remove(killed)
         unfinished = self.folder / name
@@ -275,7 +297,7 @@ class _Shelf:
                 folder.chmod(0o755)
             for part in ("rootfs", "work"):
                 os.chown(unfinished / part, *self._ids.root)
-            build(name)
+            build(unfinished)
         except BaseException:  # whatever cut it off, Ctrl-C too, leaves no half an image behind; raised again
             self._remove(unfinished)
             raise
@@ -288,9 +310,8 @@ class _Shelf:
 def remove_folder(images: Path, folder: Path, *, ids: Ids) -> None:
     """Remove a layer, or what an unfinished build has left of one; what is gone already is no error."""
     if folder.is_dir():  # What is in it belongs to ids that only a user namespace gives rights over.
-        parts = [part for part in ("rootfs", "work") if (folder / part).is_dir()]
-        paths = [f"{userns.ANCHOR}/images/{folder.name}/{part}" for part in parts]
-        run_inside(rootfs.remove_contents, {"paths": paths}, ids=ids, folders={"images": images})
+        paths = [f"{builds.LAYER}/{part}" for part in ("rootfs", "work") if (folder / part).is_dir()]
+        run_inside(rootfs.remove_contents, {"paths": paths}, ids=ids, folders={"layer": folder}, marker=images)
         shutil.rmtree(folder)
 
 
@@ -320,7 +341,7 @@ def _explained(what: str, hint: str = "") -> Iterator[None]:
         raise EngineError(f"{what}: {error.message}", error.hint or hint) from error
 
 
-def _bootstrap(shelf: _Shelf, name: str, *, mirror: str | None) -> None:
+def _bootstrap(shelf: _Shelf, layer: Path, *, mirror: str | None) -> None:
     if shutil.which("mmdebstrap", path=userns.PATH) is None:
         raise EngineError(
             "mmdebstrap is missing, which builds the image of the nodes",
@@ -328,7 +349,7 @@ def _bootstrap(shelf: _Shelf, name: str, *, mirror: str | None) -> None:
         )
     shelf.progress("building the image of the nodes with mmdebstrap (once)")
     with _explained("the image of the nodes can't be built"):
-        shelf.run(builds.bootstrap, {"name": name, "mirror": mirror})
+        shelf.run(builds.bootstrap, layer, {"mirror": mirror})
 
 
 def _tarball_recipe(source: Path) -> dict[str, object]:
@@ -339,18 +360,18 @@ def _tarball_recipe(source: Path) -> dict[str, object]:
     return {"tarball": str(source.resolve()), "size": status.st_size, "time": status.st_mtime_ns}
 
 
-def _unpack(shelf: _Shelf, name: str, source: Path) -> None:
+def _unpack(shelf: _Shelf, layer: Path, source: Path) -> None:
     shelf.progress(f"unpacking {source}")
     hint = "give the complete tarball of a Debian root file system with openssh-server and cloud-init"
     with source.open("rb") as tarball, _explained(f"the image {source} can't be used", hint):
-        shelf.run(builds.unpack, {"name": name}, stdin=tarball)
+        shelf.run(builds.unpack, layer, {}, stdin=tarball)
 
 
-def _write_files(shelf: _Shelf, name: str, files: tuning.Files) -> None:
+def _write_files(shelf: _Shelf, layer: Path, files: tuning.Files) -> None:
     with tempfile.TemporaryFile() as listing:
         listing.write(json.dumps(files).encode())
         listing.seek(0)
-        shelf.run(builds.write_files, {"name": name}, stdin=listing)
+        shelf.run(builds.write_files, layer, {}, stdin=listing)
 
 
 def apt_proxies() -> list[str]:

@@ -49,6 +49,7 @@ def run_inside(
     *,
     ids: Ids,
     folders: Mapping[str, Path],
+    marker: Path | None = None,
     stdin: IO[bytes] | None = None,
     on_line: Callable[[str], None] = lambda line: None,
     still_wanted: Callable[[], bool] = lambda: True,
@@ -59,7 +60,8 @@ def run_inside(
         job: a top-level function of this package.
         arguments: its keyword arguments, as JSON knows them.
         ids: the maps of the user namespace.
-        folders: see `userns.enter`; the first one is the job's marker, by which a leftover is found.
+        folders: see `userns.enter`.
+        marker: the folder by which a leftover is found; None: the first of `folders`.
         stdin: what the job reads.
         on_line: told every line that the job prints.
         still_wanted: asked a few times a second; the job is killed when it says no.
@@ -80,7 +82,7 @@ def run_inside(
         stdin=stdin or subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        env=environment(next(iter(folders.values()))),
+        env=environment(marker or next(iter(folders.values()))),
         cwd="/",
         start_new_session=True,
     ) as process:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import socket
 import subprocess
 from collections.abc import Sequence
@@ -57,48 +56,38 @@ def become(birth: Birth, *, cgroups: Sequence[int], ready: int, linked: int) -> 
     syscalls.unshare(NAMESPACES)
     os.write(ready, b"r")
     console = os.open(f"{ANCHOR}/nodes/{birth.name}/{CONSOLE}", os.O_WRONLY | os.O_APPEND)
-    _build_root(birth)
+    views = _prepare_root(birth)
     if not os.read(linked, 1):
         raise EngineError("the node's network interface could not be made")
     _configure_network(birth)
     socket.sethostname(birth.hostname)
-    rootfs.change_root(MOUNT_POINT)
+    os.umask(0o022)
+    rootfs.change_root(MOUNT_POINT, views)
+    rootfs.replace_file("/etc/hostname", f"{birth.hostname}\n")
+    rootfs.replace_file("/etc/resolv.conf", f"nameserver {birth.nameserver}\n" if birth.nameserver else "")
     null = os.open("/dev/null", os.O_RDONLY)
     for target, source in ((0, null), (1, console), (2, console)):
         os.dup2(source, target)
-    os.umask(0o022)
     os.execve(tuning.INIT, [tuning.INIT], {})
 
 
-def _build_root(birth: Birth) -> None:
+def _prepare_root(birth: Birth) -> dict[str, int]:
+    """Mount the layers, and return what is to be mounted where in them: all links there are the node's."""
     syscalls.mount("none", "/", flags=syscalls.MS_REC | syscalls.MS_PRIVATE)
-    root = MOUNT_POINT
     own = f"{ANCHOR}/nodes/{birth.name}"
     rootfs.mount_layers(
-        root,
+        MOUNT_POINT,
         lower=[f"{ANCHOR}/images/{layer}" for layer in birth.layers],
         upper=f"{own}/disk/upper",
         work=f"{own}/disk/work",
     )
-    rootfs.mount_kernel_views(root)
-    syscalls.mount("tmpfs", f"{root}/run", "tmpfs", syscalls.MS_NOSUID | syscalls.MS_NODEV, "mode=0755")
-    _write(f"{root}/etc/hostname", f"{birth.hostname}\n")
-    _write(f"{root}/etc/resolv.conf", f"nameserver {birth.nameserver}\n" if birth.nameserver else "")
-    _mount_drive(f"{own}/drive", f"{root}{DRIVE}")
-
-
-def _write(path: str, text: str) -> None:
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(text)
-
-
-def _mount_drive(source: str, target: str) -> None:
-    # A copy: a bind mount would tell the node, in mountinfo, where on this machine it lies.
-    os.makedirs(target, mode=0o700, exist_ok=True)
-    flags = syscalls.MS_NOSUID | syscalls.MS_NODEV
-    syscalls.mount("drive", target, "tmpfs", flags, "mode=0700,size=1m")
-    shutil.copytree(source, target, dirs_exist_ok=True)
-    syscalls.mount("none", target, flags=flags | syscalls.MS_REMOUNT | syscalls.MS_BIND | syscalls.MS_RDONLY)
+    return {
+        "/proc": rootfs.proc(),
+        "/sys": rootfs.sys_(),
+        "/dev": rootfs.dev(),
+        "/run": rootfs.run(),
+        DRIVE: rootfs.copy_of(f"{own}/drive"),
+    }
 
 
 def _configure_network(birth: Birth) -> None:

@@ -23,6 +23,14 @@ MS_REC = 16384
 MS_PRIVATE = 1 << 18
 
 _MNT_DETACH = 2
+_OPEN_TREE = 428
+_MOVE_MOUNT = 429
+"""Both have the same number on every processor; older C libraries have no function for them."""
+_AT_FDCWD = -100
+_OPEN_TREE_CLONE = 1
+_AT_RECURSIVE = 0x8000
+_MOVE_MOUNT_F_EMPTY_PATH = 0x04
+_MOVE_MOUNT_T_SYMLINKS = 0x10
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
 
@@ -54,6 +62,21 @@ def mount(source: str, target: str, kind: str = "", flags: int = 0, options: str
 def unmount(target: str) -> None:
     """Take a mount away at once, whoever still uses it."""
     _check(_libc.umount2(target.encode(), _MNT_DETACH), f"unmount {target}")
+
+
+def copy_mount(path: str) -> int:
+    """Return an open descriptor of a copy of what is mounted at a path, which is mounted nowhere yet."""
+    flags = _OPEN_TREE_CLONE | _AT_RECURSIVE | os.O_CLOEXEC
+    descriptor: int = _libc.syscall(ctypes.c_long(_OPEN_TREE), _AT_FDCWD, path.encode(), ctypes.c_uint(flags))
+    _check(min(descriptor, 0), f"copy the mount of {path}")
+    return descriptor
+
+
+def attach_mount(descriptor: int, target: str) -> None:
+    """Mount what `copy_mount` has returned."""
+    flags = ctypes.c_uint(_MOVE_MOUNT_F_EMPTY_PATH | _MOVE_MOUNT_T_SYMLINKS)
+    arguments = (ctypes.c_long(_MOVE_MOUNT), descriptor, b"", _AT_FDCWD, target.encode(), flags)
+    _check(_libc.syscall(*arguments), f"mount on {target}")
 
 
 def pivot_root(new: str, old: str) -> None:

@@ -22,6 +22,9 @@ ANCHOR = "/mnt"
 MOUNT_POINT = f"{ANCHOR}/root"
 """An empty folder there, to mount a root file system on."""
 
+VIEW_POINT = f"{ANCHOR}/view"
+"""Another one, to prepare what is mounted below that root."""
+
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -144,7 +147,8 @@ def _show(folders: Mapping[str, Path]) -> None:
     syscalls.mount("none", "/", flags=syscalls.MS_REC | syscalls.MS_PRIVATE)
     opened = {name: _open_folder(folder) for name, folder in folders.items()}
     syscalls.mount("tmpfs", ANCHOR, "tmpfs", options="mode=0755,size=64k")
-    os.mkdir(MOUNT_POINT, 0o755)
+    for place in (MOUNT_POINT, VIEW_POINT):
+        os.mkdir(place, 0o755)
     for name, descriptor in opened.items():
         os.mkdir(f"{ANCHOR}/{name}")
         bind = syscalls.MS_BIND | syscalls.MS_REC
