@@ -174,6 +174,7 @@ def _read_local(value: Value, *, folder: Path) -> dict[str, object]:
         "mirror": value["mirror"].text(None, pattern=r"(https?|file)://\S+", form="a URL (https://...)"),
         "image": None if image is None else str(folder / Path(image).expanduser()),
         "network": _read_network(value["network"]),
+        "host_access": value["host_access"].boolean(None),
     }
     return {key: item for key, item in settings.items() if item is not None}
 

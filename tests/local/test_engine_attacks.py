@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import socket
 import subprocess
 import tarfile
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 
 import pytest
 
 from cloudmesh_cluster.providers.local.engine import images
+from cloudmesh_cluster.providers.local.engine.engine import Engine
 from cloudmesh_cluster.providers.local.engine.ids import ids_of_this_user
+from cloudmesh_cluster.providers.local.engine.own_addresses import OwnAddresses
 from tests.support.command_line import CommandLine
 from tests.support.engine_nodes import GATEWAY, Nodes, nodes
 
@@ -119,6 +124,46 @@ def shell(cm: CommandLine, line: str) -> str:
     ).stdout
 
 
+# --- what listens on this machine ----------------------------------------------------------------------------------
+
+
+@contextmanager
+def another_address() -> Iterator[str]:
+    """Give this machine one more address for a while."""
+    address = f"198.18.{os.getpid() // 250 % 250}.{os.getpid() % 250 + 1}"
+    subprocess.run(["ip", "addr", "add", f"{address}/32", "dev", "lo"], check=True)
+    try:
+        yield address
+    finally:
+        subprocess.run(["ip", "addr", "del", f"{address}/32", "dev", "lo"], check=True)
+
+
+def reaches(made: Nodes, address: str, port: int) -> bool:
+    """Return whether a connection from the first node to an address ends with success; a refusal comes at once."""
+    return made.ssh(1, f"timeout 10 bash -c '</dev/tcp/{address}/{port}'").returncode == 0
+
+
+def test_nodes_do_not_reach_what_listens_on_this_machine_unless_they_may(alone: Nodes) -> None:
+    """Its own addresses, those that it gets later too, and 169.254.0.0/16 answer a node with `host_access` alone."""
+    if alone.engine.open(GATEWAY, host_access=True):
+        pytest.skip("nodes have no way out here")
+    alone.boot([1])
+    with socket.create_server(("", 0)) as listener, contextlib.ExitStack() as stack:
+        port = listener.getsockname()[1]
+        own = [address for address in OwnAddresses().now() if not address.startswith("127.")]
+        assert own == [address for address in own if reaches(alone, address, port)]
+        alone.engine.close()
+
+        alone.engine.open()
+        alone.engine.start(["n1"])
+        alone.wait([1], boots=2)
+        if os.geteuid() == 0:
+            own.append(stack.enter_context(another_address()))
+
+        assert [] == [address for address in own if reaches(alone, address, port)]
+        assert 1 == alone.ssh(1, "timeout 10 bash -c '</dev/tcp/169.254.169.254/80'").returncode, "refused, not lost"
+
+
 # --- images that are somebody else's -------------------------------------------------------------------------------
 
 BREAK_OUT = """#!/bin/sh
@@ -132,6 +177,7 @@ USE = """
 import sys; sys.path.insert(0, sys.argv[1])
 from pathlib import Path
 from cloudmesh_cluster.providers.local.engine import images
+from cloudmesh_cluster.providers.local.engine.engine import Engine
 from cloudmesh_cluster.providers.local.engine.ids import ids_of_this_user
 ids, cache = ids_of_this_user(), Path(sys.argv[2])
 base = images.ensure_base(cache, ids=ids, source=Path(sys.argv[3]))
@@ -206,14 +252,17 @@ def test_an_image_of_somebody_else_touches_nothing_but_its_own_layer(
     assert [] == [path for path in layers if (path / "rootfs" / "owned").exists()]
 
 
-def test_the_layers_can_be_reached_by_their_user_alone(alone: Nodes) -> None:
+def test_the_layers_can_be_reached_by_their_user_alone(open_folder: Path) -> None:
     """Nobody else can run their setuid programs, also in a cache that was made when everybody could."""
-    alone.images.chmod(0o755)
+    layers = open_folder / "images"
+    layers.mkdir()
+    layers.chmod(0o755)
+    engine = Engine(open_folder / "engine", layers)
+    try:
+        engine.open(GATEWAY)
 
-    alone.engine.open(GATEWAY)
-
-    assert 0 == alone.images.stat().st_mode & 0o007
-    alone.boot([1])
-    if os.geteuid() == 0:
-        asked = subprocess.run(["ls", alone.images], user="nobody", capture_output=True, check=False)
-        assert 0 != asked.returncode
+        assert 0 == layers.stat().st_mode & 0o007
+        if os.geteuid() == 0:
+            assert 0 != subprocess.run(["ls", layers], user="nobody", capture_output=True, check=False).returncode
+    finally:
+        engine.cleanup()

@@ -13,7 +13,8 @@ from cloudmesh_cluster.providers_file import ProviderChoice, Providers, choose_p
 
 LAB = """\
 default: lab
-lab: {type: local, mirror: "https://mirror.example/debian", image: base.tar, network: 10.88.0.0/16}
+lab: {type: local, mirror: "https://mirror.example/debian", image: base.tar, network: 10.88.0.0/16,
+      host_access: true}
 cloud: {type: openstack, os_cloud: devstack, image: debian-12}
 metal: {type: baremetal}
 """
@@ -58,6 +59,7 @@ def test_settings(own: Home) -> None:
             "mirror": "https://mirror.example/debian",
             "image": str(own.root / "base.tar"),
             "network": "10.88.0.0/16",
+            "host_access": True,
         },
         "default in providers.yaml",
     )

@@ -13,6 +13,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from cloudmesh_cluster.errors import ProviderError, Unreachable, UsageError
@@ -46,7 +47,8 @@ class LocalProvider:
 
     Args:
         home: each cluster's nodes live in its folder, images in the cache.
-        settings: `network` (CIDR), `mirror` (of apt, for the image), `image` (a tarball).
+        settings: `network` (CIDR), `mirror` (of apt, for the image), `image` (a tarball), `host_access` (whether nodes
+            reach this machine's own addresses and 169.254.0.0/16).
 
     """
 
@@ -55,6 +57,7 @@ class LocalProvider:
     def __init__(self, home: Home, settings: Mapping[str, object]) -> None:
         self._home = home
         self._images = Images(home.cache, settings)
+        self._host_access = bool(settings.get("host_access"))
         try:
             self._network = ipaddress.IPv4Network(str(settings.get("network") or DEFAULT_NETWORK))
         except ValueError as error:
@@ -146,7 +149,8 @@ class LocalProvider:
         engine = self._engine(boot.cluster)
         layers = await self._images.layers([each.spec.image for each in boot.nodes], boot.packages, emit)
         with _engine_errors():
-            no_egress = await to_its_end(engine.open, f"{self._network[1]}/{self._network.prefixlen}")
+            gateway = f"{self._network[1]}/{self._network.prefixlen}"
+            no_egress = await to_its_end(partial(engine.open, gateway, host_access=self._host_access))
         if no_egress:
             emit(Event("info", "provision", message=f"nodes have no way out: {no_egress}"))
         running = engine.running()
@@ -260,7 +264,7 @@ class LocalProvider:
             return
         engine = self._engine_of(nodes[0])
         with _engine_errors():
-            await to_its_end(engine.open)
+            await to_its_end(partial(engine.open, host_access=self._host_access))
             running = engine.running()
             for warning in await to_its_end(
                 engine.start, [node.name for node in nodes if node.name not in running]

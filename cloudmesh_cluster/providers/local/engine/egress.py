@@ -1,4 +1,4 @@
-"""The nodes' way out: slirp4netns beside the holder, and masquerading between just two interfaces."""
+"""The nodes' way out, which does not lead to this machine: slirp4netns, and masquerading between two interfaces."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import ipaddress
 import os
 import shutil
 import subprocess
+import sys
+from collections.abc import Iterable
 
+from cloudmesh_cluster.providers.local.engine.own_addresses import OwnAddresses
 from cloudmesh_cluster.providers.local.engine.userns import PATH
 
 TAP = "tap0"
@@ -17,9 +20,11 @@ _CANDIDATES = ("10.0.2.0/24", "192.168.127.0/24", "172.31.254.0/24")
 
 _RULES = f"""\
 table ip nodes {{
+  set this_machine {{ type ipv4_addr; }}
   chain forward {{
     type filter hook forward priority 0; policy drop;
     iifname "{BRIDGE}" oifname "{BRIDGE}" accept
+    CLOSED
     iifname "{BRIDGE}" oifname "{TAP}" accept
     iifname "{TAP}" oifname "{BRIDGE}" ct state established,related accept
   }}
@@ -29,6 +34,13 @@ table ip nodes {{
   }}
 }}
 """
+
+
+_CLOSED = """\
+ip daddr { 169.254.0.0/16 } reject
+    ip daddr @this_machine reject"""
+"""Packets to this machine would reach its services as if it had sent them itself; on a virtual machine, those to
+169.254.169.254 are answered with the credentials that its cloud has given it."""
 
 
 def why_no_egress() -> str | None:
@@ -56,10 +68,15 @@ class WayOut:
     Args:
         gateway: the address with prefix of the nodes' bridge.
         wanted: whether there is to be one at all.
+        host_access: whether it leads to this machine's own addresses and to 169.254.0.0/16, too.
 
     """
 
-    def __init__(self, gateway: str, *, wanted: bool) -> None:
+    def __init__(self, gateway: str, *, wanted: bool, host_access: bool) -> None:
+        self._host_access = host_access
+        self._addresses: list[str] = []
+        self.watch = OwnAddresses()
+        """Becomes readable when `refresh` is wanted."""
         self.reason = why_no_egress() if wanted else "it was not asked for"
         self._tap = free_network(gateway)
         # slirp4netns ends when the last copy of this end is closed, that is, with the holder.
@@ -78,7 +95,8 @@ class WayOut:
         for descriptor in (self._closed_at_end, self._is_ready):
             os.set_inheritable(descriptor, True)
         words = ["slirp4netns", "--configure", f"--mtu={MTU}", "--disable-host-loopback", f"--cidr={self._tap}"]
-        words += ["--enable-sandbox", f"--exit-fd={self._closed_at_end}", f"--ready-fd={self._is_ready}"]
+        words += ["--enable-sandbox", "--enable-seccomp"]
+        words += [f"--exit-fd={self._closed_at_end}", f"--ready-fd={self._is_ready}"]
         os.execvp(words[0], [*words, str(pid), TAP])
 
     def open(self) -> None:
@@ -86,18 +104,35 @@ class WayOut:
         os.close(self._is_ready)
         if self.reason is None:
             if os.read(self._ready, 1):
-                self.reason = _masquerade()
+                self.reason = _let_through(host_access=self._host_access) or self.refresh()
             else:
                 self.reason = "slirp4netns ended at once, see engine.log"
         os.close(self._ready)
         os.close(self._closed_at_end)
 
+    def refresh(self) -> str | None:
+        """Close the way to the addresses that this machine has now; return (and log) why that failed, if it did."""
+        addresses = self.watch.now()
+        if addresses == self._addresses or self.reason is not None:
+            return None
+        commands = ["flush set ip nodes this_machine"]
+        commands += [f"add element ip nodes this_machine {{ {', '.join(addresses)} }}"] if addresses else []
+        if (failed := _nft(commands)) is None:
+            self._addresses = addresses
+        else:
+            print(failed, file=sys.stderr, flush=True)
+        return failed
 
-def _masquerade() -> str | None:
-    done = subprocess.run(["nft", "-f", "-"], input=_RULES, capture_output=True, text=True, check=False)
-    if done.returncode:
-        return f"nft failed: {done.stderr.strip()}"
+
+def _let_through(*, host_access: bool) -> str | None:
+    if failed := _nft([_RULES.replace("CLOSED", "" if host_access else _CLOSED)]):
+        return failed
     for interface in (BRIDGE, TAP):
         with open(f"/proc/sys/net/ipv4/conf/{interface}/forwarding", "w", encoding="utf-8") as setting:
             setting.write("1")
     return None
+
+
+def _nft(commands: Iterable[str]) -> str | None:
+    done = subprocess.run(["nft", "-f", "-"], input="\n".join(commands), capture_output=True, text=True, check=False)
+    return f"nft failed: {done.stderr.strip()}" if done.returncode else None

@@ -98,13 +98,14 @@ class Engine:
 
     # --- the cluster as a whole ------------------------------------------------------------------------------
 
-    def open(self, gateway: str | None = None, *, egress: bool = True) -> str | None:
+    def open(self, gateway: str | None = None, *, egress: bool = True, host_access: bool = False) -> str | None:
         """Make the network of the nodes, unless it is there already.
 
         Args:
             gateway: the address with prefix that this machine's side of the network gets ("10.88.0.1/16");
                 None takes what the engine was opened with before.
             egress: whether nodes may reach beyond the network, where that is possible.
+            host_access: whether they may then reach this machine's own addresses and 169.254.0.0/16, too.
 
         Returns:
             Why nodes have no way out, or None when they have.
@@ -116,7 +117,7 @@ class Engine:
         with self._lock():
             if (status := self._status()) is None:
                 self.close()
-                self._launch(self._settings(gateway, egress=egress))
+                self._launch(self._settings(gateway, egress=egress, host_access=host_access))
                 status = self._status()
         if status is None:
             raise EngineError("the engine has ended at once", f"look into {self._folder / holder.LOG}")
@@ -244,7 +245,7 @@ class Engine:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
-    def _settings(self, gateway: str | None, *, egress: bool) -> holder.Settings:
+    def _settings(self, gateway: str | None, *, egress: bool, host_access: bool) -> holder.Settings:
         self._nodes.mkdir(exist_ok=True)
         self._nodes.chmod(0o711)
         file = self._folder / _SETTINGS
@@ -257,7 +258,7 @@ class Engine:
             ids = ids_of_this_user()
         if self._images.is_dir():  # It may be from the days when everybody could walk there.
             close_to_others(self._images, ids)
-        settings = holder.Settings(str(self._folder), str(self._images), gateway, ids, egress)
+        settings = holder.Settings(str(self._folder), str(self._images), gateway, ids, egress, host_access)
         file.write_text(settings.to_json(), encoding="utf-8")
         return settings
 

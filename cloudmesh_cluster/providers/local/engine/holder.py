@@ -31,25 +31,27 @@ _AT_ONCE = 1024
 
 @dataclass(frozen=True)
 class Settings:
-    """What a holder is started with: folder of the cluster, folder of the layers, bridge address, ids, egress."""
+    """What a holder is started with: folder of the cluster, folder of the layers, bridge address, ids, ways out."""
 
     folder: str
     images: str
     gateway: str
     ids: Ids
     egress: bool
+    host_access: bool = False
 
     @classmethod
     def from_json(cls, text: str) -> Settings:
         """Read what `to_json` wrote."""
         fields = json.loads(text)
         rows = (tuple(map(tuple, fields[kind])) for kind in ("uids", "gids"))
-        return cls(fields["folder"], fields["images"], fields["gateway"], Ids(*rows), fields["egress"])
+        ways = fields["egress"], fields.get("host_access", False)
+        return cls(fields["folder"], fields["images"], fields["gateway"], Ids(*rows), *ways)
 
     def to_json(self) -> str:
         """Return the settings as JSON."""
-        fields = {"folder": self.folder, "images": self.images, "gateway": self.gateway, "egress": self.egress}
-        return json.dumps({**fields, "uids": self.ids.uids, "gids": self.ids.gids})
+        ids = {"uids": self.ids.uids, "gids": self.ids.gids}
+        return json.dumps({key: value for key, value in vars(self).items() if key != "ids"} | ids)
 
 
 def main(arguments: list[str]) -> int:
@@ -60,7 +62,7 @@ def main(arguments: list[str]) -> int:
     try:
         _become_daemon()
         listener = _listen()
-        way_out = egress.WayOut(settings.gateway, wanted=settings.egress)
+        way_out = egress.WayOut(settings.gateway, wanted=settings.egress, host_access=settings.host_access)
         folders = {"nodes": Path(settings.folder, NODES), "images": Path(settings.images)}
         namespaces = syscalls.CLONE_NEWNET | syscalls.CLONE_NEWPID
         userns.enter(settings.ids, namespaces, folders=folders, behind=way_out.stay_behind)
@@ -154,6 +156,7 @@ class Holder:
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
         self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
         self._selector.register(wake, selectors.EVENT_READ, lambda: self._reap(wake))
+        self._selector.register(self._way_out.watch, selectors.EVENT_READ, self._way_out.refresh)
         while True:
             for key, _ in self._selector.select():
                 key.data()
