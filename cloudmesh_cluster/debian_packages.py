@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from cloudmesh_cluster.errors import UsageError
+from cloudmesh_cluster.files import make_private
 from cloudmesh_cluster.home import Home
 
 RELEASES = ("bookworm", "trixie")
@@ -55,7 +56,7 @@ def collect(home: Home, packages: Sequence[str], release: str, progress: Progres
     except EngineError as error:
         raise UsageError(f"Debian packages can't be collected: {error.message}", hint=error.hint) from error
     target = archive_file(home, packages, release)
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_private(target.parent)
     temporary = target.with_suffix(".part")
     with tarfile.open(temporary, "w") as tar:
         for file in sorted(folder.iterdir()):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,15 +29,17 @@ class Home:
         return cls(root.expanduser().absolute(), cache.expanduser().absolute())
 
     def make(self) -> None:
-        """Make the folders that are missing, those of the home readable for their owner only.
+        """Make the folders that are missing, for their owner only, whatever the umask.
 
         Raises:
-            UsageError: one of them can't be made.
+            UsageError: one of them can't be made, or others could change what is in it.
 
         """
         for folder in (self.root, self.clusters, self.profiles, self.locks):
-            _make(folder, 0o700, "CM_HOME")
-        _make(self.cache, 0o755, "CM_CACHE")
+            _make(folder, "CM_HOME")
+        _make(self.cache, "CM_CACHE")
+        for folder, variable in ((self.root, "CM_HOME"), (self.cache, "CM_CACHE")):
+            _refuse_if_others_may_write(folder, variable)
 
     @property
     def clusters(self) -> Path:
@@ -104,9 +109,22 @@ class Home:
         return self.cluster(name) / "logs" / operation
 
 
-def _make(folder: Path, mode: int, variable: str) -> None:
+def _make(folder: Path, variable: str) -> None:
     try:
-        folder.mkdir(mode=mode, parents=True, exist_ok=True)
+        for parent in reversed(folder.parents):
+            if not parent.exists():
+                parent.mkdir(mode=0o755, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         what = "is no folder" if isinstance(error, FileExistsError) else f"can't be made: {error.strerror}"
         raise UsageError(f"{folder} {what}", hint=f"set {variable} to a folder that you can write to") from error
+
+
+def _refuse_if_others_may_write(folder: Path, variable: str) -> None:
+    """Refuse what OpenSSH refuses for its files: keys, scripts and images lie there."""
+    status = folder.stat()
+    if status.st_uid not in (0, os.geteuid()):
+        what = f"{folder} belongs to the user with the id {status.st_uid}, who could change what cm does"
+        raise UsageError(what, hint=f"set {variable} to a folder of your own")
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise UsageError(f"others can write into {folder}", hint=f"chmod go-w {shlex.quote(str(folder))}")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from cloudmesh_cluster.errors import InvalidInput, UsageError
+from cloudmesh_cluster.files import make_private
 from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.locks import only_one
 from cloudmesh_cluster.model import Problem
@@ -47,7 +48,7 @@ def fetch(chosen: ChosenPlugin, home: Home, progress: Progress) -> Path | None:
     source = str(chosen.settings.get(payload.source) or "")
     target = folder / f"{_archive_name(chosen, payload, source)}.tar"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_private(folder)
         with only_one(folder / f"{chosen.plugin.whole}.lock"):
             if not _is_whole(chosen, payload, source, target, progress):
                 _make(chosen, payload, source, target, progress)

@@ -17,7 +17,7 @@ from cloudmesh_cluster.conda.settings import CondaSettings
 from cloudmesh_cluster.conda.solver import System
 from cloudmesh_cluster.errors import UsageError
 from cloudmesh_cluster.events import Emit, Event, now
-from cloudmesh_cluster.files import would_be_lost
+from cloudmesh_cluster.files import make_private, would_be_lost
 from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.operations.environment_nodes import settings_from
 from cloudmesh_cluster.operations.plan import CreateRequest, make_plan
@@ -107,7 +107,7 @@ async def _environments(
         ).with_digest()  # fmt: skip
         key = bundled.key_of(name, settings)
         lock = bundled.lock_file(home, key)
-        lock.parent.mkdir(parents=True, exist_ok=True)
+        make_private(lock.parent)
         solver.write_lock(lock, records, found, platform=system.platform)
         client = solver.client_for(settings.ssl_verify)
         archive = await asyncio.to_thread(archives.build, environment, records, found, home, client)
