@@ -22,6 +22,7 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from cloudmesh_cluster.providers.local.engine import images
+from cloudmesh_cluster.providers.local.engine.console import read_console
 from cloudmesh_cluster.providers.local.engine.engine import Engine, NodeSpec
 from cloudmesh_cluster.providers.local.engine.errors import EngineError
 from cloudmesh_cluster.providers.local.engine.ids import ids_of_this_user
@@ -95,9 +96,9 @@ def network_of(cloud: Cloud, node: str) -> Network | None:
 
 
 def console(cloud: Cloud, node: str) -> bytes:
-    """Return all that a node has printed since it was made."""
+    """Return what a node has printed since it was made, without the middle when it is long."""
     for found in cloud.networks.glob(f"*/engine/nodes/{node}/console.log"):
-        return found.read_bytes()
+        return read_console(found).encode()
     return b""
 
 

@@ -22,6 +22,7 @@ from cloudmesh_cluster.providers.local.engine import dial, images
 from cloudmesh_cluster.providers.local.engine.engine import Engine, marked_processes
 from cloudmesh_cluster.providers.local.engine.errors import EngineError
 from cloudmesh_cluster.providers.local.engine.ids import ids_of_this_user
+from cloudmesh_cluster.providers.local.engine.limits import Limits, most_processes
 from cloudmesh_cluster.providers.local.engine.requirements import requirements
 from tests.support.engine_nodes import GATEWAY, Nodes, address, nodes
 
@@ -127,6 +128,29 @@ def test_limits_are_kept(pair: Nodes) -> None:
 
     assert str(100 << 20) == pair.run(1, eat.format(100))
     assert 0 != pair.ssh(1, eat.format(600)).returncode
+
+
+def test_a_node_can_not_take_all_processes_of_the_machine(pair: Nodes) -> None:
+    """A node that forks without end is stopped by its own limit, and its neighbour goes on."""
+    files = [file for group in Limits(pair.folder / "engine").existing() for file in group.glob("pids.max")]
+    if not files:
+        pytest.skip("this user may not make cgroups here")
+    assert {str(most_processes())} == {file.read_text().strip() for file in files}
+    (own,) = (file for file in files if file.parent.name.endswith("-n1"))
+    own.write_text("100")
+    try:
+        said = pair.ssh(1, "for number in $(seq 150); do sleep 20 & done; wait -n; kill $(jobs -p)").stderr
+        assert "Resource temporarily unavailable" in said
+        assert "fine" == pair.run(2, "echo fine")
+    finally:
+        own.write_text(str(most_processes()))
+
+
+def test_a_process_in_a_node_does_not_pass_for_one_of_another_engine(pair: Nodes, tmp_path: Path) -> None:
+    """Nobody can block or misuse the clean-up of an engine from within a node of another one."""
+    pair.run(1, f"CM_ENGINE={tmp_path} sleep 30 > /dev/null 2>&1 < /dev/null &")
+
+    assert [] == list(marked_processes(tmp_path))
 
 
 def test_asyncssh_logs_in_over_a_socket_of_the_nodes_network(pair: Nodes) -> None:

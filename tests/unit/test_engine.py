@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from cloudmesh_cluster.providers.local.engine import dial, egress, ids, launch, limits, messages, tuning
-from cloudmesh_cluster.providers.local.engine.engine import Engine, NodeSpec
+from cloudmesh_cluster.providers.local.engine import console, dial, egress, ids, launch, limits, messages, tuning
+from cloudmesh_cluster.providers.local.engine.engine import Engine, NodeSpec, marked_processes
 from cloudmesh_cluster.providers.local.engine.errors import EngineError
 from cloudmesh_cluster.providers.local.engine.holder import Settings
 from cloudmesh_cluster.providers.local.engine.ids import FIRST_FREE_CANDIDATE, IDS_OF_A_NODE, Ids
@@ -90,12 +90,13 @@ tmpfs /sys/fs/cgroup tmpfs rw 0 0
 cgroup /sys/fs/cgroup/cpu cgroup rw,relatime,cpu 0 0
 cgroup /sys/fs/cgroup/cpuacct cgroup rw,relatime,cpuacct 0 0
 cgroup /sys/fs/cgroup/memory cgroup rw,relatime,memory 0 0
+cgroup /sys/fs/cgroup/pids cgroup rw,relatime,pids 0 0
 """
 
 
 def test_cgroups_of_version_1() -> None:
-    """Memory and CPU have a hierarchy each, and each takes only its own limit."""
-    cpu, memory = limits.hierarchies(MOUNTS)
+    """Memory, CPU and processes have a hierarchy each, and each takes only its own limit."""
+    cpu, memory, pids = limits.hierarchies(MOUNTS)
 
     assert ("/sys/fs/cgroup/cpu", 1) == (str(cpu.root), cpu.version)
     assert {"cpu.cfs_period_us": "100000", "cpu.cfs_quota_us": "150000"} == limits.settings(
@@ -103,13 +104,16 @@ def test_cgroups_of_version_1() -> None:
     )
     assert {"memory.limit_in_bytes": str(512 << 20)} == limits.settings(memory, memory_mib=512, cpus=1.5)
     assert {} == limits.settings(memory, memory_mib=None, cpus=1.5)
+    assert {"pids.max": str(limits.most_processes())} == limits.settings(pids, memory_mib=512, cpus=None)
 
 
 def test_cgroups_of_version_2() -> None:
-    """One hierarchy takes both limits."""
-    (both,) = limits.hierarchies("cgroup2 /sys/fs/cgroup cgroup2 rw,nsdelegate 0 0\n")
+    """One hierarchy takes all limits."""
+    (all_,) = limits.hierarchies("cgroup2 /sys/fs/cgroup cgroup2 rw,nsdelegate 0 0\n")
 
-    assert {"memory.max": str(512 << 20), "cpu.max": "50000 100000"} == limits.settings(both, memory_mib=512, cpus=0.5)
+    most = str(limits.most_processes())
+    expected = {"memory.max": str(512 << 20), "cpu.max": "50000 100000", "pids.max": most}
+    assert expected == limits.settings(all_, memory_mib=512, cpus=0.5)
 
 
 def test_settings_of_a_holder_survive_json() -> None:
@@ -196,6 +200,36 @@ def test_processes_are_marked_and_have_nothing_of_the_users_environment(monkeypa
     assert "/some/folder" == environment[launch.MARKER]
     assert "http://proxy:3128" == environment["https_proxy"]
     assert "OS_PASSWORD" not in environment
+
+
+def test_a_long_console_is_read_in_part(tmp_path: Path) -> None:
+    """Its beginning and its end are there, and it takes little memory, however much a node has written."""
+    file = tmp_path / "console.log"
+    file.write_text("first\n")
+    assert "first\n" == console.read_console(file)
+
+    with file.open("ab") as written:
+        written.truncate(700 << 20)
+        written.write(b"last\n")
+    text = console.read_console(file)
+
+    assert text.startswith("first\n")
+    assert text.endswith("last\n")
+    assert f"[... {(700 << 20) + 5 - (1 << 20)} bytes are left out here ...]" in text
+    assert len(text) < (1 << 20) + 100
+
+
+def test_only_ones_own_processes_count(tmp_path: Path) -> None:
+    """A process of another user that says that it belongs to an engine is neither found nor ended."""
+    marked = {**os.environ, launch.MARKER: str(tmp_path)}
+    users = [None, "nobody"] if os.geteuid() == 0 else [None]
+    started = [subprocess.Popen(["sleep", "60"], env=marked, user=user) for user in users]
+    try:
+        assert [started[0].pid] == list(marked_processes(tmp_path))
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
 
 
 def test_programs_of_a_node_are_sound(tmp_path: Path) -> None:

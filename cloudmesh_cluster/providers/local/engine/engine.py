@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from cloudmesh_cluster.providers.local.engine import dial, holder, launch, messages, node
+from cloudmesh_cluster.providers.local.engine.console import read_console
 from cloudmesh_cluster.providers.local.engine.errors import EngineError
 from cloudmesh_cluster.providers.local.engine.ids import Ids, ids_of_this_user
 from cloudmesh_cluster.providers.local.engine.images import close_to_others
@@ -31,6 +32,8 @@ _SETTINGS = "engine.json"
 _LOCK = "engine.lock"
 _SPEC = "spec.json"
 _OWNED = ("disk", "drive")
+_DEPTH_OF_NODES = 3
+"""In how many PID namespaces a process of a node is: this machine's, the holder's and its own."""
 _PATIENCE = 60.0
 _AT_ONCE = 32
 
@@ -193,11 +196,8 @@ class Engine:
         self.stop(names)  # The holder may have had a start to do yet, which a killed client had asked for.
 
     def console(self, name: str) -> str:
-        """Return all that a node has printed since it was made."""
-        try:
-            return (self._nodes / name / node.CONSOLE).read_text(encoding="utf-8", errors="replace")
-        except FileNotFoundError:
-            return ""
+        """Return what a node has printed since it was made, without the middle when it is long."""
+        return read_console(self._nodes / name / node.CONSOLE)
 
     # --- what is left ----------------------------------------------------------------------------------------
 
@@ -263,11 +263,14 @@ class Engine:
         return settings
 
     def _ids(self) -> Ids:
+        return self._former_ids() or ids_of_this_user()
+
+    def _former_ids(self) -> Ids | None:
         try:
             text = (self._folder / _SETTINGS).read_text(encoding="utf-8")
             return holder.Settings.from_json(text).ids
         except (OSError, ValueError, KeyError):
-            return ids_of_this_user()
+            return None
 
     def _launch(self, settings: holder.Settings) -> None:
         done = subprocess.run(
@@ -338,7 +341,7 @@ class Engine:
             shutil.rmtree(folder)
 
     def _processes(self) -> list[int]:
-        return list(marked_processes(self._folder))
+        return list(marked_processes(self._folder, self._former_ids()))
 
 
 def _give(top: Path, owner: tuple[int, int]) -> None:
@@ -349,14 +352,42 @@ def _give(top: Path, owner: tuple[int, int]) -> None:
     os.chown(top, *owner, follow_symlinks=False)
 
 
-def marked_processes(folder: Path) -> Iterator[int]:
-    """Yield the processes that were started for a folder, by the marker in their environment."""
+def marked_processes(folder: Path, ids: Ids | None = None) -> Iterator[int]:
+    """Yield the processes that were started for a folder, by the marker in their environment.
+
+    Anybody may set the variable. So a process counts only when it runs under this user's id or one of the nodes', and
+    not in a node: those end with their holder.
+
+    Args:
+        folder: that of an engine, or of images.
+        ids: the nodes' ids; None: those that new nodes of this user get.
+
+    """
     marker = f"{launch.MARKER}={folder}".encode()
+    own = _user_ids(ids)
     for entry in os.scandir("/proc"):
         if entry.name.isdecimal():
             with contextlib.suppress(OSError):
                 if marker in Path(entry.path, "environ").read_bytes().split(b"\0"):
-                    yield int(entry.name)
+                    status = _status_lines(entry.name)
+                    uid, depth = int(status["Uid"].split()[0]), len(status["NSpid"].split())
+                    if depth < _DEPTH_OF_NODES and any(uid in some for some in own):
+                        yield int(entry.name)
+
+
+def _user_ids(ids: Ids | None) -> list[range]:
+    own = range(os.geteuid(), os.geteuid() + 1)
+    if ids is None:
+        try:
+            ids = ids_of_this_user()
+        except EngineError:  # Without ids of their own there are no nodes.
+            return [own]
+    return [own, *(range(outside, outside + count) for _, outside, count in ids.uids)]
+
+
+def _status_lines(pid: str) -> dict[str, str]:
+    text = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
+    return dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
 
 
 def _children(parent: int) -> dict[int, int]:
@@ -364,9 +395,8 @@ def _children(parent: int) -> dict[int, int]:
     found: dict[int, int] = {}
     with contextlib.suppress(OSError):
         for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text(encoding="utf-8").split():
-            status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
-            ids = next(line for line in status.splitlines() if line.startswith("NSpid:")).split()[1:]
-            if len(ids) > 2:
+            ids = _status_lines(pid)["NSpid"].split()
+            if len(ids) >= _DEPTH_OF_NODES:
                 found[int(ids[-2])] = int(pid)
     return found
 

@@ -141,10 +141,12 @@ def change_root(root: str, views: Mapping[str, int]) -> None:
 
 
 def _make_folder(place: str) -> None:
-    if not os.path.isdir(place):
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(place)
-        os.makedirs(place, mode=0o755)
+    names = place.strip("/").split("/")
+    for folder in ("/" + "/".join(names[: depth + 1]) for depth in range(len(names))):
+        if not os.path.isdir(folder):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(folder)
+            os.mkdir(folder, 0o755)
 
 
 def replace_file(path: str, text: str) -> None:
