@@ -12,7 +12,7 @@ LANES ?= 4
 SHELL_SCRIPTS = $(shell find . \( -name .git -o -name .venv -o -name build \) -prune -o -type f -print0 | \
 	xargs -0 awk 'FNR == 1 { if (/^\#!.*[\/ ](ba|da)?sh( |$$)/ || FILENAME ~ /\.sh$$/) print FILENAME; nextfile }')
 
-.PHONY: help demo devcloud lab test check lint unit notebooks bench scale clean
+.PHONY: help demo devcloud lab test check lint unit notebooks bench scale faults clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -62,6 +62,10 @@ scale:  ## 64 nodes on this machine; 100 servers and whole clusters on OpenStack
 	@$(BIN)/python -m benchmarks.scale $(ARGS)
 	@if [[ $$EUID -ne 0 ]]; then echo "openstack: left out: devcloud needs root"; else \
 		./bootstrap.sh devcloud && $(BIN)/python -m benchmarks.openstack; fi
+
+faults:  ## let things go wrong at every step, and print what was left and what was called ready (ARGS='--only WORDS')
+	@./bootstrap.sh test
+	@$(BIN)/python -m tests.faults.run $(ARGS)
 
 clean:  ## remove what was made in this tree (clusters and CM_CACHE stay)
 	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache *.egg-info cloudmesh_cluster/_data

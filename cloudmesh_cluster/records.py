@@ -106,7 +106,7 @@ class Operation:
 
 @dataclass(frozen=True)
 class Step:
-    """A step of an operation; `state` is begun, done, failed or undone."""
+    """A step of an operation; `state` is begun, done, failed, undoing or undone."""
 
     id: int
     name: str

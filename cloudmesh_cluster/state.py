@@ -177,6 +177,15 @@ class State:
         with self._transaction() as db:
             db.executemany("DELETE FROM nodes WHERE cluster=? AND name=?", [(cluster, name) for name in names])
 
+    def forget_boots(self, cluster: str, names: Sequence[str]) -> None:
+        """Make nodes planned ones once more: they have no keys yet."""
+        with self._transaction() as db:
+            db.executemany(
+                "UPDATE nodes SET state='planned', host_keys='[]', host_key_from=NULL, public_key=''"
+                " WHERE cluster=? AND name=?",
+                [(cluster, name) for name in names],
+            )
+
     def put_host_keys(self, cluster: str, node: str, host_keys: HostKeys) -> None:
         """Pin the host keys of a node."""
         with self._transaction() as db:

@@ -174,8 +174,10 @@ def _stop_at_once(home: Home, clusters: Sequence[str]) -> NoReturn:
     """
     from cloudmesh_cluster.cli.failures import what_is_left
 
-    _say("\ncm: stopped at once\n" + "".join(what_is_left(home, name) for name in clusters))
-    os._exit(Interrupted.exit_code)
+    try:
+        _say("\ncm: stopped at once\n" + "".join(what_is_left(home, name) for name in clusters))
+    finally:
+        os._exit(Interrupted.exit_code)
 
 
 def _say(text: str) -> None:

@@ -31,5 +31,6 @@ async def renew(session: Session, nodes: Sequence[Node]) -> None:
         await strip(session, nodes)
         await session.disconnect(nodes)
         await session.provider.destroy(session.name, names)
+        session.forget_boots(nodes)
         session.state.put_nodes(session.name, planned)
     await bring_up(session, planned, payloads, undo=None)

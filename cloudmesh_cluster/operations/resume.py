@@ -13,6 +13,7 @@ from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.operations import create, delete, environments, importing, scale, services, write
 from cloudmesh_cluster.operations.plan import Plan
 from cloudmesh_cluster.operations.session import OnFailure, Session, session
+from cloudmesh_cluster.operations.undo import finish_undoing
 from cloudmesh_cluster.records import RESUMABLE, Operation
 from cloudmesh_cluster.state import State
 
@@ -56,9 +57,9 @@ def unfinished(home: Home, name: str) -> Operation:
 async def resume(home: Home, name: str, emit: Emit, *, timeout: float | None = None, deletes: bool = False) -> Any:
     """Go on with the newest operation that was not finished; return what it returns.
 
-    Nodes that have stopped since, as by a reboot, are started first. A script that fails now is taken back as its
-    writer asked, and a growth leaves the cluster as it was. Whatever else fails is kept, so that it can be resumed once
-    more or deleted.
+    Nodes that have stopped since, as by a reboot, are started first, and what was being taken back when it was cut off
+    is taken back whole. A script that fails now is taken back as its writer asked, and a growth leaves the cluster as
+    it was. Whatever else fails is kept, so that it can be resumed once more or deleted.
 
     Args:
         home: whose cluster.
@@ -86,6 +87,7 @@ async def resume(home: Home, name: str, emit: Emit, *, timeout: float | None = N
         if operation.kind not in NEEDING_NO_START:
             changed = request.plugins if operation.kind in ("install", "uninstall") else ()
             await services.start_stopped(current, but=changed)
+        await finish_undoing(current)
         return await carry_out(current, request)
 
 

@@ -229,7 +229,8 @@ async def _grow(current: Session, request: ScaleRequest) -> None:
     with current.journal.step("join", undo={"kind": "membership", "nodes": names}):
         known = {node.name for node in current.cluster.nodes}
         current.state.put_nodes(current.name, [node for node in request.add if node.name not in known])
-    await bring_up(current, request.add, payloads, undo={"kind": "nodes", "nodes": names})
+    new = [node for node in current.cluster.nodes if node.name in names]
+    await bring_up(current, new, payloads, undo={"kind": "nodes", "nodes": names})
 
 
 async def _shrink(current: Session, request: ScaleRequest) -> None:

@@ -193,7 +193,8 @@ async def start_stopped(current: Session, *, but: Sequence[str] = ()) -> None:
 
     """
     now = current.provider.states(current.name)
-    stopped = [node for node in current.cluster.nodes if now.get(node.name) == "stopped"]
+    # One that is still to be booted has at most half a disk, of a boot that was cut off.
+    stopped = [node for node in current.cluster.nodes if now.get(node.name) == "stopped" and node.state != "planned"]
     if not stopped:
         return
     with current.journal.step("start nodes"):

@@ -102,6 +102,14 @@ class Session:
         now = self.provider.states(self.name)
         return [node for node in nodes if now.get(node.name) == "running"]
 
+    def forget_boots(self, nodes: Sequence[Node]) -> None:
+        """Write down that nodes were destroyed and are still to be booted: their keys are not believed again.
+
+        Machines that stay keep their keys.
+        """
+        if not self.machines_stay:
+            self.state.forget_boots(self.name, [node.name for node in nodes])
+
     @asynccontextmanager
     async def connections(self) -> AsyncIterator[Connections]:
         """Yield the SSH connections of this operation: one a node, made when first needed, kept for all its steps."""

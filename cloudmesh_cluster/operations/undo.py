@@ -13,31 +13,48 @@ from cloudmesh_cluster.operations import plugin_steps
 from cloudmesh_cluster.operations.machines import strip
 from cloudmesh_cluster.operations.session import Session
 from cloudmesh_cluster.operations.wiring import raise_failed, wire_all
-from cloudmesh_cluster.records import WrittenScript
+from cloudmesh_cluster.records import Step, WrittenScript
 
 Undo = Callable[[Session, dict[str, Any]], Awaitable[None]]
+FORGETTING = ("cluster", "membership")
+"""Undos after which nobody knows any more what is left of an undo that failed before them."""
 
 
 async def roll_back(session: Session) -> list[Leftover]:
     """Undo the steps of the session's operation, newest first; return what is left, each piece once.
 
-    One undo that fails does not keep the others from being tried.
+    One undo that fails does not keep the others from being tried, but nothing of which something is left is forgotten.
     """
     leftovers: dict[Leftover, None] = {}
     for step in reversed(session.state.steps(session.journal.operation.id)):
-        if step.undo is None or step.state == "undone":
+        if step.undo is None or step.state == "undone" or (leftovers and step.undo["kind"] in FORGETTING):
             continue
-        if leftovers and step.undo["kind"] == "cluster":
-            continue  # of what is not forgotten it can be seen that something is left, and it can be deleted again
         try:
-            await UNDO[step.undo["kind"]](session, step.undo)
+            await _take_back(session, step, step.undo)
         except (CmError, OSError) as error:
             session.journal.warn(f"{step.name} could not be undone: {error}")
             found = error.leftovers if isinstance(error, LeftBehind) else [Leftover("step", step.name)]
             leftovers |= dict.fromkeys(found)
-        else:
-            session.state.end_step(step.id, state="undone")
     return list(leftovers)
+
+
+async def finish_undoing(session: Session) -> None:
+    """Take back whole what an earlier process had begun to take back: no operation can go on from half a step.
+
+    Raises:
+        CmError: it can't be undone now either.
+
+    """
+    for step in reversed(session.state.steps(session.journal.operation.id)):
+        if step.undo is not None and step.state == "undoing":
+            await _take_back(session, step, step.undo)
+
+
+async def _take_back(session: Session, step: Step, undo: dict[str, Any]) -> None:
+    """Undo one step; the journal says that it is being undone until all of it is."""
+    session.state.end_step(step.id, state="undoing")
+    await UNDO[undo["kind"]](session, undo)
+    session.state.end_step(step.id, state="undone")
 
 
 async def _remove_cluster(session: Session, undo: dict[str, Any]) -> None:
@@ -57,6 +74,8 @@ async def _forget_imported(session: Session, undo: dict[str, Any]) -> None:
 
 async def _destroy_all(session: Session, undo: dict[str, Any]) -> None:
     await destroy_all(session)
+    if session.name in session.state.cluster_names():
+        session.forget_boots(session.cluster.nodes)
 
 
 async def destroy_all(session: Session, *, force: bool = False) -> None:
@@ -70,6 +89,8 @@ async def destroy_all(session: Session, *, force: bool = False) -> None:
         LeftBehind: something is left; each piece is named by kind and id.
 
     """
+    if session.name not in session.state.cluster_names():
+        return
     await strip(session, session.cluster.nodes, force=force)
     try:
         await session.provider.destroy_all(session.name)
@@ -114,7 +135,6 @@ async def _take_back_script(session: Session, undo: dict[str, Any]) -> None:
     script = next((each for each in session.state.scripts(session.name) if each.id == undo["script"]), None)
     if script is None:
         return
-    session.state.forget_script(undo["script"])
     nodes = [node for node in reversed(session.cluster.nodes) if node.name in undo["nodes"]]
     if undo["recovery"] == "rebuild":
         from cloudmesh_cluster.operations.rebuild import rebuild
@@ -124,6 +144,7 @@ async def _take_back_script(session: Session, undo: dict[str, Any]) -> None:
         content = undo["content"].encode("utf-8", "surrogateescape")
         script = replace(script, name=f"{script.name}-undo", content=content)
         await _run_undo(session, nodes, script)
+    session.state.forget_script(undo["script"])
 
 
 async def _run_undo(session: Session, nodes: Sequence[Node], script: WrittenScript) -> None:

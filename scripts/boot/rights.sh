@@ -14,6 +14,6 @@ as_user() {
         (set -e && HOME=$home && "$@")
     else
         HOME=$home setpriv --reuid="$uid" --regid="$gid" --init-groups \
-            bash -c "set -euo pipefail; $(declare -f); \"\$@\"" bash "$@"
+            bash -c "set -euo pipefail; $(declare -f); \"\$@\"" bash "$@" 9<&-
     fi
 }

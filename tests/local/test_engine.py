@@ -56,6 +56,18 @@ def alone(tmp_path: Path, cm_cache: Path, layers: tuple[Path, ...]) -> Iterator[
         yield made
 
 
+def test_a_new_node_has_nothing_of_one_that_was_removed_in_part(alone: Nodes) -> None:
+    """What a removal that was cut off has left, disk and console, is no part of the node that is made in its place."""
+    alone.boot([1], script="touch /var/tmp/of-the-first")
+    first = parse_console_host_keys(alone.console(1))
+    alone.engine.stop(["n1"])
+    (alone.folder / "engine" / "nodes" / "n1" / "spec.json").unlink()
+    alone.boot([1])
+
+    assert "" == alone.run(1, "ls /var/tmp")
+    assert not set(first) & set(parse_console_host_keys(alone.console(1)))
+
+
 # --- a node is a machine of its own ----------------------------------------------------------------------------
 
 

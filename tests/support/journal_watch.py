@@ -28,6 +28,7 @@ class Instant:
         name: what the test is called.
         sql: a query that answers something from that moment on; `:operation` is the operation's id.
         path: a pattern below CM_HOME; something matches it from that moment on.
+        gone: the same; nothing matches it from that moment on.
         step: what `:step` is in the query.
 
     """
@@ -35,6 +36,7 @@ class Instant:
     name: str
     sql: str = "SELECT 1"
     path: str = ""
+    gone: str = ""
     step: str = ""
 
     def __str__(self) -> str:
@@ -43,6 +45,8 @@ class Instant:
     def has_come(self, home: Path, journal: sqlite3.Connection, operation: str) -> bool:
         """Return whether this moment of an operation is there."""
         if self.path and next(home.glob(self.path), None) is None:
+            return False
+        if self.gone and next(home.glob(self.gone), None) is not None:
             return False
         return journal.execute(self.sql, {"operation": operation, "step": self.step}).fetchone() is not None
 
@@ -62,6 +66,16 @@ def begun(step: str) -> Instant:
 def done(step: str) -> Instant:
     """Return the moment at which a step is done."""
     return Instant(f"{step} done", f"{OF_STEP} AND state='done'", step=step)
+
+
+def undoing(step: str) -> Instant:
+    """Return the moment at which a step is about to be taken back."""
+    return Instant(f"{step} undoing", f"{OF_STEP} AND state='undoing'", step=step)
+
+
+def undone(step: str) -> Instant:
+    """Return the moment at which a step has been taken back."""
+    return Instant(f"{step} undone", f"{OF_STEP} AND state='undone'", step=step)
 
 
 class Started:
@@ -90,6 +104,16 @@ class Started:
             assert self.process.poll() is None, f"it ended before {instant}\n{self.answer()}"
             assert time.monotonic() < deadline, f"{instant} did not come\n{self._said()}"
             time.sleep(A_MOMENT)
+
+    def is_there_at(self, instant: Instant) -> bool:
+        """Wait until the operation of this process is at an instant; return False when it ended before."""
+        deadline = time.monotonic() + PATIENCE
+        while not self._is_at(instant):
+            if self.process.poll() is not None:
+                return False
+            assert time.monotonic() < deadline, f"{instant} did not come\n{self._said()}"
+            time.sleep(A_MOMENT)
+        return True
 
     def wait_for_words(self, words: str) -> None:
         """Wait until the process has said something; fail when it ends before."""

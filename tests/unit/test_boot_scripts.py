@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -36,7 +37,7 @@ class Machine:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        for folder in ("etc/ssh", "etc/alternatives", "run/cloud-init", "local/lib/cm", "lib/cm"):
+        for folder in ("etc/ssh", "root", "etc/alternatives", "run/cloud-init", "local/lib/cm", "lib/cm"):
             (root / folder).mkdir(parents=True)
         for user in ("cm", "other"):
             (root / "home" / user / ".ssh").mkdir(parents=True)
@@ -60,7 +61,8 @@ class Machine:
 
     def run(self, *words: str, stdin: bytes | str = b"") -> subprocess.CompletedProcess[str]:
         """Run a command on the machine."""
-        mounts = {"etc": "/etc", "run": "/run", "home": "/home", "local": "/usr/local", "lib": "/var/lib"}
+        mounts = {"local": "/usr/local", "lib": "/var/lib"}
+        mounts |= {name: f"/{name}" for name in ("etc", "root", "run", "home")}
         binds = 'mount --bind /etc/alternatives "$0/etc/alternatives"\n'
         binds += "".join(f'mount --rbind "$0/{ours}" {real}\n' for ours, real in mounts.items())
         return subprocess.run(
@@ -177,6 +179,19 @@ def test_greeting(machine: Machine) -> None:
     assert (machine.root / "home/cm/.ssh/id_ed25519").stat().st_mode & 0o777 == 0o600
     assert machine.read("etc/hosts").endswith(BLOCK)
     assert first_contact.parse_greeting(machine.step(step).stdout).public_key == greeting.public_key
+
+
+def test_two_greetings_at_a_time_make_one_key(machine: Machine) -> None:
+    """What a killed client has left waiting on a node does not get into the way of the client after it."""
+    step = first_contact.greet(cluster="t", user="cm", node=NODES[1], nodes=NODES, timeout=20)
+    with ThreadPoolExecutor() as pool:
+        running = [pool.submit(machine.step, step) for _ in range(8)]
+        time.sleep(1)
+        machine.write("run/cloud-init/result.json", '{"v1": {"datasource": "x", "errors": []}}')
+        answers = [each.result() for each in running]
+
+    assert {""} == {answer.stderr for answer in answers}
+    assert 1 == len({first_contact.parse_greeting(answer.stdout).public_key for answer in answers})
 
 
 def test_greeting_waits_for_cloud_init(machine: Machine) -> None:

@@ -185,6 +185,52 @@ def test_an_undo_that_fails_keeps_no_other_from_being_tried(own_home: Home, monk
         assert "failed" == state.cluster("t").state
 
 
+def test_what_is_left_is_not_forgotten(own_home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cluster of which something could not be undone stays known, so that it can be resumed or deleted."""
+
+    async def stumble(current: Session, request: dict[str, Any]) -> None:
+        raise LeftBehind([Leftover("plugin", "x")])
+
+    monkeypatch.setitem(undo.UNDO, "stumble", stumble)
+
+    def body(current: Session) -> None:
+        prepare(current)
+        with current.journal.step("all", undo={"kind": "stumble"}):
+            raise CmError("no luck")
+
+    with pytest.raises(LeftBehind):
+        run(own_home, body)
+
+    with State(own_home) as state:
+        assert "failed" == state.cluster("t").state
+
+
+def test_an_undo_that_was_cut_off_is_finished(own_home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step is known as being undone until all of it is; that, and nothing else, is undone before a resume goes on."""
+    done: list[tuple[str, str]] = []
+
+    async def note(current: Session, request: dict[str, Any]) -> None:
+        steps = current.state.steps(current.journal.operation.id)
+        done.append((request["name"], next(each.state for each in steps if each.name == request["name"])))
+        if len(done) == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setitem(undo.UNDO, "note", note)
+
+    async def body(current: Session) -> None:
+        for name in ("first", "second"):
+            with current.journal.step(name, undo={"kind": "note", "name": name}):
+                pass
+        with pytest.raises(KeyboardInterrupt):
+            await undo.roll_back(current)
+        await undo.finish_undoing(current)
+        await undo.finish_undoing(current)
+
+    run(own_home, body)
+
+    assert [("second", "undoing"), ("second", "undoing")] == done
+
+
 def test_a_cancel_rolls_back(own_home: Home) -> None:
     """A cancelled operation is undone and says that it was interrupted; a second cancel does not stop the undo."""
     ready, undoing = asyncio.Event(), asyncio.Event()

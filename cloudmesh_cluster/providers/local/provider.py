@@ -38,6 +38,8 @@ OVERCOMMITTED = ("MiB of memory",)
 NEIGHBOURS_OF_A_NODE = 5
 """Entries of the kernel's ARP table, which all nodes share: 256 nodes overflow one of 1024."""
 AT_ONCE = 8
+BOOTED = ("reached", "running", "stopped")
+"""States of nodes whose first boot has ended."""
 CONSOLE_PAUSE = 0.1
 ALIVE_EVERY = 2.0
 
@@ -145,7 +147,10 @@ class LocalProvider:
         return list(dict.fromkeys(layer.parent for each in layers.values() for layer in each))
 
     async def provision(self, boot: Boot, emit: Emit) -> AsyncIterator[Node]:
-        """Start nodes, a few at a time, from images that `make_image` has built."""
+        """Start nodes, a few at a time, from images that `make_image` has built.
+
+        A node whose first boot was cut off before it was reached gets a fresh disk: cloud-init goes on with no half.
+        """
         engine = self._engine(boot.cluster)
         layers = await self._images.layers([each.spec.image for each in boot.nodes], boot.packages, emit)
         with _engine_errors():
@@ -155,6 +160,8 @@ class LocalProvider:
             emit(Event("info", "provision", message=f"nodes have no way out: {no_egress}"))
         running = engine.running()
         todo = [each for each in boot.nodes if each.node.name not in running]
+        with _engine_errors():
+            await to_its_end(engine.destroy, [each.node.name for each in todo if each.node.state not in BOOTED])
         for each in boot.nodes:
             if each.node.name in running:
                 yield each.node

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import replace
 
 from cloudmesh_cluster.errors import ProviderError
@@ -18,6 +18,7 @@ PAUSE = 2.0
 DEADLINE = 600.0
 LINES = 10
 NO_CONSOLE = "(no console"
+TASK = "OS-EXT-STS:task_state"
 STATES = {"ACTIVE": "running", "SHUTOFF": "stopped", "ERROR": "failed"}
 
 
@@ -72,12 +73,14 @@ def volumes(cloud: Cloud, node: Node, mounts: Sequence[str]) -> dict[str, str]:
 async def rebuild(cloud: Cloud, marks: Marks, boots: Sequence[NodeBoot]) -> AsyncIterator[Node]:
     """Give servers a fresh disk of their own image and new user_data, and yield each as soon as it is ACTIVE.
 
-    Id, port, floating IP and host stay; Heat has nothing to do with it.
+    Id, port, floating IP and host stay; Heat has nothing to do with it. What Nova is still doing with a server, such as
+    a rebuild that an earlier process has asked for, is waited for.
 
     Raises:
         ProviderError: a server is gone, boots from a volume, or could not be rebuilt.
 
     """
+    await asyncio.to_thread(_wait_until_idle, cloud, marks, {boot.node.name for boot in boots})
     for boot in boots:
         await asyncio.to_thread(_ask_for_rebuild, cloud, boot)
     waiting = {boot.node.name: boot.node for boot in boots}
@@ -87,9 +90,17 @@ async def rebuild(cloud: Cloud, marks: Marks, boots: Sequence[NodeBoot]) -> Asyn
             if server.status == "ERROR" and server.name in waiting:
                 reason = getattr(server, "fault", {}).get("message", "Nova says no reason")
                 raise ProviderError(f"{server.name} could not be rebuilt: {reason}", hint=_renew(waiting[server.name]))
-            settled = server.status == "ACTIVE" and getattr(server, "OS-EXT-STS:task_state") is None
+            settled = server.status == "ACTIVE" and getattr(server, TASK) is None
             if settled and server.name in waiting:
                 yield replace(waiting.pop(server.name), state="booting")
+
+
+def _wait_until_idle(cloud: Cloud, marks: Marks, names: Collection[str]) -> None:
+    deadline = time.monotonic() + DEADLINE
+    while any(getattr(server, TASK) for server in cloud.servers(marks) if server.name in names):
+        if time.monotonic() > deadline:
+            raise ProviderError(f"Nova does not end what it does with {', '.join(sorted(names))}")
+        time.sleep(PAUSE)
 
 
 def _ask_for_rebuild(cloud: Cloud, boot: NodeBoot) -> None:

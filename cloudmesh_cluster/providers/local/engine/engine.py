@@ -151,6 +151,8 @@ class Engine:
     def start(self, nodes: Iterable[NodeSpec | str]) -> list[str]:
         """Start nodes: new ones by their specification, those that have a disk by name.
 
+        What is left of a node that was removed in part goes first: a new node has a fresh disk and an empty console.
+
         Returns:
             Warnings, each once: limits that can't be had here.
 
@@ -206,7 +208,8 @@ class Engine:
         found = [Leftover("process", str(pid)) for pid in self._processes()]
         found += [Leftover("cgroup", str(path)) for path in self._limits.existing()]
         found += [Leftover("folder", str(path)) for path in sorted(self._nodes.glob("*"))]
-        files = (self._folder / name for name in (holder.SOCKET, _LOCK, holder.LOG, _SETTINGS, holder.NODES))
+        names = (holder.SOCKET, _LOCK, holder.LOG, _SETTINGS, f".{_SETTINGS}", holder.NODES)
+        files = (self._folder / name for name in names)
         return found + [Leftover("file", str(path)) for path in files if path.exists()]
 
     def cleanup(self) -> None:
@@ -215,7 +218,7 @@ class Engine:
         if self._nodes.is_dir():
             self._remove(list(self._nodes.iterdir()))
             self._nodes.rmdir()
-        for name in (holder.LOG, _SETTINGS, _LOCK):
+        for name in (holder.LOG, _SETTINGS, f".{_SETTINGS}", _LOCK):
             (self._folder / name).unlink(missing_ok=True)
 
     # --- inside ----------------------------------------------------------------------------------------------
@@ -259,7 +262,7 @@ class Engine:
         if self._images.is_dir():  # It may be from the days when everybody could walk there.
             close_to_others(self._images, ids)
         settings = holder.Settings(str(self._folder), str(self._images), gateway, ids, egress, host_access)
-        file.write_text(settings.to_json(), encoding="utf-8")
+        _write_whole(file, settings.to_json())
         return settings
 
     def _ids(self) -> Ids:
@@ -306,9 +309,7 @@ class Engine:
             _give(own / top, root)
         layers = [str(layer.relative_to(self._images)) for layer in spec.layers]
         fields = {**asdict(spec), "layers": layers, "drive": ""}
-        temporary = own / f".{_SPEC}"
-        temporary.write_text(json.dumps(fields), encoding="utf-8")
-        temporary.rename(own / _SPEC)
+        _write_whole(own / _SPEC, json.dumps(fields))
         return fields
 
     def _load(self, name: str) -> messages.Message:
@@ -388,6 +389,12 @@ def _user_ids(ids: Ids | None) -> list[range]:
 def _status_lines(pid: str) -> dict[str, str]:
     text = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
     return dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+
+
+def _write_whole(file: Path, text: str) -> None:
+    temporary = file.with_name(f".{file.name}")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.rename(file)
 
 
 def _children(parent: int) -> dict[int, int]:

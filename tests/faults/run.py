@@ -1,0 +1,73 @@
+"""Runs the cases and prints the table: `make faults`, or `python -m tests.faults.run [--only WORDS]`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from cloudmesh_cluster.home import Home
+from tests.faults import cuts
+from tests.faults.case import Case, Row, carry_out
+
+COLUMNS = ("case", "provider", "ended", "left", "called ready that was not", "seconds")
+
+
+def cases(only: str) -> Iterator[Case]:
+    """Yield the cases whose name has all words of `only`."""
+    for case in cuts.CASES:
+        if all(word in str(case) for word in only.split()):
+            yield case
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Return the rows as a table in Markdown, and their sum below."""
+    lines = [f"| {' | '.join(COLUMNS)} |", f"|{' --- |' * len(COLUMNS)}"]
+    for row in rows:
+        cells = (row.case, row.provider, row.ended.splitlines()[0], *map(_counted, (row.left, row.false)))
+        lines.append(f"| {' | '.join(cells)} | {row.seconds:.0f} |")
+    wrong = sum(not row.good for row in rows)
+    left, false = sum(bool(row.left) for row in rows), sum(bool(row.false) for row in rows)
+    return "\n".join([*lines, "", f"{len(rows)} cases: {left} left something, {false} false, {wrong} wrong in all", ""])
+
+
+def _counted(words: Sequence[str]) -> str:
+    return "; ".join(words) if words else "0"
+
+
+def _told(row: Row) -> Row:
+    said = "ok" if row.good else f"NOT GOOD: left {row.left}, false {row.false}"
+    sys.stderr.write(f"faults: {row.provider}: {row.case}: {row.ended}: {said} ({row.seconds:.0f} s)\n")
+    sys.stderr.flush()
+    return row
+
+
+def main() -> int:
+    """Run the cases that are asked for; return 1 if one of them is not good."""
+    parser = argparse.ArgumentParser(prog="faults", description=__doc__)
+    parser.add_argument("--only", default="", help="words that the names of the cases must have")
+    parser.add_argument("--output", type=Path, help="the file for the table")
+    parser.add_argument("--list", action="store_true", help="print the names")
+    parser.add_argument("--at-once", type=int, default=1, metavar="N", help="how many cases run at a time")
+    options = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what a case has made goes with it
+    chosen = list(cases(options.only))
+    if options.list:
+        sys.stdout.write("".join(f"{case}\n" for case in chosen))
+        return 0
+    cache = Home.from_environment(os.environ).cache
+    with ThreadPoolExecutor(options.at_once) as pool:
+        rows = list(pool.map(lambda case: _told(carry_out(case, cache)), chosen))
+    text = table(rows)
+    sys.stdout.write(text)
+    if options.output:
+        options.output.write_text(text)
+    return 0 if all(row.good for row in rows) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
