@@ -36,9 +36,9 @@ table ip nodes {{
 """
 
 
-_CLOSED = """\
-ip daddr { 169.254.0.0/16 } reject
-    ip daddr @this_machine reject"""
+_CLOSED = f"""\
+oifname "{TAP}" ip daddr 169.254.0.0/16 reject
+    oifname "{TAP}" ip daddr @this_machine reject"""
 """Packets to this machine would reach its services as if it had sent them itself; on a virtual machine, those to
 169.254.169.254 are answered with the credentials that its cloud has given it."""
 
