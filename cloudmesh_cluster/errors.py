@@ -134,14 +134,15 @@ class RemoteFailed(CmError):
 
 
 class ChecksFailed(CmError):
-    """A check failed; `results` holds all results, good and bad."""
+    """A check failed; `results` holds all results, good and bad, `headline` says how many failed."""
 
     exit_code = 3
 
     def __init__(self, results: Sequence[CheckResult], *, hint: str = "") -> None:
         failed = [result for result in results if not result.ok]
+        self.headline = f"{len(failed)} of {len(results)} checks failed"
         super().__init__(
-            f"{len(failed)} of {len(results)} checks failed: "
+            f"{self.headline}: "
             + "; ".join(f"{r.check} on {r.node}: {r.actual}" for r in failed[:3])
             + ("; ..." if len(failed) > 3 else ""),
             hint=hint,

@@ -6,6 +6,7 @@ import traceback
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from cloudmesh_cluster.causes import unsaid
 from cloudmesh_cluster.cli.output import printable
 from cloudmesh_cluster.errors import (
     ChecksFailed,
@@ -16,6 +17,7 @@ from cloudmesh_cluster.errors import (
 )
 from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.model import CheckResult, CommandResult, Leftover
+from cloudmesh_cluster.targets import fold
 
 if TYPE_CHECKING:
     from cloudmesh_cluster.state import State
@@ -39,6 +41,9 @@ def exit_code(error: BaseException) -> int:
 
 
 def _message(error: BaseException) -> str:
+    cause = error.cause if isinstance(error, OperationFailed) else error
+    if isinstance(cause, ChecksFailed):
+        return cause.headline  # each that failed has a line of its own
     if isinstance(error, CmError):
         return error.message
     if isinstance(error, OSError) and error.strerror:
@@ -51,7 +56,7 @@ def _message(error: BaseException) -> str:
 def _details(error: BaseException) -> Iterator[str]:
     cause = error.cause if isinstance(error, OperationFailed) else error
     if isinstance(cause, RemoteFailed):
-        yield from _answers([result for result in cause.results if not result.ok])
+        yield from _answers([result for result in cause.results if not result.ok], str(cause))
     if isinstance(cause, ChecksFailed):
         yield from (_verdict(result) for result in cause.results if not result.ok)
     if isinstance(error, LeftBehind):
@@ -68,13 +73,18 @@ def _details(error: BaseException) -> Iterator[str]:
         yield from hint.split("\n")
 
 
-def _answers(failed: Sequence[CommandResult]) -> Iterator[str]:
-    for result in failed[:NODES_SHOWN]:
-        yield f"{result.node}: exit {result.exit}" if result.exit >= 0 else f"{result.node}: no answer"
-        said = (result.stderr or result.stdout).rstrip().split("\n")
-        yield from (f"  {line}" for line in said[-LINES_SHOWN:] if line)
-    if len(failed) > NODES_SHOWN:
-        yield f"... and {len(failed) - NODES_SHOWN} more nodes"
+def _answers(failed: Sequence[CommandResult], message: str) -> Iterator[str]:
+    """Yield what failed nodes printed and the message has not said, equal answers once."""
+    answers: dict[tuple[str, ...], list[CommandResult]] = {}
+    for result in failed:
+        if lines := tuple(unsaid(result, message)[-LINES_SHOWN:]):
+            answers.setdefault(lines, []).append(result)
+    for lines, same in list(answers.items())[:NODES_SHOWN]:
+        status = f"exit {same[0].exit}" if same[0].exit >= 0 else "no answer"
+        yield f"{fold(result.node for result in same)}: {status}"
+        yield from (f"  {line}" for line in lines)
+    if len(answers) > NODES_SHOWN:
+        yield f"... and {len(answers) - NODES_SHOWN} other answers"
 
 
 def _verdict(result: CheckResult) -> str:

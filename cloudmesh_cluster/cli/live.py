@@ -13,7 +13,7 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from cloudmesh_cluster.cli.progress import line_of
+from cloudmesh_cluster.cli.progress import Told
 from cloudmesh_cluster.events import Event
 
 DRAWINGS_A_SECOND = 5
@@ -39,6 +39,7 @@ class Standing:
 
     def __init__(self) -> None:
         self.said: deque[Text] = deque()
+        self._told = Told()
         self._step = ""
         self._step_since = self._since = time.monotonic()
         self._nodes: dict[str, _NodeLine] = {}
@@ -60,7 +61,7 @@ class Standing:
             self._end_node(event, now)
         if event.kind == "begin" or (event.node and event.kind == "done"):
             return
-        if (text := line_of(event)) is not None:
+        if (text := self._told.line_of(event)) is not None:
             self.said.append(Text(text, style=STYLES.get(event.kind, "")))
 
     def _end_node(self, event: Event, now: float) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, TextIO
 
@@ -14,6 +16,8 @@ from cloudmesh_cluster.events import Emit, Event, silent
 
 if TYPE_CHECKING:
     from types import TracebackType
+
+LAST_LINES = 3
 
 
 @contextmanager
@@ -75,14 +79,31 @@ class PlainLines:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        self._told = Told()
 
     def __call__(self, event: Event) -> None:
         """Write what happened; that nobody reads it any more must not stop the operation."""
-        if (text := line_of(event)) is None:
+        if (text := self._told.line_of(event)) is None:
             return
         with contextlib.suppress(OSError, ValueError):
             self._stream.write(f"{_time_of_day(event.at)}  {text}\n")
             self._stream.flush()
+
+
+class Told:
+    """What nodes have printed last, so that the cause of a failure is told once."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, deque[str]] = {}
+
+    def line_of(self, event: Event) -> str | None:
+        """Return an event as a line, without a cause that the node's own output has just said."""
+        last = self._last.setdefault(event.node, deque(maxlen=LAST_LINES))
+        if event.kind == "output":
+            last.append(event.message.strip())
+        elif event.kind == "failed" and any(line and line in event.message for line in last):
+            event = replace(event, message="")
+        return line_of(event)
 
 
 def line_of(event: Event) -> str | None:
@@ -94,7 +115,9 @@ def line_of(event: Event) -> str | None:
     if event.kind in ("done", "failed"):
         seconds = "" if event.seconds is None else f" ({event.seconds:.1f} s)"
         what = " ".join(filter(None, [event.step, "failed" if event.kind == "failed" else "done"]))
-        return printable(": ".join(filter(None, [event.node, what + seconds, event.message])))
+        # What failed a step of the whole cluster is what failed on its nodes, and the error at the end.
+        why = event.message if event.node or event.kind == "done" else ""
+        return printable(": ".join(filter(None, [event.node, what + seconds, why])))
     said = f"warning: {event.message}" if event.kind == "warning" else event.message
     return printable(": ".join(filter(None, [event.node, said])))
 

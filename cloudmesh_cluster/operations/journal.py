@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from cloudmesh_cluster.events import VERSIONS, Emit, Event, now
+from cloudmesh_cluster.causes import cause_of
+from cloudmesh_cluster.events import VERSIONS, Emit, Event, EventKind, now
+from cloudmesh_cluster.model import CommandResult
 from cloudmesh_cluster.records import Operation
 from cloudmesh_cluster.state import State
 
@@ -26,6 +28,18 @@ class StepTime:
 
     name: str
     seconds: float
+
+
+@dataclass
+class Part:
+    """A part of a step whose failure is an answer instead of an exception; `problem` says why it failed."""
+
+    problem: str = ""
+
+    def judge(self, result: CommandResult) -> None:
+        """Call the part failed when a command did not exit 0."""
+        if not result.ok:
+            self.problem = cause_of(result).words
 
 
 class Journal:
@@ -95,19 +109,20 @@ class Journal:
         self.state.end_step(step, state="done")
 
     @contextmanager
-    def progress(self, name: str, *, node: str = "") -> Iterator[None]:
+    def progress(self, name: str, *, node: str = "") -> Iterator[Part]:
         """Frame a part of a step, on one node or on all; it is told and kept as events only."""
-        began = time.monotonic()
+        began, part = time.monotonic(), Part()
         self.emit(Event("begin", name, node))
         try:
-            yield
+            yield part
         except BaseException as error:  # a cancelled part, too, is told as stopped; raised again
             if isinstance(error, asyncio.CancelledError):
                 self.stopped.append((name, node))
             message = "stopped" if isinstance(error, asyncio.CancelledError) else str(error) or type(error).__name__
             self.emit(Event("failed", name, node, message, time.monotonic() - began))
             raise
-        self.emit(Event("done", name, node, seconds=time.monotonic() - began))
+        kind: EventKind = "failed" if part.problem else "done"
+        self.emit(Event(kind, name, node, part.problem, time.monotonic() - began))
 
 
 def new_operation(cluster: str, kind: str, request: str) -> Operation:

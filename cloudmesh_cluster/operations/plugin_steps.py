@@ -156,14 +156,16 @@ async def call(
     step = f"{name} {verb}"
 
     async def run(node: Node) -> CommandResult:
-        with session.journal.progress(step, node=node.name):
-            return await connections.run(
+        with session.journal.progress(step, node=node.name) as part:
+            result = await connections.run(
                 node,
                 plugin_command(seen, node, name, [f"{script}.sh", verb], **extra),
                 sudo=True,
                 timeout=TIMEOUT,
                 on_line=output_listener(session, node, f"{name}-{verb}"),
             )
+            part.judge(result)
+        return result
 
     results = await asyncio.gather(*(run(node) for node in nodes))
     if verb != "status":

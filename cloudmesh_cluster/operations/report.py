@@ -22,12 +22,13 @@ BYTES_READ = 64 * 1024
 
 @dataclass(frozen=True)
 class Excerpt:
-    """The end of a log file: its name, its size in bytes, its last lines, and whether there are more before."""
+    """The end of a log file: its name, its size in bytes, its last lines, whether there are more before, and failed."""
 
     name: str
     size: int
     lines: tuple[str, ...]
     cut: bool
+    failed: bool = False
 
 
 @dataclass(frozen=True)
@@ -74,15 +75,16 @@ def report(home: Home, name: str, operation: str | None = None) -> Report:
         provider, profile = _origin(state, chosen)
         order = _node_order(state, name)
         checks = tuple(state.checks(chosen.id))
+    line = timeline(events, began_at=chosen.began_at, ended_at=chosen.ended_at, nodes=order)
     return Report(
         operation=chosen,
         provider=provider,
         profile=profile,
-        timeline=timeline(events, began_at=chosen.began_at, ended_at=chosen.ended_at, nodes=order),
+        timeline=line,
         checks=checks,
         versions=tuple((event.node, event.message) for event in events if event.step == VERSIONS and event.message),
         warnings=_warnings(events),
-        logs=_excerpts(home.logs(name, chosen.id)),
+        logs=_failed_first(_excerpts(home.logs(name, chosen.id)), line),
     )
 
 
@@ -140,6 +142,15 @@ def _warnings(events: Sequence[Event]) -> tuple[str, ...]:
 
 def _excerpts(folder: Path) -> tuple[Excerpt, ...]:
     return tuple(_excerpt(path) for path in sorted(folder.glob("*.log")) if path.is_file())
+
+
+def _failed_first(logs: Sequence[Excerpt], line: Timeline) -> tuple[Excerpt, ...]:
+    """Mark the logs of what failed, and put them first."""
+    failed = {
+        f"{bar.node}.{bar.step.removeprefix('script ').replace(' ', '-')}" for bar in line.bars if bar.state == "failed"
+    }
+    marked = [replace(log, failed=log.name in failed) for log in logs]
+    return tuple(sorted(marked, key=lambda log: not log.failed))
 
 
 def _excerpt(path: Path) -> Excerpt:

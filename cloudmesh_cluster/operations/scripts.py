@@ -8,10 +8,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from cloudmesh_cluster.causes import cause_of
 from cloudmesh_cluster.errors import RemoteFailed
 from cloudmesh_cluster.events import Event
 from cloudmesh_cluster.files import append_private, make_private
-from cloudmesh_cluster.model import CommandResult, Node
+from cloudmesh_cluster.model import CommandResult, Node, ScriptExpectation
 from cloudmesh_cluster.operations.session import Session
 from cloudmesh_cluster.operations.wiring import raise_failed
 from cloudmesh_cluster.records import WrittenScript
@@ -50,8 +51,8 @@ async def run_quietly(
     cluster = session.cluster
 
     async def run(node: Node) -> CommandResult:
-        with session.journal.progress(f"script {script.name}", node=node.name):
-            return await connections.run(
+        with session.journal.progress(f"script {script.name}", node=node.name) as part:
+            result = await connections.run(
                 node,
                 script_command(cluster, node, f"{script.id:04d}-{script.name}"),
                 sudo=True,
@@ -59,6 +60,8 @@ async def run_quietly(
                 timeout=script.expect.timeout,
                 on_line=output_listener(session, node, script.name),
             )
+            part.problem = _complaint(script, result)
+        return result
 
     return await asyncio.gather(*(run(node) for node in nodes))
 
@@ -71,21 +74,23 @@ def judge_script(session: Session, script: WrittenScript, results: Sequence[Comm
 
     """
     hint = f"its output is in {session.logs}"
-    expect = script.expect
-    if expect.exit == 0:
+    if script.expect.exit == 0:
         raise_failed(f"script {script.name}", results, hint=hint)
     for result in results:
-        if result.exit != expect.exit:
-            raise RemoteFailed(
-                f"script {script.name} on {result.node}: expected exit status {expect.exit}, got {result.exit}",
-                results, hint=hint,
-            )  # fmt: skip
-    for result in results:
-        if expect.stdout is not None and not re.search(expect.stdout, result.stdout, re.MULTILINE):
-            raise RemoteFailed(
-                f"script {script.name} on {result.node}: nothing in its output matches {expect.stdout!r}",
-                results, hint=hint,
-            )  # fmt: skip
+        if complaint := _complaint(script, result):
+            raise RemoteFailed(f"script {script.name} on {result.node}: {complaint}", results, hint=hint)
+
+
+def _complaint(script: WrittenScript, result: CommandResult) -> str:
+    """Return what a script did not do of what is expected of it; nothing when it did all."""
+    expect = script.expect
+    if expect.exit == 0 and not result.ok:
+        return cause_of(result).words
+    if result.exit != expect.exit:
+        return f"expected exit status {expect.exit}, got {result.exit}"
+    if expect.stdout is not None and not re.search(expect.stdout, result.stdout, re.MULTILINE):
+        return f"nothing in its output matches {expect.stdout!r}"
+    return ""
 
 
 async def test_script(
@@ -98,7 +103,8 @@ async def test_script(
 
     """
     if script.expect.test is not None:
-        test = replace(script, name=f"{script.name}-test", content=script.expect.test.encode())
+        own = ScriptExpectation(timeout=script.expect.timeout)
+        test = replace(script, name=f"{script.name}-test", content=script.expect.test.encode(), expect=own)
         results = await run_quietly(session, connections, nodes, test)
         raise_failed(f"the test of script {script.name}", results, hint=f"its output is in {session.logs}")
 

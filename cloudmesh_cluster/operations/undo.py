@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from cloudmesh_cluster.errors import CmError, LeftBehind, NotFound
-from cloudmesh_cluster.model import Leftover, Node
+from cloudmesh_cluster.model import Leftover, Node, ScriptExpectation
 from cloudmesh_cluster.operations import plugin_steps
 from cloudmesh_cluster.operations.machines import strip
 from cloudmesh_cluster.operations.session import Session
@@ -142,7 +142,8 @@ async def _take_back_script(session: Session, undo: dict[str, Any]) -> None:
         await rebuild(session, sorted(nodes, key=lambda node: node.index))
     elif undo["recovery"] == "undo":
         content = undo["content"].encode("utf-8", "surrogateescape")
-        script = replace(script, name=f"{script.name}-undo", content=content)
+        own = ScriptExpectation(timeout=script.expect.timeout)
+        script = replace(script, name=f"{script.name}-undo", content=content, expect=own)
         await _run_undo(session, nodes, script)
     session.state.forget_script(undo["script"])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+from cloudmesh_cluster.causes import failures
 from cloudmesh_cluster.errors import RemoteFailed
 from cloudmesh_cluster.files import write_atomically
 from cloudmesh_cluster.first_contact import wire
@@ -51,8 +52,10 @@ async def wire_all(session: Session, connections: Connections | None = None) -> 
     )
 
     async def wire_node(node: Node) -> CommandResult:
-        with session.journal.progress("wire", node=node.name):
-            return await connections.run(node, step.command, sudo=True, stdin=step.stdin, timeout=WIRE_TIMEOUT)
+        with session.journal.progress("wire", node=node.name) as part:
+            result = await connections.run(node, step.command, sudo=True, stdin=step.stdin, timeout=WIRE_TIMEOUT)
+            part.judge(result)
+        return result
 
     running = session.running(cluster.nodes)
     for node in cluster.nodes:
@@ -87,12 +90,8 @@ def raise_failed(what: str, results: Sequence[CommandResult], *, hint: str = "")
     """Raise when a result is not ok.
 
     Raises:
-        RemoteFailed: says which nodes failed, and the last line the first of them printed.
+        RemoteFailed: says which nodes failed, and why the first of them did.
 
     """
     if failed := [result for result in results if not result.ok]:
-        first = failed[0]
-        last = (first.stderr.strip() or first.stdout.strip() or "no output").splitlines()[-1]
-        others = f" (and on {len(failed) - 1} more)" if len(failed) > 1 else ""
-        status = "no answer" if first.exit == -1 else f"exit status {first.exit}"
-        raise RemoteFailed(f"{what} failed on {first.node}{others}: {status}: {last}", results, hint=hint)
+        raise RemoteFailed(failures(what, failed), results, hint=hint)

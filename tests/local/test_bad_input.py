@@ -81,6 +81,7 @@ def test_a_misspelt_name_is_asked_about(cm: CommandLine, cache: Path, tmp_path: 
         assert terminal.end() == 2
     with Terminal(cm.argv(*create, "-y"), cm.environment()) as terminal:
         assert "Go on?" not in terminal.expect("not look like a tar archive")
+        assert terminal.end() == 2
     warned = cm(*create, expect=2).stderr
     assert "warning: no profile is called 'hadop'" in warned
     events = json.loads(cm("cluster", "events", "hadop", "-f", "json").stdout)

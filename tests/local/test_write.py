@@ -62,7 +62,7 @@ def test_a_failing_line_is_reported_and_the_script_forgotten(cluster: CommandLin
     answer = write(cluster, "worker", "--file", path, expect=1)
 
     assert "t-worker-1" in answer.stderr
-    assert "line 2: ls /does-not-exist: exit status 2" in answer.stderr
+    assert "script bad.sh failed on t-worker-1, line 2: ls: cannot access '/does-not-exist'" in answer.stderr
     assert "outcome: kept" in answer.stderr
     (log,) = (cluster.home / "clusters" / "t" / "logs").glob("*/t-worker-1.bad.sh.log")
     assert str(log.parent) in answer.stderr

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from cloudmesh_cluster.causes import Cause, cause_of
 from cloudmesh_cluster.cli.failures import exit_code, explain
+from cloudmesh_cluster.cli.progress import Told
 from cloudmesh_cluster.errors import (
     ChecksFailed,
     ClusterBusy,
@@ -17,7 +21,13 @@ from cloudmesh_cluster.errors import (
     OperationFailed,
     RemoteFailed,
 )
+from cloudmesh_cluster.events import Event
+from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.model import CheckResult, CommandResult, Leftover, Problem
+from cloudmesh_cluster.operations.journal import Journal, new_operation
+from cloudmesh_cluster.operations.wiring import raise_failed
+from cloudmesh_cluster.state import State
+from cloudmesh_cluster.timeline import timeline
 
 ANSWERS = [
     CommandResult("t-worker-1", 0, "fine\n", "", 0.1),
@@ -83,7 +93,59 @@ def test_control_characters_of_nodes_are_shown() -> None:
 
 
 def test_many_failing_nodes_are_not_all_listed() -> None:
-    """After five nodes the rest is a number."""
-    answers = [CommandResult(f"n{i}", 1, "", "no\n", 0.1) for i in range(64)]
+    """Equal answers share a place; after five different ones the rest is a number."""
+    answers = [CommandResult(f"n{i}", 1, "", f"no {i // 2}\n", 0.1) for i in range(64)]
+    said = explain(RemoteFailed("x", answers), debug=False)
 
-    assert "... and 59 more nodes" in explain(RemoteFailed("x", answers), debug=False)
+    assert "  n[0-1]: exit 1\n    no 0\n" in said
+    assert "... and 27 other answers" in said
+
+
+def test_the_cause_leads_and_is_said_once() -> None:
+    """What the failing line printed is the message, with the line and all nodes; the details don't repeat it."""
+    printed = "reading\ncp: cannot stat '/srv/dta': No such file\ncm: broken: line 2: cp /srv/dta x: exit status 1\n"
+    answers = [CommandResult(f"t-worker-{i}", 1, "", printed, 0.1) for i in (1, 2)]
+    with pytest.raises(RemoteFailed) as failed:
+        raise_failed("script broken", answers)
+
+    message = "script broken failed on t-worker-[1-2], line 2: cp: cannot stat '/srv/dta': No such file"
+    assert str(failed.value) == message
+    assert explain(failed.value, debug=False) == f"cm: {message}\n  t-worker-[1-2]: exit 1\n    reading\n"
+
+
+@pytest.mark.parametrize(
+    ("stdout", "stderr", "exit_code", "words", "line"),
+    [
+        ("", "cm: x: line 3: false: exit status 1\n", 1, "false: exit status 1", 3),
+        ("gone wrong\n", "cm: x: line 3: false: exit status 1\n", 1, "gone wrong", 3),
+        ("", "why\ncm: x: line 3: for i in 1\ndo false; done: exit status 1\n", 1, "why", 3),
+        ("", "no line\n", 7, "exit status 7: no line", None),
+        ("", "", 7, "exit status 7: no output", None),
+        ("", "timed out after 3 s\n", -1, "no answer: timed out after 3 s", None),
+    ],
+)
+def test_the_cause_of_a_failure(stdout: str, stderr: str, exit_code: int, words: str, line: int | None) -> None:
+    """The cause is what stands before the line's report; without a report, what was printed last."""
+    assert cause_of(CommandResult("n", exit_code, stdout, stderr, 0.1)) == Cause(words, line)
+
+
+def test_a_part_whose_command_failed_is_failed(tmp_path: Path) -> None:
+    """A step on a node ends as failed, with the cause, when its command did; the picture shows it so."""
+    told: list[Event] = []
+    with State(Home(tmp_path / "home", tmp_path / "cache")) as state:
+        journal = Journal(state, new_operation("t", "create", "{}"), told.append)
+        with journal.progress("script broken", node="t-master") as part:
+            part.judge(CommandResult("t-master", 1, "", "no space\n", 0.1))
+        with journal.progress("script good", node="t-master") as part:
+            part.judge(CommandResult("t-master", 0, "", "", 0.1))
+        state.begin_operation(journal.operation)
+        journal.flush()
+    bars = timeline(told, began_at=told[0].at, ended_at=told[-1].at).bars
+
+    assert [(event.kind, event.message) for event in told if event.kind != "begin"] == [
+        ("failed", "exit status 1: no space"), ("done", ""),
+    ]  # fmt: skip
+    assert {bar.step: bar.state for bar in bars} == {"script broken": "failed", "script good": "done"}
+    lines = Told()
+    lines.line_of(Event("output", "script broken", "t-master", "no space"))
+    assert lines.line_of(told[1]) == "t-master: script broken failed (0.0 s)"
