@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cloudmesh_cluster.errors import NotFound
@@ -19,6 +21,10 @@ if TYPE_CHECKING:
 
 FIRST_PAUSE = 0.25
 LONGEST_PAUSE = 2.0
+ENDED = 69
+"""How a check exits that found a daemon ended: no waiting helps, unless its node is just being started."""
+ENDED_FOR = 10.0
+"""Seconds after which a daemon that has ended is not waited for any more."""
 
 
 def check_nodes(cluster: Cluster, check: Check) -> tuple[Node, ...]:
@@ -50,7 +56,7 @@ async def run_checks(
     report: Callable[[CheckResult], None] = lambda result: None,
     once: bool = False,
 ) -> list[CheckResult]:
-    """Run checks on all their nodes at once.
+    """Run checks on all their nodes at once; when a daemon has ended, no failed check is tried again.
 
     Args:
         connections: to the nodes.
@@ -63,9 +69,12 @@ async def run_checks(
         A result for each check and node, in the order of checks and nodes.
 
     """
+    hopeless = asyncio.Event()
+    if once:
+        hopeless.set()
 
     async def run(check: Check, node: Node) -> CheckResult:
-        result = await _run_until_good(connections, cluster, check, node, once=once)
+        result = await _run_until_good(connections, cluster, check, node, hopeless)
         report(result)
         return result
 
@@ -82,17 +91,25 @@ def event_of(result: CheckResult) -> Event:
 
 
 async def _run_until_good(
-    connections: Connections, cluster: Cluster, check: Check, node: Node, *, once: bool
+    connections: Connections, cluster: Cluster, check: Check, node: Node, hopeless: asyncio.Event
 ) -> CheckResult:
-    """Try a check again until it is good or its time is over; there is no event to wait for."""
+    """Try a check again until it is good, its time is over or there is no hope; there is no other event to wait for."""
     line = with_environment(environment(cluster, node), ["bash", "-c", check_command(check)])
     began, pause = time.monotonic(), FIRST_PAUSE
+    ended_since: float | None = None
     while True:
         left = check.within - (time.monotonic() - began)
         answer = await connections.run(node, line, sudo=True, timeout=max(left, 1.0))
         result = judge(check, answer)
         seconds = time.monotonic() - began
-        if result.ok or once or seconds + pause > check.within:
-            return CheckResult(result.check, result.node, result.expected, result.actual, result.ok, seconds)
-        await asyncio.sleep(pause)
+        result = replace(result, seconds=seconds)
+        if result.ok or seconds + pause > check.within:
+            return result
+        ended_since = (ended_since or time.monotonic()) if answer.exit == ENDED else None
+        if ended_since is not None and time.monotonic() - ended_since >= ENDED_FOR:
+            hopeless.set()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(hopeless.wait(), pause)
+        if hopeless.is_set():
+            return result
         pause = min(pause * 2, LONGEST_PAUSE)

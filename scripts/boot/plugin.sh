@@ -88,23 +88,71 @@ wait_until() {
 
 listens() { (exec 3<>"/dev/tcp/$1/$2") 2>/dev/null; }
 
+silent() { # HOST PORT: whether nobody accepts connections there for some seconds
+    local _
+    for _ in 1 2 3 4 5; do
+        ! listens "$1" "$2" || return 1
+        sleep 1
+    done
+}
+
+# wait_with DAEMONS SECONDS WORDS COMMAND...: as wait_until, while these daemons live: services of this node, and HOST:PORT of
+# another one. When one has ended, waiting ends with the end of its log and the reason.
+wait_with() {
+    local daemons=$1 deadline=$((SECONDS + $2)) words=$3 each
+    shift 3
+    until "$@" >/dev/null 2>&1; do
+        for each in $daemons; do
+            if [[ $each != *:* ]]; then
+                cm-service status "$each" >/dev/null || { tell_end "$each" "$words"; return 1; }
+            elif silent "${each%:*}" "${each#*:}"; then
+                say "${plugin##*/}: $words: nobody answers at $each" >&2
+                return 1
+            fi
+        done
+        if ((SECONDS >= deadline)); then
+            for each in $daemons; do [[ $each == *:* ]] || show_log "$each"; done
+            say "${plugin##*/}: $words: not within the time given" >&2
+            return 1
+        fi
+        sleep 0.2
+    done
+}
+
 # --- services ----------------------------------------------------------------------------------------------------
 
 log_of() { # the end of what a service said
     if [[ -d /run/systemd/system ]]; then journalctl -qu "cm-$1" -n 30 --no-pager; else tail -n 30 "/var/log/cm/$1.log"; fi
 }
 
+show_log() {
+    say "the end of the log of $1:" >&2
+    log_of "$1" >&2 || true
+}
+
+reason_of() { # the line of a service's log that says why it ended: its last error, else its last line
+    local log
+    log=$(log_of "$1" 2>/dev/null | grep -Ev '^[[:space:]]*(at |$)' || true)
+    { grep -E '(^|[^[:alnum:]])(FATAL|CRITICAL|ERROR|[Ee]rror)([^[:alnum:]]|$)|[[:alnum:]](Exception|Error)([^[:alnum:]]|$)' <<<"$log" || echo "$log"; } |
+        tail -n 1
+}
+
+tell_end() { # SERVICE [WORDS]: shows the end of its log, then why it ended; what comes last is what users read first
+    show_log "$1"
+    say "${plugin##*/}: ${2:+$2: }$1 has ended on $CM_NODE: $(reason_of "$1")" >&2
+}
+
+# require SERVICE...: for checks: ends with a status of its own, which says that no waiting helps, when a service has ended
+require() {
+    local service
+    for service in "$@"; do
+        cm-service status "$service" >/dev/null || { tell_end "$service"; exit 69; }
+    done
+}
+
 # serve SERVICE PORT: waits until a service of this node accepts connections, and gives up at once when it has ended.
 serve() {
-    local deadline=$((SECONDS + start_timeout))
-    until listens "$CM_NODE" "$2"; do
-        if ! cm-service status "$1" >/dev/null || ((SECONDS >= deadline)); then
-            say "${plugin##*/}: $1 on $CM_NODE does not serve port $2; the end of its log:" >&2
-            log_of "$1" >&2 || true
-            return 1
-        fi
-        sleep 0.2
-    done
+    wait_with "$1" "$start_timeout" "$CM_NODE serves port $2" listens "$CM_NODE" "$2" || return 1
     say "$1 serves on $CM_NODE:$2"
 }
 

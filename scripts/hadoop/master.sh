@@ -16,7 +16,7 @@ format() { # once: a second format would lose what HDFS holds
 # Its page is there before it has read what HDFS holds: what it says until then is no answer.
 make_folders() {
     local folder
-    wait_until "$start_timeout" "the NameNode has read what HDFS holds" http GET "$CM_MASTER" 9870 '/webhdfs/v1/?op=GETFILESTATUS'
+    wait_with hadoop-namenode "$start_timeout" "the NameNode has read what HDFS holds" http GET "$CM_MASTER" 9870 '/webhdfs/v1/?op=GETFILESTATUS'
     ! http GET "$CM_MASTER" 9870 "/webhdfs/v1/user/$user?op=GETFILESTATUS" >/dev/null || return 0
     for folder in /tmp /user; do hdfs_folder "$folder" hadoop 1777; done
     ! has yarn || for folder in /mapreduce /mapreduce/intermediate /mapreduce/done; do hdfs_folder "$folder" hadoop 1777; done
@@ -78,7 +78,7 @@ leave() {
     tr ' ' '\n' <<<"$CM_LEAVING" >"$conf/leaving"
     ! has hdfs || fit_replication
     refresh
-    ! has hdfs || wait_until "$leave_timeout" "the blocks of $CM_LEAVING are copied to other DataNodes" none_copies
+    ! has hdfs || wait_with hadoop-namenode "$leave_timeout" "the blocks of $CM_LEAVING are copied to other DataNodes" none_copies
     tr ' ' '\n' <<<"$CM_WORKERS" >"$conf/workers"
     : >"$conf/leaving"
     refresh

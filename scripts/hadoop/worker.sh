@@ -38,12 +38,14 @@ end_containers() {
 }
 
 start() {
-    local service
+    local masters=
+    ! has hdfs || masters+=" $CM_MASTER:9870"
+    ! has yarn || masters+=" $CM_MASTER:8088"
     ! has yarn || cm-service status hadoop-nodemanager >/dev/null || end_containers
     start_daemons
-    wait_until "$start_timeout" "$CM_NODE is registered with $CM_MASTER" registered ||
-        { for service in "${services[@]}"; do log_of "$service" >&2; done; exit 1; }
-    ! has hdfs || wait_until "$start_timeout" "HDFS leaves safe mode" left_safe_mode || die "$(safe_mode)"
+    wait_with "${services[*]}$masters" "$start_timeout" "$CM_NODE is registered with $CM_MASTER" registered
+    ! has hdfs || wait_with "${services[*]}$masters" "$start_timeout" "HDFS leaves safe mode" left_safe_mode ||
+        die "HDFS can't be written: $(safe_mode || say "the NameNode does not answer")"
 }
 
 case ${1:-} in

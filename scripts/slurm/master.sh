@@ -20,7 +20,7 @@ leave() {
     [[ -n $leaving ]] || return 0
     scontrol update NodeName="$leaving" State=DRAIN Reason="leaves the cluster"
     # A dead node's jobs are Slurm's business: it has requeued them.
-    wait_until "$leave_timeout" "the jobs on $leaving end" idle "$leaving"
+    wait_with slurm-slurmctld "$leave_timeout" "the jobs on $leaving end" idle "$leaving"
 }
 
 case ${1:-} in

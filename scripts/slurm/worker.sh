@@ -17,10 +17,8 @@ case ${1:-} in
         cm-service start slurm-munge
         start_all slurm-slurmd 6818
         take_back
-        wait_until "$start_timeout" "$CM_NODE takes jobs" usable || {
-            scontrol show node "$CM_NODE" >&2
-            exit 1
-        }
+        wait_with "slurm-munge slurm-slurmd $CM_MASTER:6817" "$start_timeout" "$CM_NODE takes jobs" usable ||
+            die "$CM_NODE takes no jobs: $(sinfo --noheader --nodes="$CM_NODE" --format='%T %E')"
         ;;
     stop | leave)
         stop_all slurm-slurmd

@@ -12,10 +12,7 @@ case ${1:-} in
         ;;
     start)
         start_all spark-worker 8081
-        wait_until "$start_timeout" "$CM_NODE is registered with $CM_MASTER" registered || {
-            log_of spark-worker >&2
-            exit 1
-        }
+        wait_with "spark-worker $CM_MASTER:8080" "$start_timeout" "$CM_NODE is registered with $CM_MASTER" registered
         ;;
     stop | leave) stop_all spark-worker ;;
     status) states spark-worker ;;

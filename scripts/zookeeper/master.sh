@@ -21,7 +21,7 @@ leave() {
     mode_of "$CM_NODE" >/dev/null || die "the ensemble has no quorum: bring back the servers that it lacks first"
     for node in $(servers); do staying+=("$(address_of "$node")"); done
     # Where its leader goes, the answer may be lost.
-    wait_until "$timeout" "$CM_LEAVING leaves the ensemble" dismiss "${staying[@]}"
+    wait_with zookeeper "$timeout" "$CM_LEAVING leaves the ensemble" dismiss "${staying[@]}"
 }
 
 case ${1:-} in

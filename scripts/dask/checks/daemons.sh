@@ -5,6 +5,6 @@ source "$(dirname "$0")/../plugin.sh"
 
 service=dask-worker port=8788
 [[ $CM_ROLE == worker ]] || service=dask-scheduler port=8786
-cm-service status "$service" >/dev/null || die "$service does not run"
+require "$service"
 listens "$CM_NODE" "$port" || die "$service does not serve port $port"
 say "${service#dask-}:$port"

@@ -3,9 +3,9 @@
 # shellcheck source-path=SCRIPTDIR source=../files/common.sh
 source "$(dirname "$0")/../files/common.sh"
 
-cm-service status ganglia-gmond >/dev/null || die "gmond does not run"
+require ganglia-gmond
 if [[ $CM_ROLE == master ]]; then
-    cm-service status ganglia-gmetad >/dev/null || die "gmetad does not run"
+    require ganglia-gmetad
     for port in 8649 8651; do listens "$CM_NODE" "$port" || die "nobody serves port $port"; done
 fi
 say "gmond runs"

@@ -5,7 +5,7 @@ source "$(dirname "$0")/../files/common.sh"
 
 [[ $CM_ROLE != master ]] || ! keeps_history || daemons+=(hadoop-historyserver:19888)
 for daemon in "${daemons[@]}"; do
-    cm-service status "${daemon%:*}" >/dev/null || die "${daemon%:*} does not run"
+    require "${daemon%:*}"
     listens "$CM_NODE" "${daemon#*:}" || die "${daemon%:*} does not serve port ${daemon#*:}"
 done
 say "${daemons[*]#hadoop-}"

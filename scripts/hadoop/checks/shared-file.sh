@@ -20,7 +20,7 @@ written_just_now() { # a file of an earlier run proves nothing
         sed -n 's/.*"length":[1-9].*"modificationTime":\([0-9]*\).*/\1/p')
     [[ -n $modified ]] && ((modified / 1000 >= $(date +%s) - age_limit))
 }
-wait_until 30 "$path is written by $writer" written_just_now
+wait_with hadoop-namenode 30 "$path is written by $writer" written_just_now
 text=$(as_hadoop hdfs dfs -cat "$path")
 say "read $path: $text"
 [[ $text == "written on $writer at "* ]]

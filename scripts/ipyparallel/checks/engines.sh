@@ -3,6 +3,6 @@
 # shellcheck source-path=SCRIPTDIR source=../files/common.sh
 source "$(dirname "$0")/../files/common.sh"
 
-cm-service status ipyparallel-controller >/dev/null || die "the controller does not run"
+require ipyparallel-controller
 listens "$CM_NODE" 10101 || die "the controller does not serve port 10101"
 client files/registered.py "$(expected)"

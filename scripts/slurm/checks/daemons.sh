@@ -5,7 +5,7 @@ source "$(dirname "$0")/../plugin.sh"
 
 service=slurm-slurmd port=6818
 [[ $CM_ROLE == worker ]] || service=slurm-slurmctld port=6817
-for each in slurm-munge "$service"; do cm-service status "$each" >/dev/null || die "$each does not run"; done
+require slurm-munge "$service"
 listens "$CM_NODE" "$port" || die "$service does not serve port $port"
 # The controller answers only who has the cluster's key.
 answer=$(scontrol ping || true)

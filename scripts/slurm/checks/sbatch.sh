@@ -19,6 +19,6 @@ END
 state() { scontrol show job "$job" | sed -n 's/.*JobState=\([A-Z_]*\).*/\1/p'; }
 ended() { [[ ! $(state) =~ ^(PENDING|CONFIGURING|RUNNING|COMPLETING)$ ]]; }
 # `sbatch --wait` looks every few seconds only.
-wait_until 100 "job $job ends" ended
+wait_with slurm-slurmctld 100 "job $job ends" ended
 [[ $(state) == COMPLETED ]] || die "job $job: $(state)"
 say "job $job counted 2262 primes on $count nodes"

@@ -11,7 +11,7 @@ if [[ $CM_ROLE == master ]]; then
     [[ $alive == "$(wc -w <<<"$CM_WORKERS")" ]] || die "the master counts $alive workers"
 fi
 for daemon in "${daemons[@]}"; do
-    cm-service status "${daemon%:*}" >/dev/null || die "${daemon%:*} does not run"
+    require "${daemon%:*}"
     listens "$CM_NODE" "${daemon#*:}" || die "${daemon%:*} does not serve port ${daemon#*:}"
 done
 say "${daemons[*]#spark-}"

@@ -4,7 +4,7 @@
 source "$(dirname "$0")/../files/common.sh"
 
 if is_server; then
-    cm-service status zookeeper >/dev/null || die "zookeeper does not run"
+    require zookeeper
     mode_of "$CM_NODE" || die "the server of $CM_NODE has no quorum"
 else
     say "no server here"

@@ -124,7 +124,7 @@ join_ensemble() {
         known=$(lines "$ensemble") || die "$ensemble don't say who belongs to the ensemble"
     fi
     serve_with "$known"$'\n'"$(own_line)"
-    wait_until "$start_timeout" "$CM_NODE joins the ensemble" enlist "$ensemble"
+    wait_with zookeeper "$start_timeout" "$CM_NODE joins the ensemble" enlist "$ensemble"
 }
 
 start_server() {
