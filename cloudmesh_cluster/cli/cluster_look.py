@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from cloudmesh_cluster.model import CheckResult, Cluster
 
 REMOTE_COLUMNS = (*REMOTE_CLUSTER_COLUMNS, "known")
+SHOWN_COLUMNS = (*CLUSTER_COLUMNS, "cluster_id", "project")
 STATUS_COLUMNS = ("node", "plugin", "ok", "status")
 HISTORY_COLUMNS = ("operation", "cluster", "kind", "state", "began_at", "ended_at", "error")
 EVENT_COLUMNS = ("at", "operation", "kind", "step", "node", "seconds", "message")
@@ -71,11 +72,13 @@ def _list_remote(args: Namespace, session: Session) -> int:
 
 def show(args: Namespace, session: Session) -> int:
     """Print one cluster."""
-    from cloudmesh_cluster.operations.inspect import cluster
+    from cloudmesh_cluster.operations.inspect import cluster, marks
 
     found = cluster(session.home, args.name)
-    session.show_record(args, _row(args, found), CLUSTER_COLUMNS)
-    session.result = cluster_row(found)
+    cluster_id, project = marks(session.home, args.name)
+    row = {**_row(args, found), "cluster_id": cluster_id, "project": project}
+    session.show_record(args, row, SHOWN_COLUMNS)
+    session.result = {**cluster_row(found), "cluster_id": cluster_id, "project": project}
     return 0
 
 
@@ -181,7 +184,7 @@ COMMANDS = (
         ),
     ),
     Command(
-        "cluster", "show", "show one cluster", show, columns=CLUSTER_COLUMNS,
+        "cluster", "show", "show one cluster", show, columns=SHOWN_COLUMNS,
         examples=("cluster show hadoop", "cluster show hadoop -f value -c state"), arguments=(NAME,),
     ),
     Command(

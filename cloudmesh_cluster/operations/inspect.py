@@ -59,6 +59,13 @@ def _as_it_is(home: Home, state: State, cluster: Cluster, *, ask_clouds: bool) -
     return replace(cluster, state=word, nodes=nodes)
 
 
+def marks(home: Home, name: str) -> tuple[str, str]:
+    """Return the random id of a cluster, and the project of a cloud that it is in; empty where it has none."""
+    with State(home) as state:
+        record = state.record(name)
+    return record.cluster_id, str(record.cloud or "")
+
+
 def history(home: Home, name: str | None) -> list[dict[str, Any]]:
     """Return the operations of a cluster, or of all, oldest first."""
     with State(home) as state:

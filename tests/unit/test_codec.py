@@ -9,6 +9,7 @@ import pytest
 from cloudmesh_cluster.codec import decode, encode
 from cloudmesh_cluster.model import (
     Check,
+    CloudProject,
     Expectation,
     Node,
     PluginUse,
@@ -36,11 +37,15 @@ PROFILE = Profile(
 )
 
 
+HERE = CloudProject("https://cloud:5000/v3", "RegionOne", "p1", "demo", "u1")
+
+
 @pytest.mark.parametrize(
     "value",
     [
         PROFILE,
         ClusterRecord(PROFILE, "local", {"network": "10.0.0.0/24"}, "10.0.0.0/24", ("ssh-ed25519 AAAA",)),
+        ClusterRecord(PROFILE, "openstack", {}, "10.0.0.0/24", cluster_id="0123", cloud=HERE),
         ScriptExpectation(3, None, "test -e /x"),
         ScaleRequest(add=(Node("t-worker-2", "worker", 2, "planned", "10.0.0.3", provider_id="x"),)),
         ScaleRequest(remove=("t-worker-1",)),
@@ -54,6 +59,14 @@ PROFILE = Profile(
 def test_what_is_written_is_read_again(value: object) -> None:
     """A dataclass comes back equal: nested ones, bytes that are no text, tuples, mappings and None."""
     assert value == decode(type(value), encode(value))
+
+
+def test_a_record_of_a_version_without_ids_is_read() -> None:
+    """What was kept of a cluster before clusters had ids and projects is read: it has neither."""
+    kept = json.loads(encode(ClusterRecord(PROFILE, "openstack", {}, "10.0.0.0/24", cluster_id="1", cloud=HERE)))
+    del kept["cluster_id"], kept["cloud"]
+
+    assert decode(ClusterRecord, json.dumps(kept)) == ClusterRecord(PROFILE, "openstack", {}, "10.0.0.0/24")
 
 
 def test_equal_values_have_equal_text() -> None:

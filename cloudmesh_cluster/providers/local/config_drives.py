@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from cloudmesh_cluster.marks import Marks
 from cloudmesh_cluster.providers.base import Boot, NodeBoot
 
 
@@ -37,7 +38,7 @@ def write_config_drive(folder: Path, boot: Boot, each: NodeBoot) -> Path:
         "hostname": each.node.name,
         "launch_index": each.node.index,
         "availability_zone": "local",
-        "meta": {"cm_cluster": boot.cluster, "cm_role": each.node.role},
+        "meta": {**Marks(boot.cluster, boot.cluster_id).metadata, "cm_role": each.node.role},
     }
     for name, content in (("meta_data.json", json.dumps(meta_data).encode()), ("user_data", each.user_data)):
         descriptor = os.open(latest / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
