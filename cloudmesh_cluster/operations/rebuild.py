@@ -9,6 +9,7 @@ from cloudmesh_cluster.model import Node
 from cloudmesh_cluster.operations.bring_up import bring_up, make_ready
 from cloudmesh_cluster.operations.machines import strip
 from cloudmesh_cluster.operations.session import Session
+from cloudmesh_cluster.operations.verify import prove
 
 
 async def rebuild(session: Session, nodes: Sequence[Node]) -> None:
@@ -20,6 +21,8 @@ async def rebuild(session: Session, nodes: Sequence[Node]) -> None:
         planned = [replace(node, state="planned") for node in nodes]
         session.state.put_nodes(session.name, planned)
     await bring_up(session, planned, payloads, undo=None, again=True)
+    async with session.connections() as connections:
+        await prove(session, connections)
 
 
 async def renew(session: Session, nodes: Sequence[Node]) -> None:

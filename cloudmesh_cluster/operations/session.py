@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from cloudmesh_cluster import __version__
 from cloudmesh_cluster.codec import encode
-from cloudmesh_cluster.errors import CmError, Interrupted, LeftBehind, OperationFailed, UsageError
+from cloudmesh_cluster.errors import ChecksFailed, CmError, Interrupted, LeftBehind, OperationFailed, UsageError
 from cloudmesh_cluster.events import Emit
 from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.keys import read_private
@@ -233,8 +233,18 @@ async def _give_up(
         _end(current, "failed", error)
         hint = f"when the cause is gone: cm cluster resume {current.name}, or cm cluster delete {current.name}"
         return LeftBehind(leftovers, message=f"{_text(error)}; the rollback failed", hint=hint)
+    await _prove_again(current, error)
     _end(current, outcome, error)
     return _what_became(current, error, outcome)
+
+
+async def _prove_again(current: Session, error: BaseException) -> None:
+    """After a change that was undone because checks failed, ask whether they fail without it as well."""
+    from cloudmesh_cluster.operations.verify import prove
+
+    if isinstance(error, ChecksFailed) and current.name in current.state.cluster_names():
+        async with current.connections() as connections:
+            await prove(current, connections, keep=False)
 
 
 async def _roll_back(current: Session) -> list[Leftover]:

@@ -48,13 +48,13 @@ async def verify(
     return results
 
 
-async def prove(current: Session, connections: Connections) -> None:
-    """Run all checks at the end of an operation that checks can't take back; what fails is a warning.
+async def prove(current: Session, connections: Connections, *, keep: bool = True) -> None:
+    """Run all checks at the end of an operation that they don't take back; what fails is a warning.
 
-    The cluster is ready or unhealthy by it.
+    The cluster is ready or unhealthy by it. With `keep` the results are those of the operation.
     """
     with current.journal.step("verify"):
-        results = await run_all_checks(current, connections)
+        results = await run_all_checks(current, connections, keep=keep)
     current.state.put_verdict(current.name, verdict_on(results))
     current.state.set_whole(current.name)
     if not all(result.ok for result in results):
@@ -88,8 +88,9 @@ async def run_all_checks(
     touching: Sequence[Node] | None = None,
     full_mesh: bool = False,
     once: bool = False,
+    keep: bool = True,
 ) -> list[CheckResult]:
-    """Run all checks, write the results down and return them, the built-in ones first."""
+    """Run all checks, write the results down if they are to be kept, and return them, the built-in ones first."""
     checks = [check for chosen in current.plugins for check in chosen.plugin.checks]
     checks += current.record.profile.checks
 
@@ -101,5 +102,6 @@ async def run_all_checks(
         run_checks(connections, current.cluster, checks, report=report, once=once),
     )
     results = [*built_in, *own]
-    current.state.add_checks(current.journal.operation.id, results)
+    if keep:
+        current.state.add_checks(current.journal.operation.id, results)
     return results

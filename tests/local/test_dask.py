@@ -127,6 +127,17 @@ def test_a_cluster_whose_daemon_was_stopped_is_unhealthy(cluster: CommandLine) -
     assert found.state == "ready"
 
 
+def test_a_growth_that_meets_a_stopped_daemon_leaves_an_unhealthy_cluster(cluster: CommandLine) -> None:
+    """When the checks of a growth fail it is undone, and the cluster is what the checks find without it."""
+    cluster("cluster", "cmd", "k", "-t", "worker-1", "--", "sudo", "cm-service", "stop", "dask-worker")
+    answer = cluster("cluster", "scale", "k", "+1", expect=1, timeout=600)
+    assert "dask-worker has ended on k-worker-1" in answer.stderr
+    state = ("cluster", "show", "k", "-f", "value", "-c", "state", "-c", "nodes")
+    assert cluster(*state).stdout == "unhealthy\n3\n"
+    cluster("cluster", "start", "k", timeout=300)
+    assert cluster(*state).stdout == "ready\n3\n"
+
+
 def test_a_leaving_worker_hands_over_what_it_holds(cluster: CommandLine) -> None:
     """A value that only one worker has is there when this worker is gone."""
     cluster("cluster", "scale", "k", "+1", timeout=600)
