@@ -60,7 +60,8 @@ def _in_all(totals: Totals) -> list[str]:
 def _machines(profile: Profile) -> list[str]:
     """Return what each role is made of, where nodes are a cloud's."""
     return [
-        f"{role}: image {spec.image}, flavor {spec.flavor} ({spec.cpus or 0:g} CPUs, {spec.memory} MiB)"
+        f"{role}: image {spec.image}, flavor {spec.flavor}"
+        + (f" ({spec.cpus:g} CPUs, {spec.memory} MiB)" if spec.cpus and spec.memory else "")
         for role, spec in (("master", profile.master), ("worker", profile.worker))
         if spec.flavor
     ]

@@ -241,10 +241,11 @@ def test_events_without_the_cloud(second: CommandLine) -> None:
 
 def test_plain_openstack_makes_the_same_stack(first: CommandLine, devcloud: Devcloud, tmp_path: Path) -> None:
     """From the files of a dry run OpenStack's own client makes a stack of the same resources, by type and name."""
-    first(
-        *("cluster", "create", PLAIN, "--provider", "dc", "-n", "2"),
-        *("--dry-run", "--output", str(tmp_path)),
-    )
+    words = ("cluster", "create", PLAIN, "--provider", "dc", "-n", "2", "--dry-run", "--output", str(tmp_path))
+    totals = json.loads(first(*words, "-f", "json").stdout)["totals"]
+    assert (totals["nodes"], totals["cpus"] >= 3, totals["memory"] > 0) == (3, True, True)
+    room = {each["what"]: each for each in totals["room"]}
+    assert room["instances"]["needed"] == 3 <= room["instances"]["left"]
     assert devcloud.stack_status(f"cm-{PLAIN}") is None
     assert PLAIN not in clusters(first)
 

@@ -117,7 +117,7 @@ class LocalProvider:
             yield Room("CPUs", math.ceil(sum(spec.cpus or 0 for spec in specs)), os.cpu_count() or 1)
         if all(spec.memory for spec in specs):
             yield Room("MiB of memory", sum(spec.memory or 0 for spec in specs), _free_memory())
-        yield Room("MiB of disk", nodes * SPACE_OF_A_NODE, _free_space(self._home.root))
+        yield Room("MiB of disk at least", nodes * SPACE_OF_A_NODE, _free_space(self._home.root))
 
     def room(self, profile: Profile, nodes: Sequence[Node]) -> tuple[Room, ...]:
         """Return what this machine has; nodes may be given more of it together than there is."""
