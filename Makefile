@@ -42,11 +42,12 @@ check:  ## lint and unit tests: no root, no nodes
 unit:
 	@$(PYTEST) tests/unit --numprocesses=$(LANES) --no-loadscope-reorder $(ARGS)
 
-lint:  ## ruff, mypy, shellcheck, yamllint
+lint:  ## ruff, mypy, shellcheck, root's work in folders of others, yamllint
 	@./bootstrap.sh check
 	@echo "lint: ruff";       $(BIN)/ruff check --quiet --output-format=concise .
 	@echo "lint: mypy";       $(BIN)/mypy --no-error-summary
 	@echo "lint: shellcheck"; shellcheck --external-sources $(SHELL_SCRIPTS)
+	@echo "lint: root writes"; $(BIN)/python -m tests.support.root_writes scripts/*/
 	@echo "lint: yamllint";   $(BIN)/yamllint --strict .
 
 notebooks:  ## run the tutorials in notebooks/ and save what they answer (ARGS=01 for some)

@@ -215,12 +215,12 @@ class Connections(Logins):
         timeout: float | None,
     ) -> CommandResult:
         started = time.monotonic()
-        sudo = sudo and self._user != "root"
+        root, sudo = sudo, sudo and self._user != "root"
         exit_status, reason = -1, ""
         try:
             async with asyncio.timeout(timeout):
                 await self.connect(node, within=_RECONNECT)
-                await self._perform(node, framed(line, sudo=sudo), command, stdin)
+                await self._perform(node, framed(line, root=root, sudo=sudo), command, stdin)
             exit_status, reason = -1 if command.exit is None else command.exit, command.reason
         except Unreachable as error:
             reason = error.reason

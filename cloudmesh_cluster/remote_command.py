@@ -21,6 +21,7 @@ _PIECE = 256 * 1024
 _LONGEST_LINE = 64 * 1024
 _SESSION_MARK = b"cm-session "
 _SIGNALLED = 128
+_FOR_ROOT = "umask 022; export PATH=/usr/local/sbin:/usr/local/bin:$PATH\n"
 
 
 def command_line(words: Sequence[str]) -> str:
@@ -28,9 +29,17 @@ def command_line(words: Sequence[str]) -> str:
     return words[0] if len(words) == 1 else shlex.join(words)
 
 
-def framed(line: str, *, sudo: bool) -> str:
-    """Return a shell line that first tells its session on stderr, so that it can be ended later, then runs `line`."""
-    run = f"exec sudo -n -- bash -c {shlex.quote(line)}" if sudo else line
+def framed(line: str, *, root: bool = False, sudo: bool = False) -> str:
+    """Return a shell line that first tells its session on stderr, so that it can be ended later, then runs `line`.
+
+    Args:
+        line: what to run.
+        root: root runs it: files that it makes are for all to read, and /usr/local is on PATH, whatever sudo is set to.
+        sudo: who logs in is not root.
+
+    """
+    become = "sudo -n -- " if sudo else ""
+    run = f"exec {become}bash -c {shlex.quote(_FOR_ROOT + line)}" if root else line
     return f"printf 'cm-session %s\\n' $$ >&2\n{run}"
 
 

@@ -208,7 +208,7 @@ async def uninstall(
     """Take back what a plugin installed on nodes, also where its installation was cut off in the middle."""
     name = chosen.plugin.name
     folders = [f"/usr/local/lib/cm/plugins/{name}", f"/var/cache/cm/payloads/{name}"]
-    there = await connections.run_all(nodes, command_line(["test", "-e", folders[0]]), timeout=TIMEOUT)
+    there = await connections.run_all(nodes, command_line(["test", "-e", folders[0]]), sudo=True, timeout=TIMEOUT)
     # A node that does not answer may well have the plugin.
     raise_failed(f"look for {name}", [result for result in there if result.exit == -1])
     nodes = [node for node, result in zip(nodes, there, strict=True) if result.ok]

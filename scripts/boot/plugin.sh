@@ -2,6 +2,8 @@
 # What role scripts and checks of plugins share: cm puts it, with settings.sh, into the folder of each plugin on the nodes.
 # shellcheck disable=SC2034  # what is not used here is used there
 set -euo pipefail
+umask 022
+export PATH=/usr/local/sbin:/usr/local/bin:$PATH # sudo may leave these out
 
 plugin=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=/dev/null
@@ -23,8 +25,24 @@ between() { echo $(($2 < $1 ? $1 : $2 > $3 ? $3 : $2)); }
 # address_of NODE: its private address, which the hosts block names on every node.
 address_of() { getent ahostsv4 "$1" | head -n 1 | cut -d ' ' -f 1; }
 
-# write_file PATH MODE [OWNER]: content on stdin; whole or not at all
+# Root follows no path that somebody else may write. What lies in a folder of a service's user is made, changed and read as
+# that user: folders_as, write_as, as. write_file and unpack_payload refuse such folders; `make lint` looks for the rest.
+
+# roots_own PATH: whether nobody but root decides what PATH leads to: all folders and links on the way are root's alone.
+roots_own() {
+    { namei -l -- "$1" 2>/dev/null || true; } | awk '
+        length($1) == 10 && $1 ~ /^[dl][-rwxsStT]+$/ && $NF != "/" {
+            if ($2 != "root") exit 1
+            if ($1 ~ /^d/ && (substr($1, 9, 1) == "w" || substr($1, 6, 1) == "w" && $3 !~ /^(root|staff)$/)) exit 1
+        }'
+}
+
+# refuse_foreign PATH
+refuse_foreign() { roots_own "${1%/*}/" || die "$1: others than root may write to a folder above it"; }
+
+# write_file PATH MODE [OWNER]: content on stdin; whole or not at all; in folders of root's only
 write_file() {
+    refuse_foreign "$1"
     mkdir -p "${1%/*}"
     (umask 077 && cat >"$1.new")
     [[ -z ${3:-} ]] || chown "$3" "$1.new"
@@ -32,7 +50,7 @@ write_file() {
     mv -f "$1.new" "$1"
 }
 
-# make_user NAME HOME: a user of the system who owns its home and nothing else
+# make_user NAME HOME: a user of the system who owns its home and nothing else; HOME lies in a folder of root's
 make_user() {
     id -u "$1" >/dev/null 2>&1 ||
         useradd --system --user-group --home-dir "$2" --no-create-home --shell /usr/sbin/nologin "$1"
@@ -44,6 +62,18 @@ forget_user() {
     groupdel "$1" 2>/dev/null || true
 }
 
+# folders_as USER MODE PATH...: with the user's rights; those that are there stay as they are
+folders_as() {
+    # shellcheck disable=SC2016  # expanded there
+    as "$1" sh -c 'mode=$1 && shift && for each; do [ -d "$each" ] || install -d -m "$mode" -- "$each" || exit; done' sh "${@:2}"
+}
+
+# write_as USER PATH MODE: content on stdin; whole or not at all; with the user's rights, who then owns it
+write_as() {
+    # shellcheck disable=SC2016  # expanded there
+    as "$1" sh -c 'umask 077 && mkdir -p "${1%/*}" && cat >"$1.new" && chmod "$2" "$1.new" && mv -fT "$1.new" "$1"' sh "$2" "$3"
+}
+
 # as USER COMMAND...
 as() {
     local name=$1
@@ -53,6 +83,7 @@ as() {
 
 # unpack_payload FOLDER: makes FOLDER what the payload holds, if it isn't yet; the archive goes, its files are there twice
 unpack_payload() {
+    refuse_foreign "$1"
     local archives=/var/cache/cm/payloads/${plugin##*/} payload
     mkdir -p "$archives"
     payload=$(find "$archives" -name '*.tar' -printf '%T@ %p\n' | sort -n | tail -n 1 | cut -d ' ' -f 2-)

@@ -1,8 +1,7 @@
 #!/bin/bash
 # What every node has around its environments; the environments themselves come from the client.
-set -euo pipefail
-# shellcheck disable=SC1091  # written for each node
-source "$(dirname "$0")/settings.sh"
+# shellcheck source-path=SCRIPTDIR/../boot source=plugin.sh
+source "$(dirname "$0")/plugin.sh"
 prefix=$CM_SETTING_INSTALL_PREFIX
 profile=/etc/profile.d/conda.sh
 
@@ -11,7 +10,7 @@ write_profile() {
         rm -f "$profile"
         return
     fi
-    cat >"$profile" <<SH
+    write_file "$profile" 644 <<SH
 # The conda environment root, from cm.
 export CONDARC=$prefix/.condarc
 if [ -d $prefix/envs/root/bin ]; then
@@ -21,7 +20,6 @@ if [ -d $prefix/envs/root/bin ]; then
     esac
 fi
 SH
-    chmod 644 "$profile"
 }
 
 list() { # a key of .condarc with its items; what a token would open is left out
@@ -39,7 +37,7 @@ write_condarc() {
         list default_channels "$CM_SETTING_DEFAULT_CHANNELS"
         [[ -z $CM_SETTING_CHANNEL_ALIAS ]] || echo "channel_alias: $CM_SETTING_CHANNEL_ALIAS"
         case $CM_SETTING_SSL_VERIFY in true | false) echo "ssl_verify: $CM_SETTING_SSL_VERIFY" ;; esac
-    } >"$prefix/.condarc"
+    } | write_file "$prefix/.condarc" 644
 }
 
 let_users_in() {
@@ -50,11 +48,13 @@ let_users_in() {
         usermod --append --groups conda "$user"
     done <<<"$CM_SETTING_CONDA_ACL"
     chgrp conda "$prefix/envs"
-    chmod 2775 "$prefix/envs"
+    # Nobody but its owner may replace what lies there: `root` is first on everybody's PATH.
+    chmod 3775 "$prefix/envs"
 }
 
 case ${1:-} in
     install)
+        refuse_foreign "$prefix/envs"
         mkdir -p "$prefix/envs"
         write_profile
         write_condarc

@@ -9,7 +9,7 @@ services=("${daemons[@]%:*}")
 format() { # once: a second format would lose what HDFS holds
     compgen -G "$data/name/current/fsimage_*.md5" >/dev/null && return 0
     as_hadoop "$home/bin/hdfs" namenode -format -force -nonInteractive -clusterid "$CM_CLUSTER" ||
-        { tail -n 30 "$logs/hadoop-namenode.log" >&2; die "the NameNode could not be formatted"; }
+        { log_of hadoop-namenode >&2; die "the NameNode could not be formatted"; }
 }
 
 # At the first start only: later the NameNode is in safe mode until workers have told of their blocks, and these start after it.
@@ -54,15 +54,15 @@ none_copies() {
 fit_replication() {
     local wanted
     wanted=$(replication_for "$(wc -w <<<"$CM_WORKERS")")
-    [[ ! -e $data/replication || $(<"$data/replication") != "$wanted" ]] || return 0
+    [[ ! -e $conf/replication || $(<"$conf/replication") != "$wanted" ]] || return 0
     as_hadoop timeout 120 "$home/bin/hdfs" dfs -setrep -R "$wanted" / >/dev/null
-    echo "$wanted" >"$data/replication"
+    echo "$wanted" >"$conf/replication"
 }
 
 add_services() {
     if has hdfs; then
         format
-        [[ -e $data/replication ]] || replication_for "$(wc -w <<<"$CM_WORKERS")" >"$data/replication"
+        [[ -e $conf/replication ]] || replication_for "$(wc -w <<<"$CM_WORKERS")" >"$conf/replication"
         cm-service add hadoop-namenode --user hadoop -- "$home/bin/hdfs" namenode
     fi
     ! has yarn || cm-service add hadoop-resourcemanager --user hadoop -- "$home/bin/yarn" resourcemanager

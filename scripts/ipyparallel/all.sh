@@ -6,7 +6,7 @@ source "$(dirname "$0")/files/common.sh"
 install_ipyparallel() {
     local python
     make_user ipyparallel "$data"
-    install -d -m 700 -o ipyparallel -g ipyparallel "$profile" "$profile/security"
+    folders_as ipyparallel 700 "$profile" "$profile/security"
     unpack_payload "$home"
     python=$(command -v python3.11) || die "$CM_NODE has no Python 3.11, for which IPython Parallel is made here"
     "$python" -m venv --without-pip --system-site-packages "$home"
@@ -17,7 +17,7 @@ install_ipyparallel() {
 
 # connection_file NAME PORTS: what the controller writes otherwise, at every start anew; this is the same on all nodes.
 connection_file() {
-    write_file "$profile/security/$1" 600 ipyparallel:ipyparallel <<END
+    write_as ipyparallel "$profile/security/$1" 600 <<END
 {"ssh": "", "interface": "tcp://$CM_MASTER_IP", "location": "$CM_MASTER", "registration": 10101, $2,
  "key": "$(<"$plugin/secrets/key")", "signature_scheme": "hmac-sha256", "pack": "json", "unpack": "json", "curve_serverkey": null}
 END

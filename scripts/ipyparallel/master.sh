@@ -14,19 +14,17 @@ add() {
 users() { for name in "$user" notebook; do ! id -u "$name" >/dev/null 2>&1 || echo "$name"; done; }
 folder=.ipython/profile_default/security
 file_of() { echo "$(getent passwd "$1" | cut -d : -f 6)/$folder/${connection##*/}"; }
-is_ours() { grep -qsF -f "$plugin/secrets/key" "$1"; }
+is_ours() { as "$1" cat "$2" 2>/dev/null | grep -qF -f "$plugin/secrets/key"; } # USER FILE
 
 hand_out() {
     local name file
     for name in $(users); do
         file=$(file_of "$name")
-        if [[ -e $file ]] && ! is_ours "$file"; then
+        if [[ -e $file ]] && ! is_ours "$name" "$file"; then
             say "$file is another controller's, and stays as it is"
             continue
         fi
-        # With their rights: it is their folder.
-        # shellcheck disable=SC2016  # expanded there
-        as "$name" sh -c 'umask 077 && mkdir -p "${1%/*}" && cat >"$1.new" && mv -f "$1.new" "$1"' sh "$file" <"$connection"
+        as ipyparallel cat "$connection" | write_as "$name" "$file" 600
     done
 }
 
@@ -34,7 +32,7 @@ take_back() {
     local name file
     for name in $(users); do
         file=$(file_of "$name")
-        is_ours "$file" || continue
+        is_ours "$name" "$file" || continue
         # shellcheck disable=SC2016  # expanded there
         as "$name" sh -c 'rm -f "$1" && cd "${1%/"$2"/*}" && rmdir -p --ignore-fail-on-non-empty "$2"' sh "$file" "$folder"
     done

@@ -10,11 +10,20 @@ leave_to_cm() {
 }
 
 install_munge() {
-    write_file /etc/munge/munge.key 400 munge:munge <"$plugin/secrets/munge.key"
+    install -d -m 700 -o munge -g munge /etc/munge
+    write_as munge /etc/munge/munge.key 400 <"$plugin/secrets/munge.key"
     install -d -m 755 -o munge -g munge /run/munge
     install -d -m 700 -o munge -g munge /var/lib/munge /var/log/munge
     # /run is empty after a boot, and only root may make a folder in it.
     cm-service add slurm-munge -- /bin/sh -c 'install -d -m 755 -o munge -g munge /run/munge && exec setpriv --reuid=munge --regid=munge --init-groups /usr/sbin/munged --foreground'
+}
+
+# slurmctld is slurm's, slurmd is root's: what both keep lies in folders of root's, in which slurm owns its part.
+make_slurms_folders() {
+    install -d -m 755 -o root -g root /var/lib/slurm /var/lib/slurm/d /var/log/slurm
+    find /var/lib/slurm /var/log/slurm -maxdepth 1 -type l -delete # of a time when they were slurm's
+    install -d -m 755 -o slurm -g slurm /var/lib/slurm/ctld
+    [[ -e /var/log/slurm/slurmctld.log ]] || install -m 640 -o slurm -g slurm /dev/null /var/log/slurm/slurmctld.log
 }
 
 # Each worker is listed with the size that the profile gives it: config_overrides makes slurmd believe it, though a local
@@ -61,8 +70,7 @@ END
 case ${1:-} in
     install)
         leave_to_cm
-        install -d -m 755 -o slurm -g slurm /var/lib/slurm /var/lib/slurm/ctld /var/log/slurm
-        install -d -m 755 /var/lib/slurm/d
+        make_slurms_folders
         install_munge
         configure
         ;;

@@ -12,7 +12,7 @@ take_back() {
 usable() { [[ $(sinfo --noheader --nodes="$CM_NODE" --format=%T) =~ ^(idle|mixed|allocated)$ ]]; }
 
 case ${1:-} in
-    install) cm-service add slurm-slurmd -- /bin/sh -c 'install -d -m 755 -o slurm -g slurm /run/slurm && exec /usr/sbin/slurmd -D' ;;
+    install) cm-service add slurm-slurmd -- /bin/sh -c 'install -d -m 755 -o root -g root /run/slurm && exec /usr/sbin/slurmd -D' ;;
     start)
         cm-service start slurm-munge
         start_all slurm-slurmd 6818

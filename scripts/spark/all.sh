@@ -12,7 +12,7 @@ java_home() {
 install_spark() {
     local tool
     make_user spark "$data"
-    install -d -m 1777 "$data/work" "$data/scratch"
+    folders_as spark 1777 "$data/work" "$data/scratch"
     chmod 755 "$data"
     unpack_payload "$home"
     chmod 755 "$home"/bin/* "$home"/sbin/*
@@ -81,7 +81,7 @@ END
         tr ';' '\n' <<<"$CM_SETTING_SPARK_DEFAULTS" | sed 's/=/ /'
     } | write_file "$conf/spark-defaults.conf" 644
     write_file "$conf/log4j2.properties" 644 <"$plugin/files/log4j2.properties"
-    install -d -m 1777 "$data/warehouse"
+    folders_as spark 1777 "$data/warehouse"
 }
 
 case ${1:-} in

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import signal
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -36,6 +38,8 @@ case $1 in
 esac
 """,
 }
+# What hardened systems have: /usr/local is not on root's PATH, and what root makes is for root alone.
+HARDENED = "Defaults secure_path=/usr/sbin:/usr/bin:/sbin:/bin, umask=0077, umask_override"
 TAKEN = Instant("unknown machine taken", "SELECT 1 FROM nodes WHERE state='taken' AND name='new-worker-1'")
 JUMP = """\
 Host {far}
@@ -71,6 +75,7 @@ def field(shared_cm: CommandLine, four: Machines) -> Iterator[Field]:
     for index in four.indices:
         # The image lacks this folder of many packages; dpkg makes it for the first, and keeps it for the others.
         four.nodes.run(index, "sudo mkdir -p /usr/share/man/man1")
+        four.nodes.run(index, f"echo {shlex.quote(HARDENED)} | sudo tee /etc/sudoers.d/hardened")
     four.write_provider(shared_cm)
     folder = shared_cm.home / "plugins" / "traces"
     folder.mkdir(parents=True)
@@ -110,7 +115,8 @@ def test_grow_shrink_and_go(field: Field) -> None:
     field.cm("cluster", "replace", "wide", "worker-3")
     field.cm("cluster", "verify", "wide", "--full-mesh")
     nodes = field.cm("cluster", "nodes", "wide", "-f", "value", "-c", "provider_id").stdout.split()
-    field.cm("cluster", "cmd", "wide", "--", "tree --version && test -d /opt/traces && id traces")
+    field.cm("cluster", "cmd", "wide", "--", "tree --version && id traces")
+    modes = field.cm("cluster", "cmd", "wide", "--", "stat -c %a /opt/traces /usr/local/lib/cm/plugins/traces").stdout
     line = "ssh worker-2 'echo $SSH_CONNECTION'"
     [to_worker_2] = json.loads(field.cm("cluster", "cmd", "wide", "-t", "master", "-f", "json", "--", line).stdout)
     field.cm("cluster", "scale", "wide", "-1")
@@ -125,7 +131,7 @@ def test_grow_shrink_and_go(field: Field) -> None:
     ):  # fmt: skip
         assert reason in said
     assert "2222" == to_worker_2["stdout"].split()[-1]
-    assert {} == gone
+    assert ({"755"}, {}) == (set(re.findall(r"^\d+$", modes, re.MULTILINE)), gone)
     assert {} == field.left_on(1, 2, 3, 4)
 
 

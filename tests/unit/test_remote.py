@@ -22,7 +22,7 @@ from cloudmesh_cluster import keys
 from cloudmesh_cluster.errors import HostKeyMismatch, LoginDenied, Unreachable, UsageError
 from cloudmesh_cluster.model import CommandResult, Node
 from cloudmesh_cluster.remote import Connections, command_line
-from cloudmesh_cluster.remote_command import OUTPUT_LIMIT, Output
+from cloudmesh_cluster.remote_command import OUTPUT_LIMIT, Output, framed
 from cloudmesh_cluster.remote_files import tarball
 from tests.conftest import refuse
 
@@ -492,3 +492,11 @@ def test_a_tunnel_serves_the_user_who_opened_it(server: Server) -> None:
 def test_a_tunnel_serves_no_other_user_of_this_machine(server: Server) -> None:
     """Not a byte of theirs reaches the cluster, and who opened it is told whose they were."""
     assert through_tunnel(server, user=65534, group=65534, extra_groups=[]) == ("", [], [65534])
+
+
+def test_roots_lines_do_not_depend_on_how_sudo_is_set() -> None:
+    """With a umask of 077 and no /usr/local on PATH, root makes files for all to read, and finds its commands."""
+    words = ["bash", "-c", framed('umask; printf "%s" "$PATH"', root=True)]
+    done = subprocess.run(words, umask=0o077, env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True, check=True)
+
+    assert "0022\n/usr/local/sbin:/usr/local/bin:/usr/bin:/bin" == done.stdout

@@ -13,7 +13,8 @@ addresses() { for node in $CM_NODES; do address_of "$node"; done; }
 
 # gmetad listens on all addresses and has no setting for it; it hangs up on those whom it does not trust.
 configure_gmetad() {
-    install -d -m 755 -o ganglia -g ganglia "$data" "$data/rrds"
+    install -d -m 755 -o ganglia -g ganglia "$data"
+    folders_as ganglia 755 "$data/rrds"
     write_file "$conf/gmetad.conf" 644 <<END
 # Written by the plugin ganglia of cm, and written anew by it: use the settings of the plugin.
 data_source "$CM_CLUSTER" 2 $CM_MASTER_IP:8649

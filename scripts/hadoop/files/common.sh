@@ -37,7 +37,7 @@ as_hadoop() { as hadoop env HOME="$data" "$@"; }
 # Copies of each block that so many workers can hold, as many as are wanted at most.
 replication_for() { between 1 "$1" $((CM_SETTING_REPLICATION > 0 ? CM_SETTING_REPLICATION : 3)); }
 
-log_of() { tail -n 30 "$logs/$1.log"; } # which the daemons write themselves
+log_of() { as hadoop timeout 20 tail -n 30 "$logs/$1.log"; } # which the daemons write themselves
 
 # --- the daemons' own pages answer in milliseconds, where a client of Hadoop takes a second --------------------------
 

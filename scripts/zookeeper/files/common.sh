@@ -74,10 +74,10 @@ super_digest() { # what ZooKeeper knows the secret by
 
 # configure MEMBERS: this node's server, with the lines of those that it looks for at first
 configure() {
-    install -d -m 750 -o zookeeper -g zookeeper "$data/conf"
-    own_id | write_file "$data/myid" 644 zookeeper:zookeeper
-    printf '%s\n' "$1" | write_file "$config.dynamic" 640 zookeeper:zookeeper
-    write_file "$config" 640 zookeeper:zookeeper <<END
+    folders_as zookeeper 750 "$data/conf"
+    own_id | write_as zookeeper "$data/myid" 644
+    printf '%s\n' "$1" | write_as zookeeper "$config.dynamic" 640
+    write_as zookeeper "$config" 640 <<END
 dataDir=$data
 dynamicConfigFile=$config.dynamic
 standaloneEnabled=false
@@ -134,7 +134,7 @@ start_server() {
     fi
     # The master begins an ensemble, but for one in the place of a lost one, whose ensemble is there.
     if [[ $CM_ROLE == master ]] && ! others about >/dev/null; then serve_with "$(own_line)"; else join_ensemble; fi
-    touch "$data/joined"
+    as zookeeper touch "$data/joined"
 }
 
 # When nodes come, this one may become a server.
@@ -149,7 +149,7 @@ take_leave() {
     known=$(lines "$CM_MASTER:2181") || die "$CM_MASTER doesn't say who belongs to the ensemble"
     ! is_in "$known" || die "the ensemble still counts on $CM_NODE"
     cm-service remove zookeeper
-    find "$data" -mindepth 1 -delete
+    (cd / && as zookeeper find "$data" -mindepth 1 -delete)
 }
 
 server_status() {
