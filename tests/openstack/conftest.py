@@ -40,12 +40,6 @@ def devcloud() -> Iterator[Devcloud]:
 
 
 @pytest.fixture(scope="session")
-def own_devcloud() -> Iterator[Devcloud]:
-    """Return a devcloud beside the first, for tests that stop its services; no test may use it while another does."""
-    yield devcloud_clients.up("engine", number=1)
-
-
-@pytest.fixture(scope="session")
 def fake_devcloud() -> Iterator[Devcloud]:
     """Return the devcloud whose servers are nothing but rows of Nova's; it stays up, for the next run."""
     yield devcloud_clients.up("fake")

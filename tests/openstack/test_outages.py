@@ -21,7 +21,26 @@ from tests.support.command_line import Answer, CommandLine
 from tests.support.devcloud_clients import Devcloud
 from tests.support.journal_watch import started
 
+Services = dict[str, int | None]
 PROVIDERS = "dc: {{type: openstack, os_cloud: {cloud}, image: debian-12, flavor: m1.small}}\n"
+
+
+@pytest.fixture(scope="module")
+def theirs(tmp_path_factory: pytest.TempPathFactory) -> Services:
+    """Return the services of a devcloud beside the first, as another checkout has started them that is gone now."""
+    environ = {**os.environ, "DEVCLOUD_NUMBER": "1"}
+    other = tmp_path_factory.mktemp("checkout")
+    for name in ("devcloud", "cloudmesh_cluster"):
+        shutil.copytree(REPOSITORY / name, other / name, ignore=shutil.ignore_patterns("__pycache__", "_data"))
+    subprocess.run([other / "devcloud" / "devcloud", "up"], check=True, env=environ)
+    shutil.rmtree(other)
+    return services(Cloud.from_environment(environ))
+
+
+@pytest.fixture(scope="module")
+def own_devcloud(theirs: Services) -> Devcloud:
+    """Return that devcloud, started again by this checkout; no other module may use it."""
+    return devcloud_clients.up("engine", number=1)
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +62,17 @@ def _empty_cloud(project: Project, cm: CommandLine) -> Iterator[None]:
     """Let no test leave anything in the cloud."""
     with nothing_left(project, cm):
         yield
+
+
+def test_services_of_a_removed_checkout_are_restarted(theirs: Services, own_devcloud: Devcloud) -> None:
+    """`up` replaces services that another checkout has started, which may be gone, and leaves its own alone."""
+    cloud = own_devcloud.cloud
+    ours = services(cloud)
+    assert not set(theirs.values()) & set(ours.values())
+    assert own_devcloud.admin.connection.compute.get("/").status_code == 200
+
+    devcloud_clients.up("engine", number=cloud.number)
+    assert services(cloud) == ours
 
 
 def test_heat_that_dies(cm: CommandLine, project: Project) -> None:
@@ -92,27 +122,7 @@ def test_servers_come_back_with_the_cloud(cm: CommandLine, project: Project) -> 
     cm("cluster", "delete", "t", "-y")
 
 
-def test_services_of_a_removed_checkout_are_restarted(own_devcloud: Devcloud, tmp_path: Path) -> None:
-    """`up` replaces services that another checkout has started, which may be gone, and leaves its own alone."""
-    cloud = own_devcloud.cloud
-    other = tmp_path / "checkout"
-    for name in ("devcloud", "cloudmesh_cluster"):
-        shutil.copytree(REPOSITORY / name, other / name, ignore=shutil.ignore_patterns("__pycache__", "_data"))
-    environ = {**os.environ, "DEVCLOUD_NUMBER": str(cloud.number)}
-    subprocess.run([other / "devcloud" / "devcloud", "up"], check=True, env=environ)
-    theirs = services(cloud)
-    shutil.rmtree(other)
-
-    devcloud_clients.up("engine", number=cloud.number)
-    ours = services(cloud)
-    assert not set(theirs.values()) & set(ours.values())
-    assert own_devcloud.admin.connection.compute.get("/").status_code == 200
-
-    devcloud_clients.up("engine", number=cloud.number)
-    assert services(cloud) == ours
-
-
-def services(cloud: Cloud) -> dict[str, int | None]:
+def services(cloud: Cloud) -> Services:
     """Return the process of each service, which must run."""
     found = {name: processes.process_id(cloud, name) for name in SERVICES}
     assert None not in found.values()

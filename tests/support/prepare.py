@@ -18,8 +18,8 @@ from tests.support.devcloud_clients import PROGRAM
 CM = (sys.executable, "-m", "cloudmesh_cluster")
 PLUGINS = ("dask", "hadoop", "ipyparallel", "notebook", "spark", "zookeeper")
 """Those that bring what Debian has not."""
-CLOUDS = (("engine", 0), ("engine", 1), ("fake", 0))
-"""Driver and number of each devcloud."""
+CLOUDS = (("engine", 0), ("fake", 0))
+"""Driver and number of each devcloud that tests share."""
 
 
 def main() -> None:

@@ -295,12 +295,21 @@ class Stack:
                 stack = await asyncio.to_thread(lambda: self._cloud.heat.stacks.get(identity, resolve_outputs=False))
             except HTTPNotFound:
                 return ""
-            if stack.stack_status == "DELETE_COMPLETE":
+            if stack.stack_status == "DELETE_COMPLETE" and await asyncio.to_thread(self._name_is_free, identity):
                 return ""
             if stack.stack_status == "DELETE_FAILED":
                 return str(stack.stack_status_reason)
             await asyncio.sleep(PAUSE)
         return "it takes too long"
+
+    def _name_is_free(self, identity: str) -> bool:
+        """Return whether Heat has forgotten the name of a deleted stack; it does so a moment after the deletion."""
+        from heatclient.exc import HTTPNotFound
+
+        try:
+            return str(self._cloud.heat.stacks.get(self.name, resolve_outputs=False).id) != identity
+        except HTTPNotFound:
+            return True
 
 
 def marks_of(stack: Any) -> Marks:
