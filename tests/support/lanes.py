@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
-SLOWEST_FIRST: Sequence[str] = (
-    *("openstack/test_outages.py", "openstack/test_failures.py", "local/test_hadoop_parts.py", "baremetal/test_changes.py"),
-    *("openstack/test_hadoop.py", "openstack/test_trials.py", "local/test_hadoop.py", "local/test_conda.py"),
-    *("openstack/test_import.py", "local/test_notebooks.py", "local/test_tutorials.py", "local/test_interruption.py"),
-    *("openstack/test_troubles.py", "openstack/test_host_keys.py", "local/test_rollback.py", "local/test_small_plugins.py"),
-    *("local/test_cluster_setup_spark.py", "local/test_spark.py", "local/test_operating.py", "local/test_ordinary_user.py"),
-    *("local/test_dask.py", "local/test_cluster_setup_dask.py", "local/test_write.py", "openstack/test_devcloud.py"),
+SLOWEST_FIRST = (
+    "openstack/test_outages.py",
+    "openstack/test_failures.py",
+    "local/test_hadoop_parts.py",
+    "baremetal/test_changes.py",
+    "openstack/test_hadoop.py",
+    "openstack/test_trials.py",
+    "local/test_hadoop.py",
+    "local/test_conda.py",
+    "openstack/test_import.py",
+    "local/test_notebooks.py",
+    "local/test_tutorials.py",
+    "local/test_interruption.py",
+    "openstack/test_troubles.py",
+    "openstack/test_host_keys.py",
+    "local/test_rollback.py",
+    "local/test_small_plugins.py",
+    "local/test_cluster_setup_spark.py",
+    "local/test_spark.py",
+    "local/test_operating.py",
+    "local/test_ordinary_user.py",
+    "local/test_dask.py",
+    "local/test_cluster_setup_dask.py",
+    "local/test_write.py",
+    "openstack/test_devcloud.py",
 )
 """Modules below tests/ that take more than a minute; the others follow as they were collected."""
 APART = ("local/test_notebooks.py",)
