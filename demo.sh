@@ -41,7 +41,7 @@ case $state in
     ;;
   *)
     echo "The cluster $name is in the state '$state'; finishing what was begun."
-    run cluster resume "$name"
+    run cluster resume "$name" -y
     # It may have been a delete that was finished.
     if [[ -n $(state_of) ]]; then run cluster verify "$name"; else run cluster create "$name"; fi
     ;;

@@ -73,7 +73,7 @@ class Trial:
     def resume(self, name: str = NAME) -> None:
         """Go on with what was cut off, if there is anything to go on with; it must end well."""
         if self.last_operation(name) in ("interrupted", "failed", "running") and self.state(name):
-            self.cm("cluster", "resume", name, timeout=900)
+            self.cm("cluster", "resume", name, "-y", timeout=900)
 
     def judge(self) -> None:
         """Verify what is called ready; then delete everything, and compare what is there with what was there before."""
