@@ -51,9 +51,13 @@ def neutron() -> None:
     os.environ["OS_NEUTRON_CONFIG_DIR"] = str(CLOUD.etc / "neutron")
     os.environ["OS_NEUTRON_CONFIG_FILES"] = "neutron.conf;ml2.conf"
     sys.argv = ["neutron-api"]
+    from neutron import policy
     from neutron.cmd.server import main_api_uwsgi
 
-    _serve(main_api_uwsgi(), "neutron")
+    application = main_api_uwsgi()
+    # Neutron reads its policy with the first request; one that comes meanwhile sees none, and so no external network.
+    policy.init()
+    _serve(application, "neutron")
 
 
 def _prepare_nova() -> Any:
