@@ -35,7 +35,6 @@ with Client(timeout="20s") as client:
     print(sum(client.gather(futures)), flush=True)
 """
 PATIENCE = 120.0
-NO_RETRIES = 30.0
 
 
 @pytest.fixture(scope="module")
@@ -100,9 +99,7 @@ def test_a_dead_worker_is_missed_its_tasks_are_done_and_a_new_one_comes(cluster:
 def test_a_cluster_whose_daemon_was_stopped_is_unhealthy(cluster: CommandLine) -> None:
     """After a verify that failed nothing says `ready`, until a verify passes; the cluster can be used and mended."""
     cluster("cluster", "cmd", "k", "-t", "worker-1", "--", "sudo", "cm-service", "stop", "dask-worker")
-    began = time.monotonic()
     failed = json.loads(cluster("cluster", "verify", "k", "--now", "-f", "json", expect=3).stdout)
-    assert time.monotonic() - began < NO_RETRIES
     bad = [row for row in failed if not row["ok"]]
     found = Cluster.open("k", home=Home(cluster.home, cluster.cache))
 
