@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from cloudmesh_cluster.model import Additions
+from cloudmesh_cluster.model import Additions, Problem
 from cloudmesh_cluster.template import is_own
 from cloudmesh_cluster.yaml_source import Source, Value
 
@@ -37,16 +37,28 @@ def read_additions(value: Value, folder: Path) -> Additions | None:
     return Additions(str(path.absolute()), **sections)
 
 
-def _read_file(value: Value, file: Path) -> dict[str, dict[str, Any]]:
-    source = Source.read(file)
-    source["heat_template_version"].text(None)
-    source["description"].text(None)
+def check_sections(sections: Mapping[str, object], *, name: str) -> list[Problem]:
+    """Return what is wrong with additions that did not come from files of the user's; `name` stands for them."""
+    source = Source.of_plain(dict(sections), name=name)
+    _check(source)
+    asked = [Problem(f"{name}: {where}", "get_file is not possible here") for where in files_asked_for(sections)]
+    return [*source.problems, *asked]
+
+
+def _check(source: Source) -> None:
     for section in SECTIONS:
         if not source[section].missing and not source[section].is_mapping:
             source[section].report("expected a mapping")
             continue
         for name, body in source[section].entries() if source[section].is_mapping else ():
             _check_entry(section, str(name), body)
+
+
+def _read_file(value: Value, file: Path) -> dict[str, dict[str, Any]]:
+    source = Source.read(file)
+    source["heat_template_version"].text(None)
+    source["description"].text(None)
+    _check(source)
     problems = source.problems
     for problem in problems:
         value.report(str(problem))

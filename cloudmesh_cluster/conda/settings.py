@@ -12,6 +12,8 @@ from cloudmesh_cluster.errors import InvalidInput
 from cloudmesh_cluster.model import Problem
 
 PLUGIN = "conda"
+READ_BY_THE_CLIENT = ("environments", "channels", "default_channels", "channel_alias", "ssl_verify")
+"""Settings in which paths and variables are those of the machine where `cm` runs."""
 ROOT = "root"
 """The environment that is meant when none is named."""
 ENVIRONMENT_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")

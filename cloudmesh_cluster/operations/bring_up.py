@@ -155,6 +155,7 @@ def _description(session: Session) -> str:
         ],
         bootstrap_keys=record.bootstrap_keys,
         cluster_id=record.cluster_id,
+        home=session.home,
     )
 
 

@@ -7,18 +7,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cloudmesh_cluster.errors import NameTaken, NotFound, UsageError
+from cloudmesh_cluster.errors import InvalidInput, NameTaken, NotFound, UsageError
 from cloudmesh_cluster.events import Emit
 from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.keys import blob, public_of, read_private, write_private
 from cloudmesh_cluster.model import CloudProject, Cluster
 from cloudmesh_cluster.operations.bring_up import reach
 from cloudmesh_cluster.operations.description import Description, read_description
+from cloudmesh_cluster.operations.environment_nodes import settings_from
+from cloudmesh_cluster.operations.foreign import problems_of_nodes
 from cloudmesh_cluster.operations.plan import check_name
 from cloudmesh_cluster.operations.recovery import recover
 from cloudmesh_cluster.operations.session import Session, session, together
 from cloudmesh_cluster.operations.verify import prove
 from cloudmesh_cluster.operations.wiring import wire_all
+from cloudmesh_cluster.plugins import resolve
 from cloudmesh_cluster.providers import provider_of
 from cloudmesh_cluster.providers.openstack.found import FoundCluster
 from cloudmesh_cluster.providers_file import ProviderChoice, choose_provider
@@ -115,11 +118,26 @@ def _found(home: Home, name: str, choice: ProviderChoice) -> tuple[FoundCluster,
     if not found.stack_status.endswith("_COMPLETE"):
         hint = f"openstack stack show cm-{name}"
         raise UsageError(f"the stack of cluster {name!r} is {found.stack_status}, not complete", hint=hint)
-    described = read_description(found.description, stack=f"cm-{name}")
+    described = _described(home, found)
     now_there = provider.states(name)
     if away := [node.name for node in found.nodes if now_there.get(node.name) != "running"]:
         raise UsageError(f"{', '.join(away)} must run to be imported", hint=f"openstack server start {away[0]}")
     return found, described, provider.cloud_project()
+
+
+def _described(home: Home, found: FoundCluster) -> Description:
+    """Return what the stack says of the cluster, when all of it makes sense.
+
+    Raises:
+        UsageError: it does not.
+
+    """
+    stack = f"cm-{found.name}"
+    described = read_description(found.description, stack=stack, home=home)
+    if problems := problems_of_nodes(found.name, described.network, found.nodes, stack=stack):
+        raise InvalidInput(problems, hint=f"openstack stack show {stack}")
+    settings_from(resolve(described.profile.plugins, home))
+    return described
 
 
 def _own(choice: ProviderChoice) -> dict[str, object]:
@@ -130,7 +148,9 @@ def _own(choice: ProviderChoice) -> dict[str, object]:
 async def carry_out(current: Session, request: ImportRequest) -> Cluster:
     """Write down what the stack tells, pin the nodes' host keys, and ask them for the rest; also again."""
     found = request.found
-    described = read_description(found.description, stack=f"cm-{found.name}")
+    described = _described(current.home, found)
+    for setting in described.left_out:
+        current.journal.warn(f"the setting {setting} means something on the other machine only, and is left out")
     with current.journal.step("prepare", undo={"kind": "imported"}):
         _prepare(current, request, described)
     async with current.connections() as connections:

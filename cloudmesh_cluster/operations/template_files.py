@@ -71,6 +71,7 @@ def write_template_files(home: Home, plan: Plan, folder: Path) -> TemplateFiles:
                 scripts=[ScriptName(each.role, each.name, digest(each.content)) for each in plan.profile.scripts],
                 bootstrap_keys=[bootstrap.public],
                 cluster_id=plan.cluster_id,
+                home=home,
             ),
             cluster_id=plan.cluster_id,
         )
