@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from cloudmesh_cluster.errors import UsageError
-from cloudmesh_cluster.plugins import Payload, Plugin
+from cloudmesh_cluster.plugins import ChosenPlugin, Payload, Plugin
 
 Progress = Callable[[str], None]
 _CHUNK = 1 << 20
@@ -121,6 +121,19 @@ def unpack_source(
             f"{plugin}: nothing in {source} is of use",
             hint="a tar archive or a folder with jars, as Apache publishes it or as cm keeps it in CM_CACHE/payloads",
         )
+
+
+def unprotected_source(chosen: ChosenPlugin) -> str:
+    """Return what to say where a source comes over plain HTTP and no digest pins it; empty where all is well."""
+    payload = chosen.plugin.payload
+    source = str(chosen.settings.get(payload.source) or "") if payload else ""
+    if payload is None or not source.lower().startswith("http://") or chosen.settings.get(payload.digest):
+        return ""
+    name = chosen.plugin.name
+    return (
+        f"{name}: {source} is neither encrypted nor pinned: whoever is on the way decides what runs on all nodes"
+        f" ({name}.{payload.digest}=SHA-256)"
+    )
 
 
 def identity(source: str, *, plugin: str) -> str:

@@ -18,7 +18,7 @@ from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.locks import only_one
 from cloudmesh_cluster.model import Problem
 from cloudmesh_cluster.payload_pip import unpack_pip
-from cloudmesh_cluster.payload_sources import identity, unpack_maven, unpack_source
+from cloudmesh_cluster.payload_sources import identity, unpack_maven, unpack_source, unprotected_source
 from cloudmesh_cluster.plugins import ChosenPlugin, Payload
 
 Progress = Callable[[str], None]
@@ -94,6 +94,8 @@ def _make(chosen: ChosenPlugin, payload: Payload, source: str, target: Path, pro
     for old in target.parent.glob(f".{chosen.plugin.whole}-*"):
         # The lock is ours: whoever made it is dead.
         shutil.rmtree(old, ignore_errors=True)
+    if warning := unprotected_source(chosen):
+        progress(warning)
     with tempfile.TemporaryDirectory(prefix=f".{chosen.plugin.whole}-", dir=target.parent) as name:
         temporary = Path(name)
         content = temporary / "content"

@@ -17,10 +17,14 @@ Files = dict[str, tuple[bytes, int]]
 def secret_files(home: Home, node: Node, chosen: ChosenPlugin) -> Files:
     """Return the secrets of a plugin for a node as files below its folder, readable for root only.
 
-    What all nodes share is made when it is missing; a certificate is the node's own.
+    What nodes share is made when it is missing; a certificate is the node's own.
     """
     folder = home.secrets(node.cluster, chosen.plugin.name)
-    contents = {name: _shared(folder / name) for name in chosen.plugin.secrets}
+    contents = {
+        secret.name: _shared(folder / secret.name)
+        for secret in chosen.plugin.secrets
+        if secret.role in (None, node.role)
+    }
     if chosen.plugin.certificates and chosen.settings[chosen.plugin.certificates]:
         from cloudmesh_cluster.certificates import node_certificate
 

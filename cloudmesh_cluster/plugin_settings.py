@@ -5,9 +5,9 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 
-from cloudmesh_cluster.conda.channels import redacted
 from cloudmesh_cluster.model import RoleName, RoleSpec
 from cloudmesh_cluster.plugins import ChosenPlugin
+from cloudmesh_cluster.redaction import in_channels as redacted
 
 DEFAULT_MEMORY = 2048
 DEFAULT_CPUS = 1.0

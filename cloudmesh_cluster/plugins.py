@@ -23,6 +23,7 @@ SETTING_TYPES: tuple[SettingType, ...] = (
 )  # fmt: skip
 _NAME = r"[a-z][a-z0-9-]{0,29}"
 _SETTING_NAME = r"[a-z][a-z0-9_]{0,39}"
+_FILE = r"[a-z][a-z0-9.-]*"
 _PACKAGE_NAME = r"[a-z0-9][a-z0-9+.-]+"
 
 
@@ -107,6 +108,14 @@ class Payload:
 
 
 @dataclass(frozen=True)
+class SecretFile:
+    """A file of random content that only nodes of a role know; None for all nodes."""
+
+    name: str
+    role: RoleName | None = None
+
+
+@dataclass(frozen=True)
 class Plugin:
     """What `plugin.yaml` says; `folder` holds the role scripts, and `part_of` names the plugin they belong to."""
 
@@ -118,7 +127,7 @@ class Plugin:
     requires: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
     payload: Payload | None = None
-    secrets: tuple[str, ...] = ()
+    secrets: tuple[SecretFile, ...] = ()
     certificates: str = ""
     ports: tuple[Port, ...] = ()
     order: tuple[RoleName, ...] = ("master", "worker")
@@ -180,9 +189,7 @@ def _read_whole(source: Source, folder: Path) -> Plugin:
             for item in source["packages"].items()
         ),
         payload=_read_payload(source["payload"], folder),
-        secrets=tuple(
-            item.text("", pattern=r"[a-z][a-z0-9.-]*", form="a file's name") for item in source["secrets"].items()
-        ),
+        secrets=tuple(map(_read_secret, source["secrets"].items())),
         certificates=source["certificates"].text(""),
         ports=tuple(_read_port(name, value, settings) for name, value in source["ports"].entries()),
         order=cast(
@@ -243,6 +250,13 @@ def _read_setting(name: Written, value: Value) -> Setting:
         least=value["least"].integer(None), choices=value["choices"].texts(),
     )  # fmt: skip
     return replace(setting, default=_typed(value["default"], setting))
+
+
+def _read_secret(item: Value) -> SecretFile:
+    """Read the name of a file, or `{name, role}`."""
+    name = item["name"].required() if item.is_mapping else item
+    role = item["role"].text(None, choices=("master", "worker")) if item.is_mapping else None
+    return SecretFile(name.text("", pattern=_FILE, form="a file's name"), cast("RoleName | None", role))
 
 
 def _read_payload(value: Value, folder: Path) -> Payload | None:

@@ -28,7 +28,7 @@ def rows_as(style: str, rows: Sequence[Row], columns: Sequence[str], *, width: i
     """
     chosen = [{column: row.get(column) for column in columns} for row in rows]
     if style == "json":
-        return json.dumps([_plain(row) for row in chosen], indent=2, ensure_ascii=False) + "\n"
+        return _json([_plain(row) for row in chosen])
     if style == "yaml":
         return _yaml([_plain(row) for row in chosen])
     if style == "csv":
@@ -42,7 +42,7 @@ def record_as(style: str, record: Row, columns: Sequence[str]) -> str:
     """Return one record: in JSON and YAML a mapping, else a field in each line."""
     chosen = {column: record.get(column) for column in columns}
     if style == "json":
-        return json.dumps(_plain(chosen), indent=2, ensure_ascii=False) + "\n"
+        return _json(_plain(chosen))
     if style == "yaml":
         return _yaml(_plain(chosen))
     if style == "csv":
@@ -126,15 +126,24 @@ def _plain(value: Any) -> Any:
     return str(value)
 
 
+def _json(value: Any) -> str:
+    """Return JSON that means the same to a program, with escapes for what could steer a terminal."""
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    return "".join(c if c == "\n" or c.isprintable() else json.dumps(c)[1:-1] for c in text) + "\n"
+
+
 def _yaml(value: Any) -> str:
     import yaml  # slow to import
 
-    return str(yaml.safe_dump(value, sort_keys=False, allow_unicode=True, default_flow_style=False))
+    text = str(yaml.safe_dump(value, sort_keys=False, allow_unicode=True, default_flow_style=False))
+    if printable(text) == text:
+        return text
+    return str(yaml.safe_dump(value, sort_keys=False, allow_unicode=False, default_flow_style=False))
 
 
 def _csv(lines: Sequence[Sequence[str]]) -> str:
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(lines)
+    csv.writer(text, lineterminator="\n").writerows([printable(cell) for cell in line] for line in lines)
     return text.getvalue()
 
 

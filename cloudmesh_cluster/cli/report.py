@@ -39,7 +39,7 @@ def write_page(path: Path, page: str) -> None:
     from cloudmesh_cluster.files import write_named
 
     try:
-        write_named(path, page.encode(), mode=0o644)
+        write_named(path, page.encode(), mode=0o600)
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}", hint="name a file in a folder that is there") from None
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from cloudmesh_cluster.cli.common import CHECK_COLUMNS, NODE_COLUMNS, cluster_row
 from cloudmesh_cluster.cli.output import Row, printable, record_as, rows_as, terminal_width
 from cloudmesh_cluster.codec import encode
-from cloudmesh_cluster.conda.channels import redacted
 from cloudmesh_cluster.model import CheckResult, Cluster, CommandResult, Profile
+from cloudmesh_cluster.redaction import redact
 
 if TYPE_CHECKING:
     from cloudmesh_cluster.operations.create import Summary
@@ -25,7 +25,7 @@ def plan_as(style: str, plan: Plan, totals: Totals | None = None) -> str:
     """Return a plan for reading, or the very object, but for tokens of channels, as JSON or YAML, and its totals."""
     if style != "table":
         record = json.loads(encode(plan)) | {"totals": json.loads(encode(totals)) if totals else None}
-        return redacted(record_as(style, record, list(record)))
+        return redact(record_as(style, record, list(record)))
     nodes = rows_as("table", [asdict(node) for node in plan.nodes], ("name", "role", "private_ip"))
     lines = [
         plan.headline,

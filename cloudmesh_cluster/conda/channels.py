@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cloudmesh_cluster.errors import UsageError
+from cloudmesh_cluster.redaction import HIDDEN
+from cloudmesh_cluster.redaction import in_channels as redacted
 
-HIDDEN = "<TOKEN>"
-_TOKEN = re.compile(r"(https?://\S*?)/t/(?!\$\{)[^/\s]+")
-_LOGIN = re.compile(r"(?<=://)[^/@\s$]+@")
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _NAME = re.compile(r"\w[\w.-]*(?:/[\w.-]+)*")
 
@@ -22,11 +21,6 @@ class Channel:
 
     shown: str
     address: str = field(repr=False)
-
-
-def redacted(text: str) -> str:
-    """Return a text without the tokens and passwords of the addresses in it."""
-    return _LOGIN.sub(f"{HIDDEN}@", _TOKEN.sub(rf"\1/t/{HIDDEN}", text))
 
 
 def channels_of(

@@ -16,6 +16,8 @@ from cloudmesh_cluster.operations.journal import StepTime
 from cloudmesh_cluster.operations.plan import CreateRequest, Plan, make_plan
 from cloudmesh_cluster.operations.session import Session, session
 from cloudmesh_cluster.operations.verify import verdict_on, verify_all
+from cloudmesh_cluster.payload_sources import unprotected_source
+from cloudmesh_cluster.plugins import resolve
 from cloudmesh_cluster.providers import provider_of
 from cloudmesh_cluster.records import ClusterRecord, WrittenScript
 from cloudmesh_cluster.role_scripts import digest
@@ -106,7 +108,8 @@ def preflight(home: Home, plan: Plan, emit: Emit) -> None:
         new=plan.nodes,
         trust_on_first_use=plan.trust_on_first_use,
     )
-    for warning in (*(f"ignored: {each}" for each in plan.profile.ignored), *warnings):
+    sources = filter(None, map(unprotected_source, resolve(plan.profile.plugins, home)))
+    for warning in (*(f"ignored: {each}" for each in plan.profile.ignored), *sources, *warnings):
         emit(Event("warning", message=warning))
     if problems:
         raise InvalidInput(problems)

@@ -20,9 +20,10 @@ from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.operations import inspect
 from cloudmesh_cluster.operations.session import connections_of
 from cloudmesh_cluster.providers import provider_of
-from cloudmesh_cluster.redaction import redact, secret_values
+from cloudmesh_cluster.redaction import known_secrets, redact, secret_values
 from cloudmesh_cluster.remote_files import tarball
 from cloudmesh_cluster.state import State
+from cloudmesh_cluster.yaml_source import Source
 
 LIBRARIES = ("asyncssh", "cryptography", "cmd2", "rich", "PyYAML", "Jinja2", "openstacksdk", "python-heatclient")
 LONGEST = 4 * 1024 * 1024
@@ -120,19 +121,14 @@ async def _of_nodes(home: Home, state: State, name: str) -> dict[str, str]:
 def _known_secrets(home: Home, state: State, environ: Mapping[str, str]) -> list[str]:
     """Return the secrets that `cm` knows by heart: of the environment, of settings, and those of plugins."""
     records = [json.loads(encode(state.record(each))) for each in state.cluster_names()]
-    files = [path for path in home.clusters.glob("*/secrets/*/*") if path.is_file()]
-    return [*secret_values(dict(environ)), *secret_values(records), *_of_settings(home),
-            *(path.read_text(errors="replace").strip() for path in files)]  # fmt: skip
+    kept = [secret for folder in sorted(home.clusters.glob("*")) for secret in known_secrets(home, folder.name)]
+    return [*secret_values(dict(environ)), *secret_values(records), *_of_settings(home), *kept]
 
 
 def _of_settings(home: Home) -> Iterator[str]:
-    import yaml
-
     for path in (home.providers_file, *home.profiles.glob("*.y*ml")):
-        try:
-            yield from secret_values(yaml.safe_load(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError, yaml.YAMLError):
-            continue  # what can't be read as YAML is redacted by its looks alone
+        # What can't be read as YAML holds nothing here, and is redacted by its looks alone.
+        yield from secret_values(Source.read(path).root.plain())
 
 
 def _json(data: Any) -> str:

@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 
 from cloudmesh_cluster.codec import decode, encode
 from cloudmesh_cluster.conda import archives, solver
-from cloudmesh_cluster.conda.channels import channels_of, redacted
+from cloudmesh_cluster.conda.channels import channels_of
 from cloudmesh_cluster.conda.environments import CondaEnvironment, Environments, Fetch, Package
 from cloudmesh_cluster.conda.settings import ENVIRONMENT_NAME, ROOT, CondaSettings
 from cloudmesh_cluster.errors import NameTaken, NotFound, UsageError
@@ -24,6 +24,7 @@ from cloudmesh_cluster.operations import environment_nodes as steps
 from cloudmesh_cluster.operations.existing import refuse_dead, require_cluster
 from cloudmesh_cluster.operations.session import Session, session
 from cloudmesh_cluster.plugins import resolve
+from cloudmesh_cluster.redaction import in_channels as redacted
 from cloudmesh_cluster.remote import Connections
 from cloudmesh_cluster.state import State
 from cloudmesh_cluster.targets import select

@@ -10,6 +10,7 @@ from cloudmesh_cluster.errors import CmError, OutOfTime
 from cloudmesh_cluster.files import make_private, write_atomically
 from cloudmesh_cluster.model import Node
 from cloudmesh_cluster.operations.session import Session
+from cloudmesh_cluster.redaction import redact
 from cloudmesh_cluster.remote import Connections
 from cloudmesh_cluster.targets import fold
 
@@ -38,25 +39,25 @@ async def collect(session: Session) -> None:
 async def _collect(session: Session, nodes: Sequence[Node]) -> None:
     folder = Path(session.logs)
     for name, text in session.provider.evidence(session.name).items():
-        _save(folder / name, text)
+        _save(session, folder / name, text)
     for node in nodes:
-        _save(folder / f"{node.name}.console.log", session.provider.console(node))
+        _save(session, folder / f"{node.name}.console.log", session.provider.console(node))
     there = session.provider.states(session.name)
     reached = [node for node in nodes if node.state in ("reached", "running") and there.get(node.name) == "running"]
     if reached:
         async with session.connections() as connections:
-            await asyncio.gather(*(_save_logs(connections, node, folder) for node in reached))
+            await asyncio.gather(*(_save_logs(session, connections, node, folder) for node in reached))
 
 
-async def _save_logs(connections: Connections, node: Node, folder: Path) -> None:
+async def _save_logs(session: Session, connections: Connections, node: Node, folder: Path) -> None:
     result = await connections.run(node, f"bash -c '{COLLECT}'", sudo=True, timeout=DEADLINE)
-    _save(folder / f"{node.name}.logs.log", result.stdout if result.ok else result.stderr)
+    _save(session, folder / f"{node.name}.logs.log", result.stdout if result.ok else result.stderr)
 
 
-def _save(path: Path, text: str) -> None:
+def _save(session: Session, path: Path, text: str) -> None:
     if text:
         make_private(path.parent)
-        write_atomically(path, text.encode(errors="replace"))
+        write_atomically(path, redact(text, session.journal.secrets).encode(errors="replace"))
 
 
 def out_of_time(session: Session, seconds: float) -> OutOfTime:

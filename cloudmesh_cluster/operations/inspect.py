@@ -13,6 +13,7 @@ from cloudmesh_cluster.locks import lock_holder
 from cloudmesh_cluster.model import Cluster
 from cloudmesh_cluster.providers import provider_of
 from cloudmesh_cluster.records import CHANGING, WORKING
+from cloudmesh_cluster.redaction import known_secrets, redact
 from cloudmesh_cluster.state import State
 
 INTERRUPTED = "interrupted"
@@ -82,7 +83,7 @@ def history(home: Home, name: str | None) -> list[dict[str, Any]]:
                     "state": INTERRUPTED if died else operation.state,
                     "began_at": operation.began_at,
                     "ended_at": operation.ended_at,
-                    "error": operation.error,
+                    "error": redact(operation.error),
                 }
             )
         return rows
@@ -113,7 +114,14 @@ def events(home: Home, name: str) -> tuple[list[dict[str, Any]], str]:
         if not (since and event.at >= since and event.step == "provision" and event.kind == "info")
     ]
     timeline = sorted([*ours, *(("", event) for event in happened)], key=lambda pair: pair[1].at)
-    return [{"operation": operation, **vars(event)} for operation, event in timeline], problem
+    known = known_secrets(home, name)
+    return [
+        {
+            "operation": operation, **vars(event),
+            "step": redact(event.step, known), "message": redact(event.message, known),
+        }
+        for operation, event in timeline
+    ], problem
 
 
 def scripts(home: Home, name: str, role: str | None) -> list[dict[str, Any]]:

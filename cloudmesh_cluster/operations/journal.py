@@ -7,9 +7,9 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,6 +17,7 @@ from cloudmesh_cluster.causes import cause_of
 from cloudmesh_cluster.events import VERSIONS, Emit, Event, EventKind, now
 from cloudmesh_cluster.model import CommandResult
 from cloudmesh_cluster.records import Operation
+from cloudmesh_cluster.redaction import redact, without
 from cloudmesh_cluster.state import State
 
 FLUSH_AFTER = 200
@@ -54,9 +55,23 @@ class Journal:
         """What was under way when the operation was cancelled, as (step, node), the innermost first."""
         self._listener = emit
         self._events: list[Event] = []
+        self._secrets: set[str] = set()
+
+    def hide(self, secrets: Iterable[str]) -> None:
+        """Know some secrets of the cluster from now on: nobody is told any of them."""
+        self._secrets.update(secrets)
+
+    @property
+    def secrets(self) -> frozenset[str]:
+        """The secrets of the cluster that are known by now."""
+        return frozenset(self._secrets)
 
     def emit(self, event: Event) -> None:
-        """Tell the listener, and keep the event for the journal; the summary repeats warnings."""
+        """Tell the listener, and keep the event for the journal; the summary repeats warnings.
+
+        Whoever watches sees what was printed, but for the cluster's own secrets; what is kept has none at all.
+        """
+        event = replace(event, message=without(event.message, self._secrets))
         if event.kind == "warning":
             self.warnings.append(f"{event.node}: {event.message}" if event.node else event.message)
         self._listener(event)
@@ -64,7 +79,7 @@ class Journal:
 
     def keep(self, event: Event) -> None:
         """Keep an event for the journal without a word to the listener: what a report needs and nobody waits for."""
-        self._events.append(event)
+        self._events.append(replace(event, message=redact(event.message)))
         if len(self._events) >= FLUSH_AFTER:
             self.flush()
 

@@ -13,6 +13,7 @@ from cloudmesh_cluster.marks import new_cluster_id
 from cloudmesh_cluster.model import CLUSTER_NAME, CloudProject, Cluster, Node, PluginUse, Profile, node_names
 from cloudmesh_cluster.operations.host_keys import refuse_pointless_trust
 from cloudmesh_cluster.operations.session import OnFailure
+from cloudmesh_cluster.payload_sources import unprotected_source
 from cloudmesh_cluster.plugins import ChosenPlugin, resolve
 from cloudmesh_cluster.profile import near_profile, profile_for, with_overrides
 from cloudmesh_cluster.providers import provider_of
@@ -168,7 +169,11 @@ def make_plan(home: Home, request: CreateRequest, environ: Mapping[str, str]) ->
             *(check.name for check in profile.checks),
         ),
         needs_internet=any(each.plugin.needs_internet for each in chosen),
-        notes=(*_notes(profile, request.trust_on_first_use), *(f"ignored: {each}" for each in profile.ignored)),
+        notes=(
+            *_notes(profile, request.trust_on_first_use),
+            *filter(None, map(unprotected_source, chosen)),
+            *(f"ignored: {each}" for each in profile.ignored),
+        ),
         trust_on_first_use=request.trust_on_first_use,
         profile_why=f"no profile is called {request.name}" if _fell_back(request, profile) else "",
         warnings=tuple(filter(None, [misnamed(home, request)])),

@@ -31,14 +31,16 @@ async def recover(current: Session, connections: Connections, described: Descrip
 async def _secrets(current: Session, connections: Connections) -> None:
     """Fetch the files that only the cluster's nodes know."""
     for plugin in (chosen.plugin for chosen in current.plugins):
-        for name in plugin.secrets:
-            file = current.home.secrets(current.name, plugin.name) / name
-            content = await _read(connections, current.cluster.master, f"{PLUGINS}/{plugin.name}/secrets/{name}")
+        for secret in plugin.secrets:
+            file = current.home.secrets(current.name, plugin.name) / secret.name
+            node = current.cluster.workers[0] if secret.role == "worker" else current.cluster.master
+            content = await _read(connections, node, f"{PLUGINS}/{plugin.name}/secrets/{secret.name}")
             if content and not file.exists():
                 make_private(file.parent)
                 write_atomically(file, content)
             elif not content:
-                current.journal.warn(f"the master lacks the secret {name} of plugin {plugin.name}: install it again")
+                what = f"{node.name} lacks the secret {secret.name} of plugin {plugin.name}"
+                current.journal.warn(f"{what}: install it again")
 
 
 async def _scripts(current: Session, connections: Connections, described: Description) -> None:

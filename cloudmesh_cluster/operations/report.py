@@ -13,6 +13,7 @@ from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.locks import lock_holder
 from cloudmesh_cluster.model import CheckResult
 from cloudmesh_cluster.records import LOOKING, Operation
+from cloudmesh_cluster.redaction import known_secrets, redact
 from cloudmesh_cluster.state import State
 from cloudmesh_cluster.timeline import Timeline, timeline
 
@@ -70,11 +71,16 @@ def report(home: Home, name: str, operation: str | None = None) -> Report:
 
     """
     with State(home) as state:
+        known = known_secrets(home, name)
         chosen = _as_it_is(home, _chosen(state, name, operation))
-        events = [event for owner, event in state.events(name) if owner == chosen.id]
+        chosen = replace(chosen, error=redact(chosen.error, known))
+        events = [_redacted(event, known) for owner, event in state.events(name) if owner == chosen.id]
         provider, profile = _origin(state, chosen)
         order = _node_order(state, name)
-        checks = tuple(state.checks(chosen.id))
+        checks = tuple(
+            replace(check, expected=redact(check.expected, known), actual=redact(check.actual, known))
+            for check in state.checks(chosen.id)
+        )
     line = timeline(events, began_at=chosen.began_at, ended_at=chosen.ended_at, nodes=order)
     return Report(
         operation=chosen,
@@ -84,8 +90,12 @@ def report(home: Home, name: str, operation: str | None = None) -> Report:
         checks=checks,
         versions=tuple((event.node, event.message) for event in events if event.step == VERSIONS and event.message),
         warnings=_warnings(events),
-        logs=_failed_first(_excerpts(home.logs(name, chosen.id)), line),
+        logs=_failed_first(_excerpts(home.logs(name, chosen.id), known), line),
     )
+
+
+def _redacted(event: Event, known: Sequence[str]) -> Event:
+    return replace(event, step=redact(event.step, known), message=redact(event.message, known))
 
 
 def last_checks(home: Home, name: str) -> tuple[CheckResult, ...]:
@@ -140,8 +150,8 @@ def _warnings(events: Sequence[Event]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(said))
 
 
-def _excerpts(folder: Path) -> tuple[Excerpt, ...]:
-    return tuple(_excerpt(path) for path in sorted(folder.glob("*.log")) if path.is_file())
+def _excerpts(folder: Path, known: Sequence[str]) -> tuple[Excerpt, ...]:
+    return tuple(_excerpt(path, known) for path in sorted(folder.glob("*.log")) if path.is_file())
 
 
 def _failed_first(logs: Sequence[Excerpt], line: Timeline) -> tuple[Excerpt, ...]:
@@ -153,10 +163,10 @@ def _failed_first(logs: Sequence[Excerpt], line: Timeline) -> tuple[Excerpt, ...
     return tuple(sorted(marked, key=lambda log: not log.failed))
 
 
-def _excerpt(path: Path) -> Excerpt:
+def _excerpt(path: Path, known: Sequence[str]) -> Excerpt:
     size = path.stat().st_size
     with path.open("rb") as file:
         file.seek(max(size - BYTES_READ, 0), os.SEEK_SET)
-        lines = file.read().decode(errors="replace").splitlines()
+        lines = redact(file.read().decode(errors="replace"), known).splitlines()
     cut = size > BYTES_READ or len(lines) > LINES_SHOWN
-    return Excerpt(path.name.removesuffix(".log"), size, tuple(lines[-LINES_SHOWN:]), cut)
+    return Excerpt(redact(path.name.removesuffix(".log"), known), size, tuple(lines[-LINES_SHOWN:]), cut)

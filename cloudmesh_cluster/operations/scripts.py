@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from cloudmesh_cluster.model import CommandResult, Node, ScriptExpectation
 from cloudmesh_cluster.operations.session import Session
 from cloudmesh_cluster.operations.wiring import raise_failed
 from cloudmesh_cluster.records import WrittenScript
+from cloudmesh_cluster.redaction import Lines
 from cloudmesh_cluster.remote import Connections
 from cloudmesh_cluster.role_scripts import script_command
 
@@ -114,9 +116,10 @@ def output_listener(session: Session, node: Node, name: str) -> Callable[[str, s
     folder = Path(session.logs)
     make_private(folder)
     log = folder / f"{node.name}.{name}.log"
+    kept: dict[str, Lines] = defaultdict(lambda: Lines(session.journal.secrets))
 
     def listen(stream: str, line: str) -> None:
-        append_private(log, f"{line}\n")
+        append_private(log, f"{kept[stream].redact(line)}\n")
         session.journal.emit(Event("output", f"script {name}", node.name, line))
 
     return listen

@@ -22,6 +22,7 @@ from cloudmesh_cluster.operations.journal import Journal, new_operation
 from cloudmesh_cluster.providers import provider_of
 from cloudmesh_cluster.providers.base import Provider
 from cloudmesh_cluster.records import LOOKING, RESUMABLE, ClusterRecord, Operation
+from cloudmesh_cluster.redaction import known_secrets, redact
 from cloudmesh_cluster.remote import Connections
 from cloudmesh_cluster.state import State
 
@@ -184,6 +185,7 @@ async def session(
         else:
             state.take_over(operation.id, pid=os.getpid())
         current = Session(home, Journal(state, operation, emit), provider)
+        current.journal.hide(known_secrets(home, cluster))
         current.journal.keep_version(f"cm {__version__}, Python {platform.python_version()}")
         try:
             async with asyncio.timeout(timeout) as clock:
@@ -270,7 +272,7 @@ def _end(current: Session, state: str, error: BaseException) -> None:
             current.state.set_cluster_state(current.name, state)
         else:
             current.state.set_whole(current.name)
-    current.state.end_operation(operation.id, state=state, error=_text(error))
+    current.state.end_operation(operation.id, state=state, error=redact(_text(error), current.journal.secrets))
 
 
 def _what_became(current: Session, error: BaseException, outcome: str) -> CmError:

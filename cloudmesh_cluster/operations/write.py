@@ -16,6 +16,7 @@ from cloudmesh_cluster.operations.host_keys import refuse_rebuild
 from cloudmesh_cluster.operations.scripts import judge_script, run_script, test_script
 from cloudmesh_cluster.operations.session import Session, session
 from cloudmesh_cluster.records import WrittenScript
+from cloudmesh_cluster.redaction import redact
 from cloudmesh_cluster.role_scripts import digest
 from cloudmesh_cluster.state import State
 from cloudmesh_cluster.targets import select
@@ -80,7 +81,7 @@ async def write(home: Home, request: WriteRequest, emit: Emit) -> WriteResult:
         OperationFailed: it failed on a node; it is not remembered, and was undone as asked.
 
     """
-    request = replace(request, role=_role(request.role), script_name=_safe(request.script_name))
+    request = replace(request, role=_role(request.role), script_name=_safe(redact(request.script_name)))
     _check(request)
 
     def refuse(state: State) -> None:

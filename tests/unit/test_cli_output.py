@@ -94,3 +94,16 @@ def test_a_node_cannot_steer_the_terminal() -> None:
     assert printable(evil) == "a\\x1b]0;title\\x07b\\x0dc"
     assert "\x1b" not in rows_as("table", [{"name": evil}], ("name",))
     assert json.loads(rows_as("json", [{"name": evil}], ("name",))) == [{"name": evil}]
+
+
+STEERING = "a\x1b]0;x\x07\x9b31m\u202eb\x7f\r"
+
+
+@pytest.mark.parametrize("style", ["table", "json", "yaml", "csv", "value"])
+def test_no_format_steers_the_terminal(style: str) -> None:
+    """Escape sequences, C1 codes and changes of direction are written as escapes; JSON and YAML still mean the same."""
+    texts = [rows_as(style, [{"a": STEERING}], ["a"]), record_as(style, {"a": STEERING}, ["a"])]
+    for text in texts:
+        assert all(c.isprintable() or c == "\n" for c in text), repr(text)
+    if style in ("json", "yaml"):
+        assert [yaml.safe_load(text) for text in texts] == [[{"a": STEERING}], {"a": STEERING}]

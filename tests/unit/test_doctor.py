@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import stat
 import tarfile
+import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,7 @@ from cloudmesh_cluster.keys import generate
 from cloudmesh_cluster.model import Cluster, PluginUse, Profile
 from cloudmesh_cluster.operations.journal import new_operation
 from cloudmesh_cluster.records import ClusterRecord
-from cloudmesh_cluster.redaction import redact
+from cloudmesh_cluster.redaction import Lines, redact
 from cloudmesh_cluster.state import State
 from tests.support.command_line import CommandLine
 from tests.support.secrets import holds, spellings
@@ -103,8 +105,61 @@ def test_nothing_is_overwritten(troubled: CommandLine, tmp_path: Path) -> None:
         ("https://u:p@host/x", "https://(removed)@host/x"),
         ("http://repo/t/abc/main", "http://repo/t/(removed)/main"),
         ("private_key: ~/.ssh/id", "private_key: ~/.ssh/id"),
+        ("export DB_PASS=hunter22", "export DB_PASS=(removed)"),
+        ("Server=x;UID=sa;PWD=hunter22;", "Server=x;UID=sa;PWD=(removed);"),
+        ("MYSQL_PWD=/a+b=", "MYSQL_PWD=(removed)"),
+        ("PWD=/root OLDPWD=/srv", "PWD=/root OLDPWD=/srv"),
+        ('{"pass": "hunter22"}', '{"pass": (removed)}'),
+        ("curl -u bob:hunter22 http://x", "curl -u (removed) http://x"),
+        ("docker run -u 1000:1000 x", "docker run -u 1000:1000 x"),
+        ("mysql -u root -phunter22 db", "mysql -u root -p(removed) db"),
+        ("sshpass -p hunter22 ssh -p 22 x", "sshpass -p (removed) ssh -p 22 x"),
+        ("openssl rsa -passin pass:hunter22 -in x", "openssl rsa -passin pass:(removed)"),
+        ("pull with ghp_0123456789abcdefghijABCDEFGHIJ012345 now", "pull with (removed) now"),
+        ("AKIAIOSFODNN7EXAMPLE", "(removed)"),
+        ("got eyJhbGciOiJIUzI1.eyJzdWIiOiIx.c2ln", "got (removed)"),
+        ("sent: bearer abcdefghijklmnop0123", "sent: bearer (removed)"),
+        ("SPARK_AUTH_KEY=0123456789abcdef0123", "SPARK_AUTH_KEY=(removed)"),
+        ("public_key: ssh-ed25519 AAAAC3NzaC1lZDI1NTE5", "public_key: ssh-ed25519 AAAAC3NzaC1lZDI1NTE5"),
+        ("fs.s3a.secret.key=abc;fs.x=1", "fs.s3a.secret.key=(removed);fs.x=1"),
+        ("compass: north, keyboard: us, bypass=1", "compass: north, keyboard: us, bypass=1"),
     ],
 )
 def test_what_looks_like_a_secret_goes(text: str, left: str) -> None:
     """What stands where secrets stand is removed, and nothing else."""
     assert left == redact(text)
+
+
+@pytest.mark.parametrize("word", ["a", "pass", "key.", "-u ", "token ", "x://", "eyJ", 'pwd="', "/t/", "mysql -p "])
+def test_no_text_takes_long(word: str) -> None:
+    """What a node prints can't keep the client busy: the time grows with the length, no faster."""
+
+    def seconds(times: int) -> float:
+        began = time.process_time()
+        redact(word * times)
+        return time.process_time() - began
+
+    assert seconds(80_000) < 16 * max(seconds(10_000), 0.02)
+
+
+def test_a_key_that_comes_line_by_line() -> None:
+    """All lines of a private key go, and nothing after it."""
+    lines = Lines()
+    key = ["-----BEGIN OPENSSH PRIVATE KEY-----", "b3BlbnNzaC1rZXk", "-----END OPENSSH PRIVATE KEY-----"]
+    text = ["before", *key, "on"]
+    assert [lines.redact(line) for line in text] == ["before", "(removed)", "(removed)", "(removed)", "on"]
+
+
+BOMB = "a: &a [x, x]\n" + "".join(
+    f"{name}: &{name} [*{before}, *{before}]\n" for before, name in pairwise("abcdefghijklmnopqrstuvwxyz")
+)
+
+
+def test_aliases_keep_nobody_waiting(cm: CommandLine, tmp_path: Path) -> None:
+    """A kilobyte of YAML whose aliases stand for millions of values does not keep `doctor` from its work."""
+    cm("info")
+    profiles = cm.home / "profiles.d"
+    (profiles / "bomb.yaml").write_text(BOMB)
+    cm("doctor", "-o", str(tmp_path / "x.tar.gz"), timeout=60)
+    with tarfile.open(tmp_path / "x.tar.gz") as tar:
+        assert "profiles.d/bomb.yaml" in tar.getnames()

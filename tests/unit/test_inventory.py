@@ -12,8 +12,10 @@ import pytest
 import yaml
 
 from cloudmesh_cluster.errors import NotFound
+from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.inventory import FORMATS, render
 from cloudmesh_cluster.model import Cluster, Node
+from cloudmesh_cluster.providers import provider_of
 
 DATA = Path(__file__).parents[1] / "data" / "inventory"
 CLUSTER = Cluster(
@@ -112,3 +114,13 @@ def test_ansible_understands_it(tmp_path: Path) -> None:
 
     assert inventory["workers"]["hosts"] == ["t-worker-1", "t-worker-2"]
     assert inventory["_meta"]["hostvars"]["t-master"]["ansible_user"] == "alice"
+
+
+def test_a_percent_sign_in_the_home_is_no_token(tmp_path: Path) -> None:
+    """OpenSSH runs the program of a local node's route with the path as it is."""
+    home = Home(tmp_path / "100%h", tmp_path)
+    node = Node("t-master", "master", 0, "running", "10.88.0.10")
+    program = provider_of(home, "local", {}).ssh_route(node)["ProxyCommand"]
+
+    assert "100%h" in program.replace("%%", "%")
+    assert "%" not in program.replace("%%", "")

@@ -23,6 +23,7 @@ from cloudmesh_cluster import payload_sources
 from cloudmesh_cluster.errors import Interrupted, InvalidInput, UsageError
 from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.model import PluginUse
+from cloudmesh_cluster.payload_sources import unprotected_source
 from cloudmesh_cluster.payloads import fetch, pack, read_lock
 from cloudmesh_cluster.plugins import ChosenPlugin, resolve
 from cloudmesh_cluster.resources import resource
@@ -203,6 +204,13 @@ def test_parts_of_a_plugin_share_its_archive(home: Home, tmp_path: Path) -> None
 
     assert [get(part, home, fetched) for part in parts] == [archive, archive]
     assert fetched == []
+
+
+def test_a_source_that_anybody_can_change_on_its_way_is_said(home: Home) -> None:
+    """Plain HTTP without a digest is named; with one, or over HTTPS, there is nothing to say."""
+    assert "neither encrypted nor pinned" in unprotected_source(hadoop(home, source="http://x/y.tar.gz"))
+    for settings in ({"source": "http://x/y", "source_digest": "0" * 64}, {"source": "https://x/y"}, {}):
+        assert unprotected_source(hadoop(home, **settings)) == ""
 
 
 def test_the_digest_of_an_archive_is_checked(home: Home, tmp_path: Path) -> None:

@@ -101,3 +101,12 @@ def test_the_client_keeps_its_certificate(tmp_path: Path) -> None:
     home = Home(tmp_path, tmp_path)
     first = {name: path.read_bytes() for name, path in client_certificate(home, "a").items()}
     assert first == {name: path.read_bytes() for name, path in client_certificate(home, "a").items()}
+
+
+def test_secrets_of_a_role_are_no_other_nodes_business(tmp_path: Path) -> None:
+    """The notebook's token comes to the master, which serves it, and to no worker."""
+    home = Home(tmp_path, tmp_path)
+    (notebook,) = resolve([PluginUse("notebook")], home)
+
+    assert secret_files(home, node("a"), notebook).keys() == {"secrets/token"}
+    assert secret_files(home, node("a", "worker"), notebook) == {}

@@ -14,6 +14,7 @@ from cloudmesh_cluster.model import CheckResult
 from cloudmesh_cluster.operations.journal import Journal, new_operation
 from cloudmesh_cluster.operations.report import LINES_SHOWN, last_checks, report
 from cloudmesh_cluster.pages import report_html
+from cloudmesh_cluster.redaction import known_secrets
 from cloudmesh_cluster.state import State
 from tests.support.command_line import CommandLine
 
@@ -109,3 +110,46 @@ def test_kept_events_are_not_told(home: Path, cm_cache: Path) -> None:
         assert [(event.step, event.node, event.message) for _, event in state.events("t")] == [
             ("versions", "t-master", "cm 1")
         ]
+
+
+PLANTED = {
+    "PGPASSWORD=hunter22": "hunter22", "AWS AKIAIOSFODNN7EXAMPLE": "AKIAIOSFODNN7EXAMPLE",
+    "curl -u bob:hunter33 x": "hunter33", "https://bob:hunter44@repo/": "hunter44", "mysql -phunter55": "hunter55",
+    "Authorization: Bearer abcdefghijklmnop99": "abcdefghijklmnop99", "said c0ffee-known-secret": "c0ffee-known-secret",
+}  # fmt: skip
+
+
+def test_no_secret_is_in_events_and_reports(home: Path, cm_cache: Path, tmp_path: Path) -> None:
+    """What looks like a secret, and the cluster's own, is in no event, report or history; others can't read it."""
+    where = Home(home, cm_cache)
+    secret = where.secrets("gone", "spark") / "key"
+    secret.parent.mkdir(parents=True)
+    secret.write_text("c0ffee-known-secret\n")
+    with State(where) as state:
+        operation = new_operation("gone", "create", "{}")
+        state.begin_operation(operation)
+        heard: list[Event] = []
+        journal = Journal(state, operation, heard.append)
+        journal.hide(known_secrets(where, "gone"))
+        for text in PLANTED:
+            journal.emit(Event("output", "script x", "gone-master", text))
+            journal.warn(text)
+            state.add_events(operation.id, [Event("failed", f"script {text}", "gone-master", f"of old: {text}")])
+            state.add_checks(operation.id, [CheckResult("c", "gone-master", "a", text, False, 1.5)])
+        journal.flush()
+        kept = state.events("gone")
+        logs = where.logs("gone", operation.id)
+        logs.mkdir(parents=True)
+        (logs / "gone-master.x.log").write_text("\n".join(PLANTED))
+        state.end_operation(operation.id, state="failed", error=" ".join(PLANTED))
+    cm = CommandLine(home, cm_cache)
+    page = tmp_path / "page.html"
+    cm("cluster", "report", "gone", "--html", str(page))
+    texts = [page.read_text(), *(cm("cluster", *words, "-f", "json").stdout for words in (("events", "gone"),
+             ("report", "gone"), ("history", "gone")))]  # fmt: skip
+    texts += [event.message for _, event in kept if event.kind != "failed"]
+
+    assert [(secret, text) for secret in PLANTED.values() for text in texts if secret in text] == []
+    assert page.stat().st_mode & 0o777 == 0o600
+    assert "c0ffee-known-secret" not in "".join(event.message for event in heard)
+    assert "hunter22" in heard[0].message  # who watches sees what was printed, but for the cluster's own secrets

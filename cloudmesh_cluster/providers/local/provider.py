@@ -245,7 +245,7 @@ class LocalProvider:
     def ssh_route(self, node: Node) -> dict[str, str]:
         """Return the program that hands a connected socket to ssh."""
         program = shlex.join(dial.proxy_command(self._engine_folder(node.cluster), node.private_ip))
-        return {"ProxyCommand": program, "ProxyUseFdpass": "yes"}
+        return {"ProxyCommand": program.replace("%", "%%"), "ProxyUseFdpass": "yes"}
 
     def evidence(self, cluster: str) -> dict[str, str]:
         """Return nothing: what nodes print is on their consoles."""
