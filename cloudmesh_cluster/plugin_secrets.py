@@ -8,7 +8,9 @@ from pathlib import Path
 from cloudmesh_cluster.files import make_private, write_atomically
 from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.model import Node
+from cloudmesh_cluster.plugin_settings import private_texts
 from cloudmesh_cluster.plugins import ChosenPlugin
+from cloudmesh_cluster.secret_settings import FILE, assignments, kept_secrets
 
 SIZE = 64  # bytes, written as twice as many hexadecimal digits
 Files = dict[str, tuple[bytes, int]]
@@ -17,7 +19,12 @@ Files = dict[str, tuple[bytes, int]]
 def secret_files(home: Home, node: Node, chosen: ChosenPlugin) -> Files:
     """Return the secrets of a plugin for a node as files below its folder, readable for root only.
 
-    What nodes share is made when it is missing; a certificate is the node's own.
+    What nodes share is made when it is missing; a certificate is the node's own. Settings that are secrets, or look as
+    if one was in them, are in a file that `plugin.sh` reads.
+
+    Raises:
+        UsageError: a setting that is a secret is not known.
+
     """
     folder = home.secrets(node.cluster, chosen.plugin.name)
     contents = {
@@ -29,7 +36,10 @@ def secret_files(home: Home, node: Node, chosen: ChosenPlugin) -> Files:
         from cloudmesh_cluster.certificates import node_certificate
 
         contents |= node_certificate(home, node)
-    return {f"secrets/{name}": (content, 0o600) for name, content in contents.items()}
+    files = {f"secrets/{name}": (content, 0o600) for name, content in contents.items()}
+    if settings := private_texts(chosen) | kept_secrets(home, node.cluster, chosen):
+        files[FILE] = (assignments(settings), 0o600)
+    return files
 
 
 def _shared(path: Path) -> bytes:

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from cloudmesh_cluster.model import RoleName, RoleSpec
 from cloudmesh_cluster.plugins import ChosenPlugin
 from cloudmesh_cluster.redaction import in_channels as redacted
+from cloudmesh_cluster.redaction import redact
+from cloudmesh_cluster.secret_settings import secret_settings, variable
 
 DEFAULT_MEMORY = 2048
 DEFAULT_CPUS = 1.0
@@ -24,10 +26,13 @@ def settings_sh(chosen: ChosenPlugin, *, master: RoleSpec, worker: RoleSpec, rol
 
     """
     own = master if role == "master" else worker
+    private = private_texts(chosen)
+    secrets = {setting.name for setting in secret_settings(chosen)}
     values: dict[str, object] = {
         # Everybody on a node can read this.
-        f"CM_SETTING_{name.upper().replace('-', '_')}": redacted(_shell(value))
+        variable(name): "" if name in private else redacted(_shell(value))
         for name, value in chosen.settings.items()
+        if name not in secrets
     }
     values |= {
         "CM_MEMORY_MB": own.memory or DEFAULT_MEMORY,
@@ -36,6 +41,13 @@ def settings_sh(chosen: ChosenPlugin, *, master: RoleSpec, worker: RoleSpec, rol
         "CM_WORKER_CPUS": _whole(worker.cpus),
     }
     return "".join(f"{name}={shlex.quote(_shell(value))}\n" for name, value in values.items()).encode()
+
+
+def private_texts(chosen: ChosenPlugin) -> dict[str, str]:
+    """Return the texts among a plugin's settings that look as if a secret was in them, for root of the nodes alone."""
+    texts = {setting.name: _shell(chosen.settings.get(setting.name)) for setting in chosen.plugin.settings
+             if setting.type == "text"}  # fmt: skip
+    return {name: redacted(text) for name, text in texts.items() if redact(redacted(text)) != redacted(text)}
 
 
 def _whole(cpus: float | None) -> int:

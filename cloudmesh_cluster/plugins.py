@@ -13,16 +13,17 @@ from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.model import Check, PluginUse, Problem, RoleName
 from cloudmesh_cluster.profile_schema import read_check
 from cloudmesh_cluster.resources import resource
-from cloudmesh_cluster.yaml_nodes import Written
+from cloudmesh_cluster.yaml_nodes import Mark, Written
 from cloudmesh_cluster.yaml_source import Source, Value
 
 PayloadKind = Literal["maven", "pip"]
-SettingType = Literal["text", "integer", "number", "boolean", "size", "duration", "port", "list", "lists"]
+SettingType = Literal["text", "integer", "number", "boolean", "size", "duration", "port", "list", "lists", "secret"]
 SETTING_TYPES: tuple[SettingType, ...] = (
-    "text", "integer", "number", "boolean", "size", "duration", "port", "list", "lists"
+    "text", "integer", "number", "boolean", "size", "duration", "port", "list", "lists", "secret"
 )  # fmt: skip
 _NAME = r"[a-z][a-z0-9-]{0,29}"
 _SETTING_NAME = r"[a-z][a-z0-9_]{0,39}"
+_REFERENCE = r"@[^\n]+|env:[A-Za-z_][A-Za-z0-9_]*"
 _FILE = r"[a-z][a-z0-9.-]*"
 _PACKAGE_NAME = r"[a-z0-9][a-z0-9+.-]+"
 
@@ -31,7 +32,8 @@ _PACKAGE_NAME = r"[a-z0-9][a-z0-9+.-]+"
 class Setting:
     """What a profile may set of a plugin; `default` has the setting's type.
 
-    An integer may have a smallest value, `least`, and a text or an integer may be one of `choices` only.
+    An integer may have a smallest value, `least`, and a text or an integer may be one of `choices` only. The value of a
+    secret is where it is (`@FILE`, `env:NAME`); one that is not `optional` must be given.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Setting:
     description: str
     least: int | None = None
     choices: tuple[str, ...] = ()
+    optional: bool = False
 
 
 @dataclass(frozen=True)
@@ -248,7 +251,11 @@ def _read_setting(name: Written, value: Value) -> Setting:
     setting = Setting(
         name, kind, None, value["description"].required().text(""),
         least=value["least"].integer(None), choices=value["choices"].texts(),
+        optional=value["optional"].boolean(False),
     )  # fmt: skip
+    if kind == "secret" and not value["default"].missing:
+        value["default"].report("a secret has no default", hint="optional: true where it may be left out")
+        return setting
     return replace(setting, default=_typed(value["default"], setting))
 
 
@@ -306,6 +313,8 @@ def _typed(value: Value, setting: Setting) -> object:
     kind = setting.type
     if value.missing or value.is_null:
         return setting.default
+    if kind == "secret":
+        return _reference(value)
     if setting.choices and not value.text("", choices=setting.choices):
         return setting.default
     if kind == "text":
@@ -323,6 +332,17 @@ def _typed(value: Value, setting: Setting) -> object:
     if kind == "boolean":
         return value.boolean(False)
     return value.size(0) if kind == "size" else value.duration(0.0)
+
+
+def _reference(value: Value) -> object:
+    """Return where a secret is; the secret itself, where somebody wrote it, is repeated in no message."""
+    text = value.text("") if value.is_scalar else ""
+    if re.fullmatch(_REFERENCE, text):
+        return text
+    mark = value.mark if value.mark.line else Mark(0, 0, "--set")
+    what = "a secret is given as @FILE or env:NAME: it stands in no profile and in no command line"
+    value.source.report(mark, value.path, what, hint="write it into a file that only you can read")
+    return None
 
 
 def _texts(value: Value) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import Any
 
 from cloudmesh_cluster.home import Home
 
@@ -112,6 +113,15 @@ class Lines:
             return GONE
         self._in_key = _BEGIN in line and "PRIVATE KEY" in line and not _END.search(line)
         return redact(line, self._known)
+
+
+def without_secrets(data: Any) -> Any:
+    """Return plain data without secrets: texts lose what looks like one, those in lists tokens of addresses only."""
+    if isinstance(data, dict):
+        return {key: redact(value) if isinstance(value, str) else without_secrets(value) for key, value in data.items()}
+    if isinstance(data, list):
+        return [in_channels(value) if isinstance(value, str) else without_secrets(value) for value in data]
+    return data
 
 
 def secret_values(data: object) -> list[str]:

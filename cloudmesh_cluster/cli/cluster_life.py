@@ -53,11 +53,13 @@ def create(args: Namespace, session: Session) -> int:
     if args.dry_run:
         return _show_plan(args, session, request)
     from cloudmesh_cluster.operations.create import create as make
-    from cloudmesh_cluster.operations.plan import misnamed
+    from cloudmesh_cluster.operations.plan import misnamed, requested_profile
+    from cloudmesh_cluster.plugins import resolve
 
     if (doubt := misnamed(session.home, request)) and sys.stdin.isatty():
         session.confirm(f"{doubt[0].upper()}{doubt[1:]}. Go on?", yes=args.yes)
-    summary = session.run([args.name], lambda emit: make(session.home, request, session.environ, emit))
+    ask = session.ask_secrets(resolve(requested_profile(session.home, request).plugins, session.home))
+    summary = session.run([args.name], lambda emit: make(session.home, request, session.environ, emit, ask=ask))
     return show_summary(summary, session, args.format)
 
 

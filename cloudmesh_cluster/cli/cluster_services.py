@@ -7,6 +7,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -33,9 +34,13 @@ def _run(args: Namespace, session: Session, work: Work) -> int:
 
 def install(args: Namespace, session: Session) -> int:
     """Install plugins on a running cluster."""
+    from cloudmesh_cluster.model import PluginUse
     from cloudmesh_cluster.operations import services
+    from cloudmesh_cluster.plugins import resolve
 
-    return _run(args, session, services.install)
+    wanted = resolve([PluginUse(name) for name in args.plugins], session.home)
+    ask = session.ask_secrets([each for each in wanted if each.plugin.name in args.plugins])
+    return _run(args, session, partial(services.install, ask=ask))
 
 
 def uninstall(args: Namespace, session: Session) -> int:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     import asyncio
     from types import FrameType
 
+    from cloudmesh_cluster.plugins import ChosenPlugin
+    from cloudmesh_cluster.secret_settings import Ask
+
 T = TypeVar("T")
 Mode = Literal["one-shot", "shell", "script"]
 
@@ -91,6 +94,26 @@ class Session:
         sys.stderr.flush()
         if sys.stdin.readline().strip().lower() not in ("y", "yes"):
             raise UsageError("nothing was done")
+
+    def ask_secrets(self, plugins: Sequence[ChosenPlugin]) -> Ask | None:
+        """Ask on the terminal for the secrets of plugins that nothing gives; return what answers with them later.
+
+        An operation shows its progress on the terminal, so that nobody can be asked any more while it runs.
+        """
+        from getpass import getpass
+
+        from cloudmesh_cluster.secret_settings import given_secrets
+
+        answers: dict[str, str] = {}
+
+        def ask(words: str) -> str:
+            answers[words] = getpass(f"{words}: ")
+            return answers[words]
+
+        if not sys.stdin.isatty():
+            return None
+        given_secrets(plugins, self.environ, ask)
+        return answers.__getitem__
 
     def run(
         self,

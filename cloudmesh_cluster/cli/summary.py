@@ -11,7 +11,7 @@ from cloudmesh_cluster.cli.common import CHECK_COLUMNS, NODE_COLUMNS, cluster_ro
 from cloudmesh_cluster.cli.output import Row, printable, record_as, rows_as, terminal_width
 from cloudmesh_cluster.codec import encode
 from cloudmesh_cluster.model import CheckResult, Cluster, CommandResult, Profile
-from cloudmesh_cluster.redaction import redact
+from cloudmesh_cluster.redaction import without_secrets
 
 if TYPE_CHECKING:
     from cloudmesh_cluster.operations.create import Summary
@@ -25,7 +25,7 @@ def plan_as(style: str, plan: Plan, totals: Totals | None = None) -> str:
     """Return a plan for reading, or the very object, but for tokens of channels, as JSON or YAML, and its totals."""
     if style != "table":
         record = json.loads(encode(plan)) | {"totals": json.loads(encode(totals)) if totals else None}
-        return redact(record_as(style, record, list(record)))
+        return record_as(style, without_secrets(record), list(record))
     nodes = rows_as("table", [asdict(node) for node in plan.nodes], ("name", "role", "private_ip"))
     lines = [
         plan.headline,

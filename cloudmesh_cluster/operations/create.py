@@ -21,6 +21,7 @@ from cloudmesh_cluster.plugins import resolve
 from cloudmesh_cluster.providers import provider_of
 from cloudmesh_cluster.records import ClusterRecord, WrittenScript
 from cloudmesh_cluster.role_scripts import digest
+from cloudmesh_cluster.secret_settings import NONE, Ask, Secrets, given_secrets, keep_secrets, kept_secrets
 from cloudmesh_cluster.state import State
 
 
@@ -48,8 +49,17 @@ class Summary:
     warnings: tuple[str, ...]
 
 
-async def create(home: Home, request: CreateRequest, environ: Mapping[str, str], emit: Emit) -> Summary:
+async def create(
+    home: Home, request: CreateRequest, environ: Mapping[str, str], emit: Emit, *, ask: Ask | None = None
+) -> Summary:
     """Create a cluster and verify it; on failure undo it as the request says.
+
+    Args:
+        home: whose cluster.
+        request: what is asked for.
+        environ: the environment.
+        emit: who listens.
+        ask: asks for a secret of a plugin that the profile does not give; None where nobody can be asked.
 
     Raises:
         UsageError: something about the request is wrong; nothing was made.
@@ -59,6 +69,7 @@ async def create(home: Home, request: CreateRequest, environ: Mapping[str, str],
 
     """
     plan = make_plan(home, request, environ)
+    secrets = given_secrets(resolve(plan.profile.plugins, home), environ, ask)
     emit(Event("plan", message=plan.headline))
 
     def refuse(state: State) -> None:
@@ -71,7 +82,7 @@ async def create(home: Home, request: CreateRequest, environ: Mapping[str, str],
     ) as current:  # fmt: skip
         for warning in plan.warnings:
             current.journal.warn(warning)
-        return await carry_out(current, plan)
+        return await carry_out(current, plan, secrets)
 
 
 def rehearse(home: Home, plan: Plan, emit: Emit) -> None:
@@ -115,20 +126,24 @@ def preflight(home: Home, plan: Plan, emit: Emit) -> None:
         raise InvalidInput(problems)
 
 
-async def carry_out(current: Session, plan: Plan) -> Summary:
-    """Do what the plan says; also from the middle, when an earlier process left it unfinished."""
+async def carry_out(current: Session, plan: Plan, secrets: Secrets = NONE) -> Summary:
+    """Do what the plan says; also from the middle, when an earlier process left it unfinished and kept the secrets."""
     began = time.monotonic()
     with current.journal.step("prepare", undo={"kind": "cluster"}):
-        _prepare(current, plan)
+        _prepare(current, plan, secrets)
     payloads = await make_ready(current)
     # Nodes that this operation has booted before are taken as they are: provisioning is idempotent.
     await bring_up(current, current.cluster.nodes, payloads, undo={"kind": "all nodes"})
     return await finish(current, began)
 
 
-def _prepare(current: Session, plan: Plan) -> None:
+def _prepare(current: Session, plan: Plan, secrets: Secrets) -> None:
     """Make the keys and write down what is to be."""
     state, home = current.state, current.home
+    keep_secrets(home, plan.cluster, secrets)
+    current.journal.hide(secrets.values())
+    for chosen in resolve(plan.profile.plugins, home):
+        kept_secrets(home, plan.cluster, chosen)
     if plan.cluster not in state.cluster_names():
         record = ClusterRecord(
             plan.profile,

@@ -17,13 +17,14 @@ from cloudmesh_cluster.model import Node, PluginUse, Problem, Profile, node_name
 from cloudmesh_cluster.plugins import find_plugins, load_plugin
 from cloudmesh_cluster.profile_schema import read_profile
 from cloudmesh_cluster.profile_yaml import plain
+from cloudmesh_cluster.redaction import in_channels, redact
 from cloudmesh_cluster.yaml_source import Source
 
 NOT_ELSEWHERE = ("scripts", "template", "machines")
 """Keys of a profile that are read from files, or mean machines that exist."""
 _ADDRESS = re.compile(r"https?://[^\s$]+")
 _OF_ONE_MACHINE = re.compile(
-    r"(?<![\w/:.-])(/|~[\w/])|^\.|\.\.|[$\\]|(?<![A-Za-z0-9+.-])(?!https?:)[A-Za-z][A-Za-z0-9+.-]*:/"
+    r"(?<![\w/:.>-])(/|~[\w/])|^\.|\.\.|[$\\]|(?<![A-Za-z0-9+.-])(?!https?:)[A-Za-z][A-Za-z0-9+.-]*:/"
 )
 """A path, a variable of the environment, or an address that is none of HTTP, anywhere in a text."""
 _KEY = re.compile(r"ssh-[a-z0-9-]+ [A-Za-z0-9+/]+=*( [\x20-\x7e]*)?")
@@ -102,25 +103,38 @@ def problems_of_nodes(cluster: str, network: str, nodes: Sequence[Node], *, stac
 def fit_for_elsewhere(use: PluginUse, home: Home) -> tuple[PluginUse, list[str]]:
     """Return a plugin without the settings that name something of one machine, and the names of these.
 
-    Such are the paths of files that `cm` itself reads, and variables of its environment.
+    Such are the paths of files that `cm` itself reads, and variables of its environment. Secrets, and texts that look
+    as if one was in them, are left out, too; addresses lose their tokens.
     """
     folder = find_plugins(home).get(use.name)
-    payload = load_plugin(folder).payload if folder else None
+    plugin = load_plugin(folder) if folder else None
+    payload = plugin.payload if plugin else None
+    kinds = {setting.name: setting.type for setting in plugin.settings} if plugin else {}
     settings: dict[str, object] = {}
     left_out = []
     for name, value in use.settings.items():
         texts = [str(text) for text in _texts(value)]
+        if kinds.get(name) == "secret":
+            continue  # the nodes have it
         if payload and name == payload.source:
             fits = all(map(_ADDRESS.fullmatch, texts))
         elif use.name == CONDA and name in READ_BY_THE_CLIENT:
             fits = not any(map(_OF_ONE_MACHINE.search, texts))
         else:
-            fits = True
+            fits = kinds.get(name, "text") != "text" or redact(str(value)) == str(value)
         if fits:
-            settings[name] = value
+            settings[name] = _without_tokens(value)
         else:
             left_out.append(f"{use.name}.{name}")
     return PluginUse(use.name, settings), left_out
+
+
+def _without_tokens(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {key: _without_tokens(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_tokens(each) for each in value]
+    return in_channels(value) if isinstance(value, str) and in_channels(value) != value else value
 
 
 def _texts(value: object) -> Iterator[object]:

@@ -120,14 +120,7 @@ def make_plan(home: Home, request: CreateRequest, environ: Mapping[str, str]) ->
 
     """
     check_name(request.name)
-    profile = with_overrides(
-        profile_for(home, request.profile, cluster=request.name),
-        provider=request.provider,
-        workers=request.workers,
-        image=request.image,
-        flavor=request.flavor,
-        settings=request.settings,
-    )
+    profile = requested_profile(home, request)
     choice, provider = chosen_provider(
         home,
         profile,
@@ -192,6 +185,23 @@ def misnamed(home: Home, request: CreateRequest) -> str:
     if not near:
         return ""
     return f"no profile is called {request.name!r}: 'default' is used, which installs nothing; for {near}: -p {near}"
+
+
+def requested_profile(home: Home, request: CreateRequest) -> Profile:
+    """Return the profile of a cluster with what the command line says instead.
+
+    Raises:
+        UsageError: there is no such profile, or it or an option is wrong.
+
+    """
+    return with_overrides(
+        profile_for(home, request.profile, cluster=request.name),
+        provider=request.provider,
+        workers=request.workers,
+        image=request.image,
+        flavor=request.flavor,
+        settings=request.settings,
+    )
 
 
 def chosen_provider(

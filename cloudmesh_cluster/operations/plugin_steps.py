@@ -12,7 +12,7 @@ from cloudmesh_cluster import debian_packages
 from cloudmesh_cluster.errors import Interrupted
 from cloudmesh_cluster.events import Event
 from cloudmesh_cluster.model import Cluster, CommandResult, Node
-from cloudmesh_cluster.operations.scripts import output_listener
+from cloudmesh_cluster.operations.scripts import output_listener, without_secrets
 from cloudmesh_cluster.operations.session import Session, together
 from cloudmesh_cluster.operations.wiring import raise_failed
 from cloudmesh_cluster.payloads import fetch
@@ -167,7 +167,7 @@ async def call(
             part.judge(result)
         return result
 
-    results = await asyncio.gather(*(run(node) for node in nodes))
+    results = without_secrets(session, await asyncio.gather(*(run(node) for node in nodes)))
     if verb != "status":
         raise_failed(step, results, hint=f"its output is in {session.logs}")
     return results

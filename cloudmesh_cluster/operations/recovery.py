@@ -11,9 +11,11 @@ from cloudmesh_cluster.files import make_private, write_atomically
 from cloudmesh_cluster.model import Node, ScriptExpectation
 from cloudmesh_cluster.operations.description import Description, ScriptName
 from cloudmesh_cluster.operations.session import Session
+from cloudmesh_cluster.plugins import ChosenPlugin
 from cloudmesh_cluster.records import WrittenScript
 from cloudmesh_cluster.remote import Connections
 from cloudmesh_cluster.role_scripts import digest
+from cloudmesh_cluster.secret_settings import FILE, keep_secrets, read_assignments, secret_settings
 
 DEADLINE = 60.0
 SCRIPTS, PLUGINS = "/var/lib/cm/scripts", "/usr/local/lib/cm/plugins"
@@ -30,7 +32,9 @@ async def recover(current: Session, connections: Connections, described: Descrip
 
 async def _secrets(current: Session, connections: Connections) -> None:
     """Fetch the files that only the cluster's nodes know."""
-    for plugin in (chosen.plugin for chosen in current.plugins):
+    for chosen in current.plugins:
+        plugin = chosen.plugin
+        await _secret_settings(current, connections, chosen)
         for secret in plugin.secrets:
             file = current.home.secrets(current.name, plugin.name) / secret.name
             node = current.cluster.workers[0] if secret.role == "worker" else current.cluster.master
@@ -41,6 +45,21 @@ async def _secrets(current: Session, connections: Connections) -> None:
             elif not content:
                 what = f"{node.name} lacks the secret {secret.name} of plugin {plugin.name}"
                 current.journal.warn(f"{what}: install it again")
+
+
+async def _secret_settings(current: Session, connections: Connections, chosen: ChosenPlugin) -> None:
+    """Fetch the settings of a plugin that are secrets."""
+    wanted = secret_settings(chosen)
+    if not wanted:
+        return
+    name = chosen.plugin.name
+    text = (await _read(connections, current.cluster.master, f"{PLUGINS}/{name}/{FILE}")).decode(errors="replace")
+    found = read_assignments(text, wanted)
+    keep_secrets(current.home, current.name, {(name, setting): value for setting, value in found.items()})
+    current.journal.hide(found.values())
+    for setting in wanted:
+        if setting.name not in found and not setting.optional:
+            current.journal.warn(f"{current.cluster.master.name} lacks the secret {name}.{setting.name}")
 
 
 async def _scripts(current: Session, connections: Connections, described: Description) -> None:

@@ -17,7 +17,7 @@ from cloudmesh_cluster.model import CommandResult, Node, ScriptExpectation
 from cloudmesh_cluster.operations.session import Session
 from cloudmesh_cluster.operations.wiring import raise_failed
 from cloudmesh_cluster.records import WrittenScript
-from cloudmesh_cluster.redaction import Lines
+from cloudmesh_cluster.redaction import Lines, without
 from cloudmesh_cluster.remote import Connections
 from cloudmesh_cluster.role_scripts import script_command
 
@@ -65,7 +65,15 @@ async def run_quietly(
             part.problem = _complaint(script, result)
         return result
 
-    return await asyncio.gather(*(run(node) for node in nodes))
+    return without_secrets(session, await asyncio.gather(*(run(node) for node in nodes)))
+
+
+def without_secrets(session: Session, results: Sequence[CommandResult]) -> list[CommandResult]:
+    """Return answers without the cluster's secrets, for errors that quote them."""
+    secrets = session.journal.secrets
+    return [
+        replace(each, stdout=without(each.stdout, secrets), stderr=without(each.stderr, secrets)) for each in results
+    ]
 
 
 def judge_script(session: Session, script: WrittenScript, results: Sequence[CommandResult]) -> None:

@@ -20,6 +20,7 @@ from cloudmesh_cluster.operations.existing import refuse_dead, refuse_stopped, r
 from cloudmesh_cluster.operations.session import Session, session, together
 from cloudmesh_cluster.plugins import ChosenPlugin, resolve
 from cloudmesh_cluster.remote import Connections
+from cloudmesh_cluster.secret_settings import NONE, Ask, Secrets, forget_secrets, given_secrets, keep_secrets
 from cloudmesh_cluster.state import State
 
 T = TypeVar("T")
@@ -34,8 +35,17 @@ class PluginsRequest:
     plugins: tuple[str, ...] = ()
 
 
-async def install(home: Home, name: str, plugins: Sequence[str], emit: Emit) -> Summary:
+async def install(
+    home: Home, name: str, plugins: Sequence[str], emit: Emit, *, ask: Ask | None = None
+) -> Summary:
     """Install plugins on a cluster and verify it.
+
+    Args:
+        home: whose cluster.
+        name: the cluster's.
+        plugins: their names.
+        emit: who listens.
+        ask: asks for a secret of a plugin; None where nobody can be asked.
 
     Raises:
         UsageError: a plugin does not exist, or is there already.
@@ -43,6 +53,8 @@ async def install(home: Home, name: str, plugins: Sequence[str], emit: Emit) -> 
     """
     with State(home) as state:
         request = PluginsRequest(_with_required(home, state, name, plugins))
+    wanted = resolve([PluginUse(plugin) for plugin in request.plugins], home)
+    secrets = given_secrets([each for each in wanted if each.plugin.name in request.plugins], {}, ask)
 
     def refuse(state: State) -> None:
         require_cluster(name, states=("ready",))(state)
@@ -52,7 +64,7 @@ async def install(home: Home, name: str, plugins: Sequence[str], emit: Emit) -> 
         refuse_dead(home, state, name, state.cluster(name).nodes)
 
     async with session(home, name, "install", request, emit=emit, refuse=refuse, on_failure="rollback") as current:
-        return await carry_out_install(current, request)
+        return await carry_out_install(current, request, secrets)
 
 
 def _with_required(home: Home, state: State, name: str, plugins: Sequence[str]) -> tuple[str, ...]:
@@ -63,13 +75,15 @@ def _with_required(home: Home, state: State, name: str, plugins: Sequence[str]) 
     return tuple(chosen.plugin.name for chosen in wanted if chosen.plugin.name not in present)
 
 
-async def carry_out_install(current: Session, request: PluginsRequest) -> Summary:
+async def carry_out_install(current: Session, request: PluginsRequest, secrets: Secrets = NONE) -> Summary:
     """Install the plugins; also from the middle."""
     began = time.monotonic()
     record = current.record
     present = {use.name for use in record.profile.plugins}
     added = tuple(PluginUse(name) for name in request.plugins if name not in present)
     with current.journal.step("install", undo={"kind": "plugins", "plugins": list(request.plugins)}):
+        keep_secrets(current.home, current.name, secrets)
+        current.journal.hide(secrets.values())
         plugins = (*record.profile.plugins, *added)
         current.state.put_record(current.name, replace(record, profile=replace(record.profile, plugins=plugins)))
         payloads = await plugin_steps.fetch_payloads(current)
@@ -128,6 +142,7 @@ async def remove_plugins(current: Session, names: Sequence[str]) -> None:
             if chosen.plugin.name == CONDA:
                 await remove_environments(current, connections)
             await plugin_steps.uninstall(current, connections, chosen, nodes=current.cluster.nodes)
+            forget_secrets(current.home, current.name, chosen.plugin.name)
     record = current.record
     kept = tuple(use for use in record.profile.plugins if use.name not in names)
     current.state.put_record(current.name, replace(record, profile=replace(record.profile, plugins=kept)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cloudmesh_cluster.checks import event_of, run_checks
 from cloudmesh_cluster.errors import ChecksFailed
@@ -14,6 +14,7 @@ from cloudmesh_cluster.model import CheckResult, Node, Verdict
 from cloudmesh_cluster.operations.built_in_checks import built_in_checks
 from cloudmesh_cluster.operations.existing import require_any_running
 from cloudmesh_cluster.operations.session import Session, session
+from cloudmesh_cluster.redaction import redact, without
 from cloudmesh_cluster.remote import Connections
 
 
@@ -101,7 +102,9 @@ async def run_all_checks(
         built_in_checks(current, connections, touching=touching, full_mesh=full_mesh),
         run_checks(connections, current.cluster, checks, report=report, once=once),
     )
-    results = [*built_in, *own]
+    secrets = current.journal.secrets
+    results = [replace(each, actual=without(each.actual, secrets)) for each in (*built_in, *own)]
     if keep:
-        current.state.add_checks(current.journal.operation.id, results)
+        kept = [replace(each, expected=redact(each.expected), actual=redact(each.actual)) for each in results]
+        current.state.add_checks(current.journal.operation.id, kept)
     return results

@@ -8,6 +8,9 @@ export PATH=/usr/local/sbin:/usr/local/bin:$PATH # sudo may leave these out
 plugin=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=/dev/null
 source "$plugin/settings.sh"
+# Settings that are secrets are root's alone; whoever else sources this does without.
+# shellcheck source=/dev/null
+if [[ -r $plugin/secrets/_settings.sh ]]; then source "$plugin/secrets/_settings.sh"; fi
 start_timeout=${CM_SETTING_START_TIMEOUT:-120} start_timeout=${start_timeout%.*}  # bash knows whole seconds only
 leave_timeout=${CM_SETTING_LEAVE_TIMEOUT:-300} leave_timeout=${leave_timeout%.*}
 dead_after=${CM_SETTING_DEAD_AFTER:-8} dead_after=${dead_after%.*}

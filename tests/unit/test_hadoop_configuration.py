@@ -13,10 +13,16 @@ import pytest
 
 from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.model import PluginUse, RoleName, RoleSpec
-from cloudmesh_cluster.plugin_settings import settings_sh
+from cloudmesh_cluster.plugin_settings import private_texts, settings_sh
 from cloudmesh_cluster.plugins import resolve
 from cloudmesh_cluster.resources import resource
+from cloudmesh_cluster.secret_settings import assignments
 
+# This machine need not have a user and a group hadoop.
+OWNERS = """
+chown() { :; }
+install() { local words=("$@"); [[ $1 != -d ]] || words=("${@:1:3}" "${@: -1}"); command install "${words[@]}"; }
+"""
 SCRIPT = 'source "$0/files/common.sh"; source "$0/files/configure.sh"; conf=$1; write_configuration'
 JVM_BEYOND_HEAP = 100  # MiB that a daemon's process takes beside its heap, about
 
@@ -73,7 +79,10 @@ def configure(
         "CM_MASTER": "t-master",
         "CM_WORKERS": " ".join(names),
     }
-    words = ["bash", "-c", SCRIPT, str(folder), str(target)]
+    if secret := private_texts(chosen):
+        (folder / "secrets").mkdir()
+        (folder / "secrets" / "_settings.sh").write_bytes(assignments(secret))
+    words = ["bash", "-c", OWNERS + SCRIPT, str(folder), str(target)]
     subprocess.run(words, env={**os.environ, **environment}, check=True, capture_output=True, text=True)
     return Configuration(target)
 
@@ -175,3 +184,20 @@ def test_every_address_is_a_name_of_the_cluster(tmp_path: Path) -> None:
         addresses = {name: value for name, value in found.properties.items() if name.endswith("address")}
         assert len(addresses) > 10
         assert all(re.fullmatch(r"t-(master|worker-1):\d+", value) for value in addresses.values()), addresses
+
+
+def test_keys_of_stores_are_for_hadoop_alone(tmp_path: Path) -> None:
+    """Properties with secrets lie in files that others can't reach, and Hadoop's own file includes them."""
+    found = configure(tmp_path, core_site="fs.s3a.secret.key=a&b;fs.s3a.endpoint=http://x;fs.s3a.access.key=c")
+    file = found.folder / "secret" / "core-site.xml"
+    main = (found.folder / "core-site.xml").read_text()
+    secrets = {e.findtext("name"): e.findtext("value") for e in ET.parse(file).getroot()}  # noqa: S314
+
+    assert found["fs.s3a.endpoint"] == "http://x"
+    assert "a&amp;b" not in main
+    assert "fs.s3a.secret.key" not in main
+    assert f'href="{file}"><xi:fallback/>' in main
+    assert secrets == {"fs.s3a.secret.key": "a&b", "fs.s3a.access.key": "c"}
+    assert file.stat().st_mode & 0o777 == 0o640
+    assert file.parent.stat().st_mode & 0o777 == 0o750
+    assert not (configure(tmp_path, core_site="x=y").folder / "secret" / "core-site.xml").exists()

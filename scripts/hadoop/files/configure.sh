@@ -33,19 +33,37 @@ escaped() { # quoted, since a bare & in a replacement is what was found, from ba
     printf '%s' "${text//>/"&gt;"}"
 }
 
-# site FILE EXTRA: properties as "name=value" lines on stdin and in EXTRA, of which the later one wins.
+# Properties of such names are for Hadoop's own user alone: keys and passwords of S3, Azure and databases.
+secret_names='secret|passw(or)?d|(access|account)\.key|(session|sas)\.token'
+
+property() { printf '<property><name>%s</name><value>%s</value></property>\n' "$(escaped "$1")" "$(escaped "$2")"; }
+
+# site FILE EXTRA: properties as "name=value" lines on stdin and in EXTRA, of which the later one wins. Secret ones go into
+# a file of that name in a folder where others see nothing: for them it isn't there, and the rest counts.
 site() {
-    local file=$conf/$1 name value
+    local file=$conf/$1 secret=$conf/secret/$1 name value secrets=
     {
         echo '<?xml version="1.0"?>'
         echo '<!-- Written by the plugin hadoop of cm, and written anew by it: use the settings of the plugin. -->'
         echo '<configuration>'
         while IFS='=' read -r name value; do
             [[ -n $name && $name != '#'* ]] || continue
-            printf '<property><name>%s</name><value>%s</value></property>\n' "$(escaped "$name")" "$(escaped "$value")"
+            if [[ ${name,,} =~ $secret_names ]]; then
+                secrets+=$(property "$name" "$value")$'\n'
+            else
+                property "$name" "$value"
+            fi
         done < <(cat && tr ';' '\n' <<<"$2")
+        [[ -z $secrets ]] ||
+            echo "<xi:include xmlns:xi=\"http://www.w3.org/2001/XInclude\" href=\"$secret\"><xi:fallback/></xi:include>"
         echo '</configuration>'
     } >"$file.new"
+    if [[ -n $secrets ]]; then
+        install -d -m 750 -o root -g hadoop "$conf/secret"
+        printf '<configuration>\n%s</configuration>\n' "$secrets" | write_file "$secret" 640 root:hadoop
+    else
+        rm -f "$secret"
+    fi
     chmod 644 "$file.new"
     mv -f "$file.new" "$file"
 }
