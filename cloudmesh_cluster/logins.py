@@ -118,6 +118,11 @@ class Logins:
             if connection is None or connection.is_closed():
                 self._open[node.name] = await self._connected(node, within, login_grace)
 
+    def is_open(self, node: Node) -> bool:
+        """Return whether there is an open connection to a node."""
+        connection = self._open.get(node.name)
+        return connection is not None and not connection.is_closed()
+
     async def close_node(self, node: Node) -> None:
         """Close the connection to a node, if there is one."""
         if connection := self._open.pop(node.name, None):

@@ -101,7 +101,11 @@ class Session:
     def running(self, nodes: Sequence[Node]) -> list[Node]:
         """Return those of some nodes that the provider says run."""
         now = self.provider.states(self.name)
-        return [node for node in nodes if now.get(node.name) == "running"]
+        return [node for node in nodes if now.get(node.name) == "running" or self._is_logged_in(node)]
+
+    def _is_logged_in(self, node: Node) -> bool:
+        """Return whether a machine that stays is connected: a busy one may not greet another connection in time."""
+        return self.machines_stay and self._connections is not None and self._connections.is_open(node)
 
     def forget_boots(self, nodes: Sequence[Node]) -> None:
         """Write down that nodes were destroyed and are still to be booted: their keys are not believed again.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import shutil
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +11,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cloudmesh_cluster.home import Home
+from cloudmesh_cluster.operations import inspect
+from cloudmesh_cluster.state import State
 from tests.support.command_line import CommandLine
 from tests.support.traces import traces
 
@@ -24,7 +27,7 @@ checks:
   - {name: scripts have run, on: worker, run: 'sleep 0.3; sort -u /var/tmp/ran', expect: {stdout: "^all\\nworker$"}}
 """
 PLUGIN = {
-    "plugin.yaml": "description: a file\nchecks: [{name: box, run: test -s /opt/box/all, within: 5s}]\n",
+    "plugin.yaml": "description: a file\nchecks: [{name: box, run: test -s /opt/box/all, within: 60s}]\n",
     "all.sh": """\
 #!/bin/bash
 set -euo pipefail
@@ -52,23 +55,28 @@ class Trial:
     false: list[str] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
 
+    @property
+    def home(self) -> Home:
+        """The home of `cm`, to be looked at without another process."""
+        return Home(self.cm.home, self.cm.cache)
+
     def state(self, name: str = NAME) -> str:
         """Return the state of the cluster as `list` shows it; empty when there is none."""
         return self.states().get(name, "")
 
     def states(self) -> dict[str, str]:
         """Return the state of each cluster as `list` shows it."""
-        rows = json.loads(self.cm("cluster", "list", "-f", "json").stdout)
-        return {row["name"]: row["state"] for row in rows}
+        return {each.name: each.state for each in inspect.clusters(self.home)}
 
     def last_operation(self, name: str = NAME) -> str:
         """Return how the newest operation ended, as `history` shows it."""
-        rows = json.loads(self.cm("cluster", "history", name, "-f", "json").stdout)
-        return str(rows[-1]["state"]) if rows else ""
+        with State(self.home) as state:
+            done = bool(state.operations(name))
+        return str(inspect.history(self.home, name)[-1]["state"]) if done else ""
 
     def nodes(self, name: str = NAME) -> dict[str, str]:
         """Return the state of each node."""
-        return {row["name"]: row["state"] for row in json.loads(self.cm("cluster", "nodes", name, "-f", "json").stdout)}
+        return {node.name: node.state for node in inspect.cluster(self.home, name).nodes}
 
     def resume(self, name: str = NAME) -> None:
         """Go on with what was cut off, if there is anything to go on with; it must end well."""
@@ -162,6 +170,6 @@ def carry_out(case: Case, cache: Path) -> Row:
     try:
         with trial(cache) as seen:
             ended = case.run(seen)
-    except AssertionError as error:
+    except (AssertionError, OSError, subprocess.SubprocessError) as error:
         ended = f"WRONG: {error}"
     return Row(case.name, case.provider, ended, tuple(seen.left), tuple(seen.false), time.monotonic() - began)

@@ -186,13 +186,13 @@ def cut_twice(tried: Trial, pair: Pair) -> str:
     (tried.cm.home / "long.sh").write_text(SCRIPT)
     words = tuple(str(tried.cm.home / word) if word == "long.sh" else word for word in words)
     if pair.second is None:
-        _cut(tried, words, pair.first)
+        cut(tried, words, pair.first)
     elif pair.first.number == KILL:
-        _cut(tried, words, pair.first)
+        cut(tried, words, pair.first)
         again = words if pair.operation == "delete" else ("resume", "t")
-        _cut(tried, again, pair.second)
+        cut(tried, again, pair.second)
     else:
-        _cut(tried, words, pair.first, pair.second)
+        cut(tried, words, pair.first, pair.second)
     if pair.operation == "delete":
         tried.cm("cluster", "delete", "t", "-y")
     else:
@@ -208,14 +208,14 @@ def _make_ready(tried: Trial, operation: str) -> None:
         tried.cm("cluster", "create", "t", "-p", "slow", "-n", workers, timeout=600)
 
 
-def _cut(tried: Trial, words: Sequence[str], *cuts: Cut) -> Answer | None:
+def cut(tried: Trial, words: Sequence[str], *cuts: Cut) -> Answer | None:
     """Run `cm cluster WORDS...` and send it signals, the one after the other; it may end before the last one comes."""
     with started(tried.cm, "cluster", *words) as running:
-        for cut in cuts:
-            if not running.is_there_at(cut.at):
+        for each in cuts:
+            if not running.is_there_at(each.at):
                 break
-            time.sleep(cut.after)
-            running.send(cut.number)
+            time.sleep(each.after)
+            running.send(each.number)
         return running.answer()
 
 

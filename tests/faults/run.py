@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 
 from cloudmesh_cluster.home import Home
-from tests.faults import cuts
+from tests.faults import cuts, metal, nodes
 from tests.faults.case import Case, Row, carry_out
 
 COLUMNS = ("case", "provider", "ended", "left", "called ready that was not", "seconds")
@@ -19,7 +21,7 @@ COLUMNS = ("case", "provider", "ended", "left", "called ready that was not", "se
 
 def cases(only: str) -> Iterator[Case]:
     """Yield the cases whose name has all words of `only`."""
-    for case in cuts.CASES:
+    for case in (*cuts.CASES, *nodes.CASES, *metal.CASES):
         if all(word in str(case) for word in only.split()):
             yield case
 
@@ -39,7 +41,23 @@ def _counted(words: Sequence[str]) -> str:
     return "; ".join(words) if words else "0"
 
 
-def _told(row: Row) -> Row:
+def _kept(file: Path | None) -> dict[str, Row]:
+    """Return the good rows of a former run, by case."""
+    if file is None or not file.exists():
+        return {}
+    rows = [Row(**{**json.loads(line), "left": (), "false": ()}) for line in file.read_text().splitlines()]
+    return {f"{row.provider}: {row.case}": row for row in rows}
+
+
+def _row(case: Case, cache: Path, known: Mapping[str, Row], file: Path | None) -> Row:
+    return known.get(str(case)) or _told(carry_out(case, cache), file)
+
+
+def _told(row: Row, file: Path | None) -> Row:
+    """Say what came of a case, and keep it if it is good."""
+    if file is not None and row.good:
+        with file.open("a", encoding="utf-8") as rows:
+            rows.write(json.dumps(asdict(row)) + "\n")
     said = "ok" if row.good else f"NOT GOOD: left {row.left}, false {row.false}"
     sys.stderr.write(f"faults: {row.provider}: {row.case}: {row.ended}: {said} ({row.seconds:.0f} s)\n")
     sys.stderr.flush()
@@ -51,6 +69,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="faults", description=__doc__)
     parser.add_argument("--only", default="", help="words that the names of the cases must have")
     parser.add_argument("--output", type=Path, help="the file for the table")
+    parser.add_argument("--rows", type=Path, help="a file that keeps each row; what is in it is not run again")
     parser.add_argument("--list", action="store_true", help="print the names")
     parser.add_argument("--at-once", type=int, default=1, metavar="N", help="how many cases run at a time")
     options = parser.parse_args()
@@ -60,8 +79,14 @@ def main() -> int:
         sys.stdout.write("".join(f"{case}\n" for case in chosen))
         return 0
     cache = Home.from_environment(os.environ).cache
+    known = _kept(options.rows)
     with ThreadPoolExecutor(options.at_once) as pool:
-        rows = list(pool.map(lambda case: _told(carry_out(case, cache)), chosen))
+        try:
+            done = [pool.submit(_row, case, cache, known, options.rows) for case in chosen]
+            rows = [each.result() for each in done]
+        except KeyboardInterrupt:
+            pool.shutdown(cancel_futures=True)
+            raise
     text = table(rows)
     sys.stdout.write(text)
     if options.output:

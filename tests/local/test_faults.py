@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults import cuts
+from tests.faults import cuts, nodes
 from tests.faults.case import Case, carry_out
 
-SAMPLE = tuple(case for case in cuts.CASES if case.name in {pair.name for pair in cuts.SAMPLE})
+NAMES = (*(pair.name for pair in cuts.SAMPLE), "create: this machine rebooted")
+SAMPLE = tuple(case for case in (*cuts.CASES, *nodes.CASES) if case.name in NAMES)
 
 
 @pytest.mark.parametrize("case", SAMPLE, ids=str)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 
@@ -20,7 +23,7 @@ from cloudmesh_cluster.errors import (
 )
 from cloudmesh_cluster.events import Event, silent
 from cloudmesh_cluster.home import Home
-from cloudmesh_cluster.model import Cluster, Leftover, Profile
+from cloudmesh_cluster.model import Cluster, Leftover, Node, Profile
 from cloudmesh_cluster.operations import undo
 from cloudmesh_cluster.operations.delete import DeleteRequest, delete
 from cloudmesh_cluster.operations.session import OnFailure, Session, session, task_group
@@ -302,6 +305,22 @@ async def run_inner(home: Home) -> None:
     """Begin another operation on the same cluster."""
     async with session(home, "t", "scale", DeleteRequest(), emit=silent):
         pytest.fail("two operations at once")
+
+
+@pytest.mark.parametrize(("provider_type", "expected"), [("baremetal", ["t-master"]), ("local", [])])
+def test_a_machine_that_is_logged_in_to_runs(own_home: Home, provider_type: str, expected: list[str]) -> None:
+    """A machine that is too busy to greet once more counts as running while the operation is connected to it."""
+    master = Node("t-master", "master", 0, "running", "10.0.0.1")
+    silent_provider = SimpleNamespace(states=lambda name: {"t-master": "unreachable"})
+    connected = SimpleNamespace(is_open=lambda node: True, close=AsyncMock())
+
+    def body(current: Session) -> None:
+        record = replace(RECORD, provider_type=provider_type)
+        current.state.add_cluster(Cluster("t", "ready", "x", "default", "now", (master,)), record)
+        current.__dict__.update(_provider=silent_provider, _connections=connected)
+        assert expected == [node.name for node in current.running([master])]
+
+    run(own_home, body)
 
 
 def test_task_groups_raise_what_failed() -> None:
