@@ -54,6 +54,8 @@ class Logins:
         self._user = user
         self._login_key = asyncssh.import_private_key(login_key)
         self._host_keys: dict[str, tuple[str, ...]] = {n: tuple(keys) for n, keys in (host_keys or {}).items()}
+        self.used = False
+        """Whether a node was ever logged in to."""
         self._open: dict[str, asyncssh.SSHClientConnection] = {}
         self._locks: dict[str, asyncio.Lock] = {}
         self._logins = asyncio.Semaphore(window)
@@ -117,6 +119,7 @@ class Logins:
             connection = self._open.get(node.name)
             if connection is None or connection.is_closed():
                 self._open[node.name] = await self._connected(node, within, login_grace)
+                self.used = True
 
     def is_open(self, node: Node) -> bool:
         """Return whether there is an open connection to a node."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cloudmesh_cluster.errors import LeftBehind, NotFound
+from cloudmesh_cluster.errors import LeftBehind, NotFound, ProviderError, UsageError
 from cloudmesh_cluster.events import Emit
 from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.operations.session import Session, session
@@ -79,6 +79,13 @@ async def _destroy(current: Session, *, force: bool) -> LeftBehind | None:
     except LeftBehind as left:
         if force:
             return left
-        hint = f"when the cause is gone: cm cluster delete {current.name}; --force forgets the cluster all the same"
-        raise LeftBehind(left.leftovers, message=str(left.__cause__ or left.__context__ or ""), hint=hint) from left
+        message = str(left.__cause__ or left.__context__ or "")
+        raise LeftBehind(left.leftovers, message=message, hint=_ways(current.name)) from left
+    except (UsageError, ProviderError) as error:
+        error.hint = "; ".join(each for each in (error.hint, _ways(current.name)) if each)
+        raise
     return None
+
+
+def _ways(name: str) -> str:
+    return f"when the cause is gone: cm cluster delete {name}; --force forgets the cluster all the same"

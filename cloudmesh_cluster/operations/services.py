@@ -233,10 +233,11 @@ async def carry_out_stop(current: Session, request: PluginsRequest) -> None:
     """Stop the plugins, and the nodes unless plugins are named; also from the middle."""
     running = current.provider.states(current.name)
     nodes = [node for node in current.cluster.nodes if running.get(node.name) == "running"]
-    with current.journal.step("stop plugins"):
-        async with current.connections() as connections:
-            for chosen in reversed(_chosen(current, request.plugins)):
-                await plugin_steps.stop(current, connections, nodes, chosen)
+    if plugins := _chosen(current, request.plugins):
+        with current.journal.step("stop plugins"):
+            async with current.connections() as connections:
+                for chosen in reversed(plugins):
+                    await plugin_steps.stop(current, connections, nodes, chosen)
     if request.plugins:
         if current.cluster.state == "ready":
             current.state.set_cluster_state(current.name, "degraded")

@@ -33,6 +33,9 @@ T = TypeVar("T")
 LEAVING_READY = (*LOOKING, "write")
 """Operations after whose failure the cluster is as ready as before: they change no node's place in it."""
 
+UNTOUCHED = "nothing changed"
+"""How an operation ended that failed before it changed anything: there is nothing to resume."""
+
 OnFailure = Literal["rollback", "keep"]
 
 
@@ -44,7 +47,9 @@ class Session:
         self.journal = journal
         self.state = journal.state
         self.name = journal.operation.cluster
+        self.state_before = _state_of(journal.state, self.name)
         self._provider = provider
+        self._asked_provider = False
         self._connections: Connections | None = None
         self.end_state, self.end_error = "done", ""
         """How the operation ends in the history, if nothing fails."""
@@ -67,10 +72,21 @@ class Session:
     @property
     def provider(self) -> Provider:
         """Where the cluster's nodes come from."""
+        self._asked_provider = True
         if self._provider is None:
             record = self.record
             self._provider = provider_of(self.home, record.provider_type, record.provider_settings)
         return self._provider
+
+    @property
+    def touched(self) -> bool:
+        """Whether this operation may have changed anything: here, through the provider, or on a node."""
+        steps = self.state.steps(self.journal.operation.id)
+        if any(step.undo is not None or step.state == "done" for step in steps):
+            return True
+        if self._asked_provider and self.provider.touched:
+            return True
+        return self._connections is not None and self._connections.used
 
     @property
     def machines_stay(self) -> bool:
@@ -129,6 +145,10 @@ class Session:
                 await self._connections.close_node(node)
         elif self._connections is not None:
             await self._connections.close()
+
+
+def _state_of(state: State, cluster: str) -> str | None:
+    return state.cluster(cluster).state if cluster in state.cluster_names() else None
 
 
 def connections_of(home: Home, state: State, cluster: str, provider: Provider) -> Connections:
@@ -196,6 +216,8 @@ async def session(
                 yield current
         except BaseException as error:  # whatever ended it, Ctrl-C too, is undone before it is raised as ours
             late = timeout if clock.expired() else None
+            if resumed is None and kind not in LEAVING_READY and not current.touched:
+                raise _leave_as_it_was(current, innermost(error)) from error
             raise await _to_its_end(_give_up(current, innermost(error), on_failure, outcome, late=late)) from error
         finally:
             await _to_its_end(current.disconnect())
@@ -219,6 +241,15 @@ async def _to_its_end(work: Coroutine[Any, Any, T]) -> T:
         with suppress(asyncio.CancelledError):
             await asyncio.shield(task)
     return task.result()
+
+
+def _leave_as_it_was(current: Session, error: BaseException) -> CmError:
+    """Write down that an operation has changed nothing, and return what to raise."""
+    current.journal.flush()
+    if current.state_before is not None:
+        current.state.set_cluster_state(current.name, current.state_before)
+    current.state.end_operation(current.journal.operation.id, state=UNTOUCHED, error=_text(error))
+    return _what_became(current, error, UNTOUCHED)
 
 
 async def _give_up(
@@ -281,11 +312,13 @@ def _end(current: Session, state: str, error: BaseException) -> None:
 
 def _what_became(current: Session, error: BaseException, outcome: str) -> CmError:
     operation = current.journal.operation
+    logs = "" if outcome == UNTOUCHED else current.logs
     if isinstance(error, asyncio.CancelledError | KeyboardInterrupt):
-        return Interrupted(f"{operation.kind} interrupted, {outcome}", hint=f"evidence: {current.logs}")
+        hint = f"evidence: {logs}" if logs else ""
+        return Interrupted(f"{operation.kind} interrupted, {outcome}", hint=hint)
     if isinstance(error, UsageError | LeftBehind):
         return error
-    return OperationFailed(operation.id, error, logs=current.logs, outcome=outcome)
+    return OperationFailed(operation.id, error, logs=logs, outcome=outcome)
 
 
 def _text(error: BaseException) -> str:

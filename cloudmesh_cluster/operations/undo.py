@@ -95,7 +95,8 @@ async def destroy_all(session: Session, *, force: bool = False) -> None:
     try:
         await session.provider.destroy_all(session.name)
     except (CmError, OSError) as error:
-        _prove_nothing_left(session, because=str(error))
+        if session.touched or force:
+            _prove_nothing_left(session, because=str(error))
         raise
     _prove_nothing_left(session)
 

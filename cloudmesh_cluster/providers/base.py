@@ -99,6 +99,10 @@ class Provider(Protocol):
 
         """
 
+    @property
+    def touched(self) -> bool:
+        """Whether anything may have been changed through this provider; True where it does not know."""
+
     def complete(self, profile: Profile) -> Profile:
         """Return the profile with what it leaves to the provider, such as image and size of its nodes."""
 

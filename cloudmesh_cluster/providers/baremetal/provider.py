@@ -45,6 +45,7 @@ class BareMetalProvider:
     """
 
     signal = host_keys_signal = None
+    touched = True
 
     def __init__(self, home: Home, settings: Mapping[str, object]) -> None:
         self._home = home

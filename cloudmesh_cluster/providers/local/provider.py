@@ -55,6 +55,7 @@ class LocalProvider:
     """
 
     signal = host_keys_signal = None
+    touched = True
 
     def __init__(self, home: Home, settings: Mapping[str, object]) -> None:
         self._home = home

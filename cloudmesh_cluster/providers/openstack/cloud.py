@@ -123,13 +123,18 @@ class Cloud:
         )
 
     @property
+    def changed(self) -> bool:
+        """Whether a request of this program may have changed something in the cloud."""
+        return "sdk" in vars(self) and bool(self.sdk.session.changed)
+
+    @property
     def own(self) -> dict[str, str]:
         """What to ask Neutron for: an administrator is shown all projects otherwise."""
         return {"project_id": self.sdk.current_project_id}
 
     def servers(self, marks: Marks) -> list[Any]:
-        """Return the servers of a cluster, by one call."""
-        found = self.nova.servers.list(search_opts={"name": f"^{marks.cluster}-"})
+        """Return the servers of a cluster; Nova gives them in pages."""
+        found = self.nova.servers.list(search_opts={"name": f"^{marks.cluster}-"}, limit=-1)
         return [each for each in found if in_metadata(each.metadata) == marks and each.status != "DELETED"]
 
     def volumes(self) -> list[Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from keystoneauth1.exceptions import ConnectFailure
+from keystoneauth1.exceptions import ConnectFailure, HttpError
 from keystoneauth1.session import Session
 
 CONNECT_RETRIES = 4
@@ -18,6 +18,9 @@ NOT_DONE = [429, 503]
 HARMLESS_AGAIN = [*NOT_DONE, 500, 502, 504]
 """After these, only a request that changes nothing by being sent twice."""
 IDEMPOTENT = ("GET", "HEAD", "DELETE")
+LOOKING = ("GET", "HEAD")
+REFUSED = (*range(400, 500), 503)
+"""Answers that mean that the request has changed nothing."""
 
 
 class PatientSession(Session):
@@ -32,9 +35,26 @@ class PatientSession(Session):
         self.timeout = self.timeout or TIMEOUT
         self._answered = False
         self._gone: set[str] = set()
+        self.changed = False
+        """Whether a request may have changed something in the cloud."""
 
     def request(self, url: str, method: str, **keywords: Any) -> Any:  # type: ignore[override]  # (passed on as they are)
-        """Send a request, as often as it makes sense."""
+        """Send a request, as often as it makes sense, and note whether it may have changed something."""
+        if method.upper() in LOOKING or keywords.get("authenticated") is False:  # False: it logs in
+            return self._send(url, method, **keywords)
+        status = 0
+        try:
+            answer = self._send(url, method, **keywords)
+            status = answer.status_code
+        except HttpError as error:
+            status = error.http_status
+            raise
+        finally:
+            # A request without an answer may have been carried out.
+            self.changed = self.changed or status not in REFUSED
+        return answer
+
+    def _send(self, url: str, method: str, **keywords: Any) -> Any:
         service = str((keywords.get("endpoint_filter") or {}).get("service_type", ""))
         keywords["connect_retries"] = CONNECT_RETRIES if self._answered and service not in self._gone else 1
         keywords["status_code_retries"] = STATUS_RETRIES

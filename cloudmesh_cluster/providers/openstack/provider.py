@@ -19,7 +19,7 @@ from cloudmesh_cluster.providers.blocking import to_its_end
 from cloudmesh_cluster.providers.openstack import quotas, servers
 from cloudmesh_cluster.providers.openstack.blueprint import parameters_of, stack_of
 from cloudmesh_cluster.providers.openstack.cloud import Cloud
-from cloudmesh_cluster.providers.openstack.explained import explained
+from cloudmesh_cluster.providers.openstack.explained import explained, in_words
 from cloudmesh_cluster.providers.openstack.found import FoundCluster, ListedCluster, find_cluster, list_clusters
 from cloudmesh_cluster.providers.openstack.host_keys import HostKeyDesk
 from cloudmesh_cluster.providers.openstack.networks import free_addresses
@@ -69,6 +69,11 @@ class OpenStackProvider:
     def recognize(self, cluster: str) -> None:
         """Make sure that a known cluster is in this project."""
         recognize(self._home, self._cloud, cluster)
+
+    @property
+    def touched(self) -> bool:
+        """Whether a request may have changed something in the cloud."""
+        return self._cloud.changed
 
     def complete(self, profile: Profile) -> Profile:
         """Choose an image and a flavor for roles that name none, and say how large their nodes will be."""
@@ -249,10 +254,10 @@ class OpenStackProvider:
             there = self.states(cluster)
             return [Leftover("server", name, f"openstack server delete {name}") for name in nodes if name in there]
         try:
-            stack = self._stack(cluster)
-        except UsageError as error:  # where it may still be can't be looked at
+            with in_words():
+                return remains(self._cloud, self._stack(cluster))
+        except (ProviderError, UsageError) as error:  # where it may still be can't be looked at
             return [Leftover("stack", Marks(cluster).stack, error.message)]
-        return remains(self._cloud, stack)
 
     def find(self, cluster: str) -> FoundCluster | None:
         """Return what the cloud tells of a cluster, whoever made it; None when it has none of that name."""

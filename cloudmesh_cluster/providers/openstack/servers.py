@@ -61,8 +61,9 @@ def volumes(cloud: Cloud, node: Node, mounts: Sequence[str]) -> dict[str, str]:
         ProviderError: a volume that is to be mounted somewhere is not attached.
 
     """
-    attached = cloud.nova.volumes.get_server_volumes(node.provider_id)
-    known = [cloud.sdk.block_storage.get_volume(each.volumeId) for each in attached]
+    # The list of a server's attachments ends after a page, without a word; the server itself names them all.
+    attached = getattr(cloud.nova.servers.get(node.provider_id), "os-extended-volumes:volumes_attached")
+    known = [cloud.sdk.block_storage.get_volume(each["id"]) for each in attached]
     found = {each.metadata.get("cm_mount"): str(each.id) for each in known}
     if missing := [mount for mount in mounts if mount not in found]:
         hint = f"openstack server volume list {node.provider_id}"
