@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from cloudmesh_cluster.errors import LeftBehind, NotFound, ProviderError, UsageError
 from cloudmesh_cluster.events import Emit
 from cloudmesh_cluster.home import Home
+from cloudmesh_cluster.operations.existing import refuse_obstacles
 from cloudmesh_cluster.operations.session import Session, session
 from cloudmesh_cluster.operations.undo import destroy_all, forget_cluster
 from cloudmesh_cluster.records import RESUMABLE
@@ -46,7 +47,13 @@ def _exists(state: State, name: str) -> bool:
 
 
 async def _delete_one(home: Home, name: str, emit: Emit, *, force: bool) -> None:
-    async with session(home, name, "delete", DeleteRequest(force), emit=emit, recognizes=not force) as current:
+    def refuse(state: State) -> None:
+        if name in state.cluster_names() and not force:
+            refuse_obstacles(home, state, name, "delete", goes=[node.name for node in state.cluster(name).nodes])
+
+    async with session(
+        home, name, "delete", DeleteRequest(force), emit=emit, refuse=refuse, recognizes=not force
+    ) as current:
         await carry_out(current, force=force)
 
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from cloudmesh_cluster.errors import InvalidInput, UsageError
 from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.model import Node
 from cloudmesh_cluster.providers import provider_of
+from cloudmesh_cluster.providers.base import Change, ChangeKind
 from cloudmesh_cluster.records import RESUMABLE, WORKING, Operation
 from cloudmesh_cluster.state import State
 from cloudmesh_cluster.targets import fold
+
+MISSING = "missing"
+LOST = (MISSING, "failed")
+"""States of nodes that no start can mend."""
 
 
 def require_cluster(name: str, *, states: Sequence[str] = ()) -> Callable[[State], None]:
@@ -68,8 +73,9 @@ def refuse_stopped(home: Home, state: State, name: str, nodes: Sequence[Node]) -
         UsageError: says which nodes, and how to start them.
 
     """
-    if len(_dead(home, state, name, nodes)) == len(nodes):
-        raise UsageError(_not_running(nodes), hint=f"cm cluster start {name}")
+    dead = _dead(home, state, name, nodes)
+    if len(dead) == len(nodes):
+        raise UsageError(_not_running(dead), hint=f"cm cluster start {name}")
 
 
 def refuse_dead(home: Home, state: State, name: str, nodes: Sequence[Node]) -> None:
@@ -81,27 +87,56 @@ def refuse_dead(home: Home, state: State, name: str, nodes: Sequence[Node]) -> N
     """
     refuse_stopped(home, state, name, nodes)
     if dead := _dead(home, state, name, nodes):
-        hint = f"cm cluster start {name}, or cm cluster replace {name} {dead[0].short_name}"
+        lost = [node.short_name for node, now in dead.items() if now in LOST]
+        hint = f"cm cluster replace {name} {lost[0]}" if lost else f"cm cluster start {name}"
         raise UsageError(_not_running(dead), hint=hint)
 
 
-def refuse_harm(home: Home, state: State, name: str, nodes: Sequence[str]) -> None:
-    """Raise when some nodes can't come, go or be made anew without harm to the others.
+def refuse_obstacles(
+    home: Home,
+    state: State,
+    name: str,
+    kind: ChangeKind,
+    *,
+    goes: Sequence[str] = (),
+    comes: Sequence[Node] = (),
+) -> None:
+    """Raise when a cluster can't be changed as it is now, or not without harm to the nodes that stay.
+
+    Args:
+        home: whose cluster.
+        state: of that home.
+        name: the cluster's.
+        kind: what is to be done.
+        goes: the names of the nodes that are destroyed.
+        comes: the nodes that are made.
 
     Raises:
-        InvalidInput: says which others, why, and what to do about it.
+        InvalidInput: says what is in the way, and what to do about it.
 
     """
-    record = state.record(name)
-    if problems := provider_of(home, record.provider_type, record.provider_settings).obstacles(name, nodes):
+    record, nodes = state.record(name), state.cluster(name).nodes
+    changed = {*goes, *(node.name for node in comes)}
+    change = Change(
+        kind=kind,
+        cluster=name,
+        stays=tuple(node for node in nodes if node.name not in changed),
+        goes=tuple(node for node in nodes if node.name in goes),
+        comes=tuple(comes),
+        profile=record.profile if comes else None,
+    )
+    if problems := provider_of(home, record.provider_type, record.provider_settings).obstacles(change):
         raise InvalidInput(problems)
 
 
-def _dead(home: Home, state: State, name: str, nodes: Sequence[Node]) -> list[Node]:
+def _dead(home: Home, state: State, name: str, nodes: Sequence[Node]) -> dict[Node, str]:
+    """Return the states of those of some nodes that do not run."""
     record = state.record(name)
     now = provider_of(home, record.provider_type, record.provider_settings).states(name)
-    return [node for node in nodes if now.get(node.name) != "running"]
+    return {node: now.get(node.name, MISSING) for node in nodes if now.get(node.name) != "running"}
 
 
-def _not_running(nodes: Sequence[Node]) -> str:
-    return f"{fold(node.name for node in nodes)} {'is' if len(nodes) == 1 else 'are'} not running"
+def _not_running(dead: Mapping[Node, str]) -> str:
+    """Return which nodes do not run, and what they do instead."""
+    words = f"{fold(node.name for node in dead)} {'is' if len(dead) == 1 else 'are'} not running"
+    return f"{words} ({', '.join(dict.fromkeys(dead.values()))})"

@@ -24,6 +24,7 @@ from cloudmesh_cluster.operations.wiring import wire_all
 from cloudmesh_cluster.plugins import resolve
 from cloudmesh_cluster.providers import provider_of
 from cloudmesh_cluster.providers.openstack.found import FoundCluster
+from cloudmesh_cluster.providers.openstack.servers import waking_word
 from cloudmesh_cluster.providers_file import ProviderChoice, choose_provider
 from cloudmesh_cluster.records import ClusterRecord
 from cloudmesh_cluster.state import State
@@ -115,13 +116,15 @@ def _found(home: Home, name: str, choice: ProviderChoice) -> tuple[FoundCluster,
     if found is None:
         known = [each.name for each in provider.list_clusters()]
         raise NotFound("cluster", name, known, hint="" if known else "the cloud has none: cm cluster list --remote")
-    if not found.stack_status.endswith("_COMPLETE"):
-        hint = f"openstack stack show cm-{name}"
+    if not found.stack_status.endswith("_COMPLETE") or found.stack_status.startswith("SUSPEND_"):
+        word = "resume" if found.stack_status.startswith("SUSPEND_") else "show"
+        hint = f"openstack stack {word} cm-{name}"
         raise UsageError(f"the stack of cluster {name!r} is {found.stack_status}, not complete", hint=hint)
     described = _described(home, found)
     now_there = provider.states(name)
     if away := [node.name for node in found.nodes if now_there.get(node.name) != "running"]:
-        raise UsageError(f"{', '.join(away)} must run to be imported", hint=f"openstack server start {away[0]}")
+        hint = f"openstack server {waking_word(now_there.get(away[0], ''))} {away[0]}"
+        raise UsageError(f"{', '.join(away)} must run to be imported", hint=hint)
     return found, described, provider.cloud_project()
 
 

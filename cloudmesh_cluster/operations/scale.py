@@ -17,14 +17,14 @@ from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.model import Cluster, Node
 from cloudmesh_cluster.operations.bring_up import bring_up, make_ready
 from cloudmesh_cluster.operations.create import Summary, finish
-from cloudmesh_cluster.operations.existing import refuse_dead, refuse_harm, require_any_running, require_cluster
+from cloudmesh_cluster.operations.existing import refuse_dead, refuse_obstacles, require_any_running, require_cluster
 from cloudmesh_cluster.operations.host_keys import refuse_pointless_trust
 from cloudmesh_cluster.operations.machines import strip
 from cloudmesh_cluster.operations.plugin_steps import leave, without
 from cloudmesh_cluster.operations.rebuild import renew
 from cloudmesh_cluster.operations.session import OnFailure, Session, session
 from cloudmesh_cluster.operations.wiring import wire_all
-from cloudmesh_cluster.providers.base import Placement
+from cloudmesh_cluster.providers.base import ChangeKind, Placement
 from cloudmesh_cluster.records import ClusterRecord
 from cloudmesh_cluster.remote import Connections
 from cloudmesh_cluster.state import State
@@ -91,7 +91,8 @@ async def scale(
             raise UsageError(f"the workers of {name!r} have changed meanwhile", hint=f"cm cluster show {name}")
         _preflight(home, state, name, request)
         refuse_dead(home, state, name, without(cluster, request.remove).nodes)
-        refuse_harm(home, state, name, _changed(request))
+        kind: ChangeKind = "grow" if request.add else "shrink"
+        refuse_obstacles(home, state, name, kind, goes=request.remove, comes=request.add)
 
     async with session(
         home, name, "scale", request, emit=emit, timeout=timeout, refuse=refuse,
@@ -137,13 +138,10 @@ def preview(home: Home, name: str, count: str | None, *, machines: Sequence[str]
         request = _request(home, state, cluster, count, machines)
         _preflight(home, state, name, request)
         refuse_dead(home, state, name, without(cluster, request.remove).nodes)
-        refuse_harm(home, state, name, _changed(request))
+        kind: ChangeKind = "grow" if request.add else "shrink"
+        refuse_obstacles(home, state, name, kind, goes=request.remove, comes=request.add)
     there = [("remove" if node.name in request.remove else "keep", node) for node in cluster.nodes]
     return [*there, *(("add", node) for node in request.add)]
-
-
-def _changed(request: ScaleRequest) -> list[str]:
-    return [*request.remove, *(node.name for node in request.add)]
 
 
 def wanted_workers(count: str, now: int) -> int:
@@ -284,7 +282,7 @@ async def replace(
 
     def refuse(state: State) -> None:
         require_any_running(home, name)(state)
-        refuse_harm(home, state, name, [request.node])
+        refuse_obstacles(home, state, name, "replace", goes=[request.node], comes=nodes)
 
     async with session(home, name, "replace", request, emit=emit, timeout=timeout, refuse=refuse) as current:
         return await carry_out_replace(current, request)

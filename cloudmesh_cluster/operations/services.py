@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from cloudmesh_cluster.conda.settings import PLUGIN as CONDA
 from cloudmesh_cluster.errors import NotFound, UsageError
@@ -16,7 +16,7 @@ from cloudmesh_cluster.model import Node, PluginUse
 from cloudmesh_cluster.operations import plugin_steps
 from cloudmesh_cluster.operations.create import Summary, finish
 from cloudmesh_cluster.operations.environment_nodes import bring_environments, remove_environments
-from cloudmesh_cluster.operations.existing import refuse_dead, refuse_stopped, require_cluster
+from cloudmesh_cluster.operations.existing import refuse_dead, refuse_obstacles, refuse_stopped, require_cluster
 from cloudmesh_cluster.operations.session import Session, session, together
 from cloudmesh_cluster.plugins import ChosenPlugin, resolve
 from cloudmesh_cluster.remote import Connections
@@ -167,7 +167,7 @@ async def restart(home: Home, name: str, plugins: Sequence[str], emit: Emit) -> 
 async def _run(
     home: Home,
     name: str,
-    kind: str,
+    kind: Literal["start", "stop"],
     plugins: Sequence[str],
     emit: Emit,
     carry_out: Callable[[Session, PluginsRequest], Awaitable[T]],
@@ -179,6 +179,8 @@ async def _run(
         _require_plugins(state, name, request.plugins)
         if request.plugins:
             refuse_dead(home, state, name, state.cluster(name).nodes)
+        else:
+            refuse_obstacles(home, state, name, kind)
 
     async with session(home, name, kind, request, emit=emit, refuse=refuse) as current:
         return await carry_out(current, request)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 from cloudmesh_cluster.events import Emit, Event
 from cloudmesh_cluster.model import Additions, CloudProject, HostKeys, Leftover, Node, Problem, Profile, RoleSpec
@@ -70,6 +70,31 @@ class Room:
     what: str
     needed: int
     left: int
+
+
+ChangeKind = Literal["grow", "shrink", "replace", "start", "stop", "delete"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """A change of a cluster that has not begun.
+
+    Args:
+        kind: what is to be done.
+        cluster: the cluster's name.
+        stays: the nodes that are to stay as they are, or that are started or stopped.
+        goes: the nodes that are destroyed.
+        comes: the nodes that are made; a node that is replaced goes and comes.
+        profile: says what new nodes are made of; None where none comes.
+
+    """
+
+    kind: ChangeKind
+    cluster: str
+    stays: tuple[Node, ...] = ()
+    goes: tuple[Node, ...] = ()
+    comes: tuple[Node, ...] = ()
+    profile: Profile | None = None
 
 
 class Provider(Protocol):
@@ -166,14 +191,8 @@ class Provider(Protocol):
     def rebuild(self, boot: Boot, emit: Emit) -> AsyncIterator[Node]:
         """Give nodes a fresh disk and boot them again, and yield each as soon as it runs; address and name stay."""
 
-    def obstacles(self, cluster: str, nodes: Sequence[str]) -> list[Problem]:
-        """Return why nodes can't come or go without harm to others, all problems at once.
-
-        Args:
-            cluster: its name.
-            nodes: those that come, go or are made anew; all others are to stay as they are.
-
-        """
+    def obstacles(self, change: Change) -> list[Problem]:
+        """Return why a change can't be made, or not without harm to nodes that stay: all problems at once."""
 
     async def host_keys(self, node: Node, *, deadline: float) -> HostKeys:
         """Return the host keys of a node as somebody vouches for them other than the node itself, waiting for them.

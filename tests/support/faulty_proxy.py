@@ -10,7 +10,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import requests
 
-PASSED_ON = ("X-Auth-Token", "Content-Type", "Accept", "User-Agent")
+PASSED_ON = (
+    "X-Auth-Token", "Content-Type", "Accept", "User-Agent", "OpenStack-API-Version", "X-OpenStack-Nova-API-Version"
+)  # fmt: skip
 TROUBLE = b'{"error": {"message": "in trouble"}}'
 Fault = Callable[[str, str], int]
 """Takes the method and the path of a request; returns the status to answer, or 0 to pass it on."""
@@ -26,14 +28,18 @@ class Proxy:
 
 
 @contextmanager
-def faulty_proxy(target: str, fault: Fault) -> Iterator[Proxy]:
+def faulty_proxy(
+    target: str, fault: Fault = lambda method, path: 0, *, rewrite: Callable[[str], str] = lambda path: path
+) -> Iterator[Proxy]:
     """Pass requests on to a service, except where there is a fault.
 
     Args:
         target: the service's URL, without a slash at its end.
         fault: says what is wrong with a request.
+        rewrite: returns the path that is asked for instead of a request's.
 
     """
+
     class Handler(BaseHTTPRequestHandler):
         def _pass_on(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -43,8 +49,9 @@ def faulty_proxy(target: str, fault: Fault) -> Iterator[Proxy]:
                 proxy.answered.append(status)
                 return self._answer(status, TROUBLE, {"Content-Type": "application/json"})
             headers = {name: self.headers[name] for name in PASSED_ON if name in self.headers}
+            url = target + rewrite(self.path)
             got = requests.request(
-                self.command, target + self.path, data=body, headers=headers, timeout=300, allow_redirects=False
+                self.command, url, data=body, headers=headers, timeout=300, allow_redirects=False
             )
             kept = {name: got.headers[name] for name in ("Content-Type", "Location") if name in got.headers}
             return self._answer(got.status_code, got.content, kept)

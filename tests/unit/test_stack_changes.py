@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from cloudmesh_cluster.providers.openstack.changes import dangling, references
+from cloudmesh_cluster.providers.openstack.standing import of_stack
 from cloudmesh_cluster.template import shrunk
 from tests.unit.test_template import loaded, stack
 
@@ -33,6 +35,24 @@ def test_a_cluster_refers_to_nothing_that_goes() -> None:
 
     for gone in ([4], [1], [1, 2, 3, 4]):
         assert list(dangling(before, shrunk(before, indices=gone))) == []
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        *((f"{action}_COMPLETE", "") for action in ("CREATE", "UPDATE", "RESUME", "CHECK", "SNAPSHOT", "ADOPT")),
+        ("UPDATE_FAILED", ""),
+        ("SUSPEND_COMPLETE", "openstack stack resume cm-t"),
+        ("SUSPEND_FAILED", "openstack stack resume cm-t"),
+        ("CHECK_IN_PROGRESS", "when it has ended: openstack stack show cm-t"),
+        ("DELETE_FAILED", "openstack stack show cm-t says why it is still there"),
+    ],
+)
+def test_what_heat_would_refuse(status: str, said: str) -> None:
+    """Heat changes no stack that is suspended, deleted or being changed, however complete; any other one it does."""
+    found = SimpleNamespace(stack_name="cm-t", stack_status=status)
+
+    assert [problem.hint for problem in of_stack(found)] == ([said] if said else [])
 
 
 def test_an_addition_that_refers_to_a_worker() -> None:

@@ -18,7 +18,7 @@ from cloudmesh_cluster.marks import Marks
 from cloudmesh_cluster.model import HostKeys, Leftover, Machine, Node, Problem, Profile, RoleName, RoleSpec
 from cloudmesh_cluster.providers.baremetal.routes import Route, connect, route_to
 from cloudmesh_cluster.providers.baremetal.settings import Settings
-from cloudmesh_cluster.providers.base import Boot, Placement, Room
+from cloudmesh_cluster.providers.base import Boot, Change, Placement, Room
 from cloudmesh_cluster.state import State
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ class BareMetalProvider:
         async for node in self.provision(boot, emit):
             yield node
 
-    def obstacles(self, cluster: str, nodes: Sequence[str]) -> list[Problem]:
+    def obstacles(self, change: Change) -> list[Problem]:
         """Return nothing: no machine has to do with another one."""
         return []
 

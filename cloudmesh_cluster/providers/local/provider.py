@@ -21,7 +21,7 @@ from cloudmesh_cluster.events import Emit, Event
 from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.hosts import parse_console_host_keys
 from cloudmesh_cluster.model import HostKeys, Leftover, Node, Problem, Profile, RoleSpec
-from cloudmesh_cluster.providers.base import Boot, NodeBoot, Placement, Room
+from cloudmesh_cluster.providers.base import Boot, Change, NodeBoot, Placement, Room
 from cloudmesh_cluster.providers.blocking import to_its_end
 from cloudmesh_cluster.providers.local.config_drives import config_drives, write_config_drive
 from cloudmesh_cluster.providers.local.engine import dial
@@ -204,7 +204,7 @@ class LocalProvider:
         async for node in self.provision(boot, emit):
             yield node
 
-    def obstacles(self, cluster: str, nodes: Sequence[str]) -> list[Problem]:
+    def obstacles(self, change: Change) -> list[Problem]:
         """Return nothing: no node has to do with another one."""
         return []
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import base64
+import functools
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 from cloudmesh_cluster import template
 from cloudmesh_cluster.marks import Marks
@@ -53,6 +57,28 @@ def stack_of(cloud: Cloud, settings: Settings, boot: Boot) -> template.Stack:
         description=boot.description,
         additions=boot.additions,
     )
+
+
+def with_ids(cloud: Cloud, stack: template.Stack) -> template.Stack:
+    """Return a stack that names what it needs by ids: a name may mean another thing tomorrow, or nothing."""
+    sdk = cloud.sdk
+    image, flavor, network = _ids(sdk.image.find_image), _ids(sdk.compute.find_flavor), _ids(sdk.network.find_network)
+    return replace(
+        stack,
+        servers=[replace(each, image=image(each.image), flavor=flavor(each.flavor)) for each in stack.servers],
+        network=network(stack.network),
+        external_network=network(stack.external_network),
+    )
+
+
+def _ids(find: Callable[[str], Any]) -> Callable[[str], str]:
+    """Return what finds the id of something by its name; what is not there keeps its name, for Heat to complain of."""
+
+    @functools.cache
+    def identity(name: str) -> str:
+        return str(found.id) if name and (found := find(name)) is not None else name
+
+    return identity
 
 
 def _external_network(cloud: Cloud, settings: Settings) -> str:

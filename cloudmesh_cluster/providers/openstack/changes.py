@@ -13,6 +13,9 @@ from cloudmesh_cluster.providers.openstack.cloud import Cloud
 from cloudmesh_cluster.providers.openstack.stack import Stack
 from cloudmesh_cluster.template import index_of, is_signal, shrunk
 
+SHARED = ("network", "subnet", "server_group")
+"""Resources with which every server would be made anew."""
+
 
 def obstacles(cloud: Cloud, stack: Stack, indices: Collection[int]) -> list[Problem]:
     """Return why servers can't come or go without harm to the others.
@@ -30,21 +33,22 @@ def obstacles(cloud: Cloud, stack: Stack, indices: Collection[int]) -> list[Prob
 
 
 def _to_be_replaced(cloud: Cloud, stack: Stack, indices: Collection[int]) -> Iterator[Problem]:
-    """Yield the resources of other servers that Heat makes anew at the next change, whatever that is.
+    """Yield what of other servers, or of all, Heat makes anew at the next change, whatever that is.
 
     What a check has failed, or somebody has marked, is replaced; what failed in another way, too, unless Heat finds it
     well after all.
     """
     for each in cloud.heat.resources.list(stack.name):
-        index = index_of(each.resource_name)
-        if index is None or index in indices or not each.resource_status.endswith("_FAILED"):
+        index, name = index_of(each.resource_name), each.resource_name
+        if index in indices or (index is None and name not in SHARED) or not each.resource_status.endswith("_FAILED"):
             continue
+        with_it = "the nodes in it" if index is None else "an empty disk"
+        reset = f"openstack stack resource mark unhealthy --reset {stack.name} {name}"
         yield Problem(
             f"stack {stack.name}",
-            f"{each.resource_name} is {each.resource_status} ({each.resource_status_reason}):"
-            f" any change of the stack would make it anew, with an empty disk",
-            f"replace that node first, or: openstack stack resource mark unhealthy --reset {stack.name}"
-            f" {each.resource_name}",
+            f"{name} is {each.resource_status} ({each.resource_status_reason}):"
+            f" any change of the stack would make it anew, with {with_it}",
+            reset if index is None else f"replace that node first, or: {reset}",
         )
 
 

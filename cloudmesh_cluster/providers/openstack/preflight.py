@@ -72,7 +72,7 @@ def problems(cloud: Cloud, settings: Settings, want: Wanted) -> list[Problem]:
     if missing:
         return [*found, Problem("cloud", f"has no {', '.join(missing)}", "see openstack catalog list")]
     flavors: dict[str, Any] = {}
-    found += _images_and_flavors(cloud, settings, want.specs, flavors)
+    found += images_and_flavors(cloud, settings, want.specs, flavors)
     found += _networks(cloud, settings)
     found += _names(cloud, want)
     found += quotas.problems(cloud, settings, want.nodes, flavors, want.specs, grows=want.grows)
@@ -95,9 +95,10 @@ def _credentials(cloud: Cloud) -> Iterator[Problem]:
         )
 
 
-def _images_and_flavors(
-    cloud: Cloud, settings: Settings, specs: dict[str, RoleSpec], flavors: dict[str, Any]
+def images_and_flavors(
+    cloud: Cloud, settings: Settings, specs: Mapping[str, RoleSpec], flavors: dict[str, Any]
 ) -> Iterator[Problem]:
+    """Yield which images and flavors of roles can't be had; put those that can into `flavors`."""
     sdk = cloud.sdk
     for role, spec in specs.items():
         image_name, flavor_name = spec.image or settings.image, spec.flavor or settings.flavor

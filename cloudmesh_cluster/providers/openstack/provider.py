@@ -14,7 +14,7 @@ from cloudmesh_cluster.events import Emit, Event
 from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.marks import Marks
 from cloudmesh_cluster.model import CloudProject, HostKeys, Leftover, Node, Problem, Profile, RoleSpec
-from cloudmesh_cluster.providers.base import Boot, Placement, Room
+from cloudmesh_cluster.providers.base import Boot, Change, Placement, Room
 from cloudmesh_cluster.providers.blocking import to_its_end
 from cloudmesh_cluster.providers.openstack import quotas, servers
 from cloudmesh_cluster.providers.openstack.blueprint import parameters_of, stack_of
@@ -152,11 +152,11 @@ class OpenStackProvider:
         async for node in servers.rebuild(self._cloud, self._marks(boot.cluster), told.nodes):
             yield node
 
-    def obstacles(self, cluster: str, nodes: Sequence[str]) -> list[Problem]:
-        """Return what else a change of the stack would make anew, and what would refer to nothing."""
-        from cloudmesh_cluster.providers.openstack.changes import obstacles
+    def obstacles(self, change: Change) -> list[Problem]:
+        """Compare what was recorded of a cluster with what the cloud has, as far as it matters for a change."""
+        from cloudmesh_cluster.providers.openstack.standing import obstacles
 
-        return obstacles(self._cloud, self._stack(cluster), [_index_of(cluster, name) for name in nodes])
+        return obstacles(self._cloud, self._settings, self._stack(change.cluster), change)
 
     async def host_keys(self, node: Node, *, deadline: float) -> HostKeys:
         """Return the host keys that cloud-init printed on the console, or that the node told Heat, as is set."""
@@ -206,14 +206,28 @@ class OpenStackProvider:
         return servers.states(self._cloud, self._marks(cluster))
 
     async def start(self, nodes: Sequence[Node], emit: Emit) -> None:
-        """Start stopped servers and wait until Nova says that they run."""
+        """Start servers, whatever they rest in, and wait until Nova says that they run; so a suspended stack."""
         if nodes:
-            await servers.switch(self._cloud, self._marks(nodes[0].cluster), nodes, "start", until="running")
+            stack = await asyncio.to_thread(self._stack, nodes[0].cluster)
+            await servers.start(self._cloud, stack.marks, nodes)
+            await self._resume_stack(stack, emit)
+
+    async def _resume_stack(self, stack: Stack, emit: Emit) -> None:
+        """Let Heat know that a stack which somebody has suspended is not so any more: it changes no suspended one."""
+        found = await asyncio.to_thread(stack.find)
+        if found is None or not found.stack_status.startswith("SUSPEND_"):
+            return
+        since = await stack.last_event()
+        await to_its_end(stack.resume)
+        async for event in stack.follow(since):
+            if event.failed and event.of_stack:
+                raise await failure(self._cloud, stack, event)
+        emit(Event("info", "start nodes", message=f"stack {stack.name} was suspended, and is resumed"))
 
     async def stop(self, nodes: Sequence[Node]) -> None:
         """Stop servers and wait until Nova says that they have stopped."""
         if nodes:
-            await servers.switch(self._cloud, self._marks(nodes[0].cluster), nodes, "stop", until="stopped")
+            await servers.stop(self._cloud, self._marks(nodes[0].cluster), nodes)
 
     async def destroy(self, cluster: str, nodes: Sequence[str]) -> None:
         """Take servers out of the stack, also those that Heat is about to make.

@@ -14,7 +14,7 @@ from cloudmesh_cluster.model import Node
 from cloudmesh_cluster.providers.base import Boot
 from cloudmesh_cluster.providers.blocking import to_its_end
 from cloudmesh_cluster.providers.openstack import servers
-from cloudmesh_cluster.providers.openstack.blueprint import has_floating_ip, parameters_of, stack_of
+from cloudmesh_cluster.providers.openstack.blueprint import has_floating_ip, parameters_of, stack_of, with_ids
 from cloudmesh_cluster.providers.openstack.cloud import Cloud
 from cloudmesh_cluster.providers.openstack.settings import Settings
 from cloudmesh_cluster.providers.openstack.stack import Stack, StackEvent, Stalled, gone
@@ -57,7 +57,7 @@ class Provisioning:
         """
         waiting = {each.node.index: each.node for each in boot.nodes}
         self._volumes = {each.node.index: len(each.spec.volumes) for each in boot.nodes}
-        text = template.render(await asyncio.to_thread(stack_of, self._cloud, self._settings, boot))
+        text = await asyncio.to_thread(self._template_of, boot)
         since, patience = await self._ask_for(boot, text)
         for node in self._take_ready(waiting):
             yield node
@@ -72,6 +72,9 @@ class Provisioning:
             async for node in self._arrivals(since, waiting, None):
                 yield node
 
+    def _template_of(self, boot: Boot) -> str:
+        return template.render(with_ids(self._cloud, stack_of(self._cloud, self._settings, boot)))
+
     async def _ask_for(self, boot: Boot, text: str) -> tuple[str | None, float | None]:
         """Make Heat build what is missing; return the event to follow from, and how long nothing may happen."""
         found = await asyncio.to_thread(self._stack.find)
@@ -85,6 +88,9 @@ class Provisioning:
                 raise ProviderError(f"stack {self._stack.name} is gone", hint=f"cm cluster delete {boot.cluster}")
             await self._create(boot, text)
             return None, None
+        if found.stack_status.startswith("SUSPEND_"):
+            hint = f"openstack stack resume {self._stack.name}"
+            raise UsageError(f"stack {self._stack.name} is suspended: Heat does not change it", hint=hint)
         self._floating = await asyncio.to_thread(self._floating_addresses)
         if any(self._volumes.values()):
             self._attached = await asyncio.to_thread(self._stack.attachments)

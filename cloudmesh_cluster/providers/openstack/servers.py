@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import replace
 
 from cloudmesh_cluster.errors import ProviderError
@@ -20,11 +20,24 @@ LINES = 10
 NO_CONSOLE = "(no console"
 TASK = "OS-EXT-STS:task_state"
 STATES = {"ACTIVE": "running", "SHUTOFF": "stopped", "ERROR": "failed"}
+WAKING = {
+    "SHUTOFF": "start",
+    "PAUSED": "unpause",
+    "SUSPENDED": "resume",
+    "SHELVED": "unshelve",
+    "SHELVED_OFFLOADED": "unshelve",
+}
+"""What makes a server run, by its status; OpenStack's clients have the same words."""
 
 
 def states(cloud: Cloud, marks: Marks) -> dict[str, str]:
     """Return the state of each server of a cluster by name, by one call."""
     return {server.name: STATES.get(server.status, server.status.lower()) for server in cloud.servers(marks)}
+
+
+def waking_word(state: str) -> str:
+    """Return the word of `openstack server` that makes a server run again; "show" where none does."""
+    return {STATES.get(status, status.lower()): word for status, word in WAKING.items()}.get(state, "show")
 
 
 def console(cloud: Cloud, server: str) -> str:
@@ -120,30 +133,42 @@ def _renew(node: Node) -> str:
     return f"cm cluster replace {node.cluster} {node.short_name}"
 
 
-async def switch(cloud: Cloud, marks: Marks, nodes: Sequence[Node], action: str, *, until: str) -> None:
-    """Start or stop servers, and wait until Nova says that they have.
-
-    Args:
-        cloud: where they are.
-        marks: of their cluster.
-        nodes: which ones.
-        action: "start" or "stop".
-        until: the state that they reach by it.
+async def start(cloud: Cloud, marks: Marks, nodes: Sequence[Node]) -> None:
+    """Start, unpause, resume or unshelve servers, whatever each needs, and wait until Nova says that they run.
 
     Raises:
         ProviderError: a server is gone, has failed, or takes too long.
 
     """
-    if not nodes:
-        return
-    began = time.monotonic()
-    now = await asyncio.to_thread(states, cloud, marks)
-    for node in nodes:
-        if now.get(node.name) not in (until, None):
-            await asyncio.to_thread(getattr(cloud.nova.servers, action), node.provider_id)
-    while waiting := {node.name: now.get(node.name, "gone") for node in nodes if now.get(node.name) != until}:
+    await _switch(cloud, marks, nodes, WAKING, until="running")
+
+
+async def stop(cloud: Cloud, marks: Marks, nodes: Sequence[Node]) -> None:
+    """Stop servers that run, and wait until Nova says that they have stopped.
+
+    Raises:
+        ProviderError: a server is gone, has failed, or takes too long.
+
+    """
+    await _switch(cloud, marks, nodes, {"ACTIVE": "stop"}, until="stopped")
+
+
+async def _switch(
+    cloud: Cloud, marks: Marks, nodes: Sequence[Node], actions: Mapping[str, str], *, until: str
+) -> None:
+    """Do with each server what its status asks for, and wait for the state that they reach by it."""
+    began, wanted = time.monotonic(), {node.name for node in nodes}
+    for server in await asyncio.to_thread(cloud.servers, marks):
+        if server.name in wanted and (action := actions.get(server.status)):
+            await asyncio.to_thread(getattr(cloud.nova.servers, action), server.id)
+    while waiting := await asyncio.to_thread(_others, cloud, marks, nodes, until):
         for name, state in waiting.items():
             if state in ("gone", "failed") or time.monotonic() - began > DEADLINE:
                 raise ProviderError(f"{name} is {state}, it can't be {until}", hint=f"openstack server show {name}")
         await asyncio.sleep(PAUSE)
-        now = await asyncio.to_thread(states, cloud, marks)
+
+
+def _others(cloud: Cloud, marks: Marks, nodes: Sequence[Node], state: str) -> dict[str, str]:
+    """Return the states of those nodes that are not in this one."""
+    now = states(cloud, marks)
+    return {node.name: now.get(node.name, "gone") for node in nodes if now.get(node.name) != state}

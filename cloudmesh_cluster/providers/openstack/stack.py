@@ -185,6 +185,10 @@ class Stack:
             timeout_mins=TIMEOUT_MINUTES,
         )
 
+    def resume(self) -> None:
+        """Ask Heat to resume the stack, which somebody has suspended; servers that run stay as they are."""
+        self._cloud.heat.actions.resume(self.name)
+
     async def last_event(self) -> str | None:
         """Return the newest event there is, to follow only those that come after it."""
         events = await asyncio.to_thread(
