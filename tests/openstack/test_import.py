@@ -288,24 +288,3 @@ def test_deleting_what_is_gone(second: CommandLine) -> None:
     second("cluster", "delete", NAME, "-y", timeout=600)
 
     assert clusters(second) == []
-
-
-def test_garbage_without_a_stack(second: CommandLine, devcloud: Devcloud) -> None:
-    """What bears our marks and has no stack is listed and deleted, a volume and a network with its router, too."""
-    lost, sdk = f"l{secrets.token_hex(3)}", devcloud.connection
-    network = sdk.network.create_network(name=f"cm-{lost}")
-    subnet = sdk.network.create_subnet(network_id=network.id, cidr="10.92.0.0/24", ip_version=4)
-    router = sdk.network.create_router(name=f"cm-{lost}")
-    sdk.network.add_interface_to_router(router, subnet_id=subnet.id)
-    port = sdk.network.create_port(network_id=network.id)
-    for each in (network, router, port):
-        sdk.network.set_tags(each, ["cm", f"cm-cluster-{lost}"])
-    key = (second.home / "other.pub").read_text().split()[:2]
-    volume = sdk.block_storage.create_volume(size=1, metadata={"cm_cluster": lost})
-    sdk.block_storage.wait_for_status(volume)
-    sdk.compute.create_keypair(name=f"cm-{lost}", public_key=" ".join([*key, f"cm-login {lost}"]))
-
-    assert [row["kind"] for row in rows(second, "gc", lost)] == ["volume", "port", "router", "network", "keypair"]
-    second("gc", "--delete", "-y", lost)
-    assert rows(second, "gc", lost) == []
-    assert sdk.network.find_network(network.id) is None

@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from cloudmesh_cluster.home import Home
-from cloudmesh_cluster.marks import Marks
+from cloudmesh_cluster.keys import generate
+from cloudmesh_cluster.marks import Marks, new_cluster_id
 from cloudmesh_cluster.state import State
 from tests.support.cloud_project import Project, cm_of, own_project, second_project
 from tests.support.command_line import CommandLine
@@ -182,3 +183,28 @@ def forget_where(cm: CommandLine, name: str) -> None:
     """Make the record of a cluster one of a version that wrote down neither an id nor a project."""
     with State(Home(cm.home, cm.cache)) as state:
         state.put_record(name, replace(state.record(name), cloud=None, cluster_id=""))
+
+
+def test_garbage_without_a_stack(cm: CommandLine, project: Project) -> None:
+    """What has the marks of an unknown cluster and no stack is listed and deleted, and nothing of its name alone."""
+    marks, sdk = Marks(a_name(), new_cluster_id()), project.member.connection
+    network = sdk.network.create_network(name=marks.stack, description=marks.text)
+    subnet = sdk.network.create_subnet(network_id=network.id, cidr="10.92.0.0/24", ip_version=4)
+    router = sdk.network.create_router(name=marks.stack, description=marks.text)
+    sdk.network.add_interface_to_router(router, subnet_id=subnet.id)
+    sdk.network.create_port(network_id=network.id, description=marks.text)
+    volume = sdk.block_storage.create_volume(size=1, metadata=marks.metadata)
+    sdk.block_storage.wait_for_status(volume)
+    key = generate("cm-login").public
+    for name in (f"{marks.name}-{project.identity}", marks.stack):
+        sdk.compute.create_keypair(name=name, public_key=key)
+    found = json.loads(cm("gc", marks.cluster, "-f", "json").stdout)
+    cm("gc", "--delete", "-y", marks.cluster)
+    left = [each.name for each in sdk.compute.keypairs() if each.name.startswith(marks.stack)]
+    sdk.compute.delete_keypair(marks.stack)
+
+    assert [row["kind"] for row in found] == ["volume", "port", "router", "network", "keypair"]
+    assert {row["cluster_id"] for row in found} == {marks.id}
+    assert json.loads(cm("gc", marks.cluster, "-f", "json").stdout) == []
+    assert left == [marks.stack]
+    assert network.id not in {identity for _, identity in project.everything()}
