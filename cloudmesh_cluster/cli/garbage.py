@@ -10,7 +10,8 @@ from cloudmesh_cluster.cli.common import print_warning, yes_argument
 from cloudmesh_cluster.cli.session import Session
 from cloudmesh_cluster.cli.tree import Command, argument
 
-COLUMNS = ("provider", "kind", "id", "cluster")
+BRIEF = ("provider", "kind", "id", "cluster")
+COLUMNS = (*BRIEF, "cluster_id")
 
 
 def collect(args: Namespace, session: Session) -> int:
@@ -20,7 +21,7 @@ def collect(args: Namespace, session: Session) -> int:
     found = find_garbage(
         session.home, session.environ, print_warning, provider=args.provider, names=args.names
     )
-    session.show_rows(args, [asdict(each) for each in found], COLUMNS)
+    session.show_rows(args, [asdict(each) for each in found], COLUMNS, brief=BRIEF)
     if not found or not args.delete:
         if found and sys.stderr.isatty():
             sys.stderr.write("these may be clusters of other machines: cm cluster import; to delete: cm gc --delete\n")
