@@ -89,7 +89,8 @@ def test_deleting_keeps_the_evidence(cm: CommandLine) -> None:
     assert "Nobody is here to ask" in cm("gc", "--provider", "local", "--delete", "lost", expect=2).stderr
     assert (folder / "id_ed25519").exists()
     shown = json.loads(cm("gc", "--provider", "local", "--delete", "-y", "-f", "json", "lost").stdout)
-    assert shown == [{"provider": "local", "kind": "file", "id": str(folder / "id_ed25519"), "cluster": "lost"}]
+    file = {"provider": "local", "kind": "file", "id": str(folder / "id_ed25519")}
+    assert shown == [{**file, "cluster": "lost", "cluster_id": ""}]
     assert [path.name for path in folder.iterdir()] == ["logs"]
     assert json.loads(cm("gc", "--provider", "local", "-f", "json", "lost").stdout) == []
 
