@@ -6,7 +6,6 @@ import json
 import os
 import shlex
 import shutil
-import sqlite3
 import subprocess
 import threading
 import time
@@ -203,11 +202,6 @@ def _cut_short(file: Path) -> None:
     file.write_bytes(file.read_bytes()[:6000])
 
 
-def _drop_a_table(file: Path) -> None:
-    with sqlite3.connect(file) as journal:
-        journal.execute("DROP TABLE nodes")
-
-
 def two_operators(tried: Trial, one: Sequence[str], other: Sequence[str]) -> str:
     """Two operators change one cluster at a time: one works, the other one is refused or comes after it."""
     tried.cm("cluster", *CREATE, timeout=600)
@@ -287,7 +281,7 @@ CASES = (
     Case("create, verify: clock of the client an hour slow", "local", partial(clock_off, shift=-3600)),
     *(
         Case(f"everything: journal {how}", "local", partial(journal_damaged, damage=damage))
-        for how, damage in (("overwritten", _scribble), ("cut short", _cut_short), ("without a table", _drop_a_table))
+        for how, damage in (("overwritten", _scribble), ("cut short", _cut_short))
     ),
     Case("scale and scale: two operators", "local",
          partial(two_operators, one=("scale", NAME, "2"), other=("scale", NAME, "2"))),
