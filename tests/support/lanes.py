@@ -33,8 +33,30 @@ SLOWEST_FIRST = (
     "openstack/test_devcloud.py",
 )
 """Modules below tests/ that take more than a minute; the others follow as they were collected."""
+SHOWN = 3000
+"""Characters of a failure that are printed before the end of the run."""
 APART = ("local/test_notebooks.py",)
 """Modules whose tests share nothing: each of their tests may run in another lane."""
+
+
+class Failures:
+    """Prints each failure when it happens: a run that is cut off must not take them with it."""
+
+    def __init__(self, reporter: pytest.TerminalReporter) -> None:
+        self._reporter = reporter
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Print the end of what a failed test said."""
+        if report.failed:
+            self._reporter.write_line(f"\n{report.nodeid} failed in {report.when}:\n{report.longreprtext[-SHOWN:]}")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Print failures where lanes come together, and nothing twice where there are none."""
+    reporter = config.pluginmanager.getplugin("terminalreporter")
+    if reporter is not None and config.getoption("numprocesses", None):
+        config.pluginmanager.register(Failures(reporter))
 
 
 @pytest.hookimpl(trylast=True)
