@@ -121,7 +121,7 @@ def _found(home: Home, name: str, choice: ProviderChoice) -> tuple[FoundCluster,
         hint = f"openstack stack {word} cm-{name}"
         raise UsageError(f"the stack of cluster {name!r} is {found.stack_status}, not complete", hint=hint)
     described = _described(home, found)
-    now_there = provider.states(name)
+    now_there = provider.states_of(found)
     if away := [node.name for node in found.nodes if now_there.get(node.name) != "running"]:
         hint = f"openstack server {waking_word(now_there.get(away[0], ''))} {away[0]}"
         raise UsageError(f"{', '.join(away)} must run to be imported", hint=hint)

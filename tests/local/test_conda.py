@@ -49,7 +49,10 @@ def cluster(shared_cm: CommandLine, served: Served, tmp_path_factory: pytest.Tem
         if folder.name != "conda":
             (cache / folder.name).symlink_to(folder)
     cm = CommandLine(shared_cm.home, cache)
-    cm("cluster", "create", "c", "-p", "default", "--provider", "local", "-n", "3", timeout=900)
+    providers = cm.home / "providers.yaml"
+    providers.touch(mode=0o600)
+    providers.write_text("near: {type: local, host_access: true}\n")  # the head fetches from a channel of this machine
+    cm("cluster", "create", "c", "-p", "default", "--provider", "near", "-n", "3", timeout=900)
     cm("conda", "create", "c", "-n", "py311", "-c", served.address, "python", "greet=0.1")
     return cm
 

@@ -205,6 +205,10 @@ class OpenStackProvider:
         """Return the state of each server, by one call."""
         return servers.states(self._cloud, self._marks(cluster))
 
+    def states_of(self, found: FoundCluster) -> dict[str, str]:
+        """Return the state of each server of a cluster that need not be known here, by name."""
+        return servers.states(self._cloud, Marks(found.name, found.cluster_id))
+
     async def start(self, nodes: Sequence[Node], emit: Emit) -> None:
         """Start servers, whatever they rest in, and wait until Nova says that they run; so a suspended stack."""
         if nodes:
