@@ -7,24 +7,24 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
 SLOWEST_FIRST = (
+    "local/test_hadoop_parts.py",
+    "local/test_hadoop.py",
+    "local/test_tutorials.py",
+    "local/test_small_plugins.py",
+    "openstack/test_hadoop.py",
+    "local/test_spark.py",
+    "local/test_cluster_setup_spark.py",
     "openstack/test_outages.py",
     "openstack/test_failures.py",
-    "local/test_hadoop_parts.py",
     "baremetal/test_changes.py",
-    "openstack/test_hadoop.py",
-    "openstack/test_trials.py",
-    "local/test_hadoop.py",
     "local/test_conda.py",
+    "openstack/test_trials.py",
     "openstack/test_import.py",
     "local/test_notebooks.py",
-    "local/test_tutorials.py",
     "local/test_interruption.py",
     "openstack/test_troubles.py",
     "openstack/test_host_keys.py",
     "local/test_rollback.py",
-    "local/test_small_plugins.py",
-    "local/test_cluster_setup_spark.py",
-    "local/test_spark.py",
     "local/test_operating.py",
     "local/test_ordinary_user.py",
     "local/test_dask.py",
@@ -35,6 +35,8 @@ SLOWEST_FIRST = (
 """Modules below tests/ that take more than a minute; the others follow as they were collected."""
 SHOWN = 3000
 """Characters of a failure that are printed before the end of the run."""
+TOGETHER = (SLOWEST_FIRST[:4], SLOWEST_FIRST[4:7])
+"""Modules full of Java: its machines use all cores as they start, so those of a group never run side by side."""
 APART = ("local/test_notebooks.py",)
 """Modules whose tests share nothing: each of their tests may run in another lane."""
 
@@ -76,7 +78,9 @@ class Lanes(LoadScopeScheduling):  # type: ignore[misc]  # pytest-xdist has no t
 
     def _split_scope(self, nodeid: str) -> str:
         module = _module(nodeid)
-        return nodeid if module in APART else module
+        if module in APART:
+            return nodeid
+        return next((group[0] for group in TOGETHER if module in group), module)
 
 
 def _module(nodeid: str) -> str:
