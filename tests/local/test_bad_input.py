@@ -116,7 +116,7 @@ def test_a_full_disk_makes_nothing(cm: CommandLine, cache: Path, tmp_path: Path)
             tar.add(big, f"usr/{name}")
     left = tmp_path / "left"
     before = traces(cm.home)
-    small = f"mount -t tmpfs -o size=4m none {cache}; trap 'find {cache} -type d >{left}' EXIT"
+    small = f"mount -t tmpfs -o size=4m,mode=700 none {cache}; trap 'find {cache} -type d >{left}' EXIT"
     own = replace(cm, cache=cache)
     answer = cm_with_mounts(own, without_exec(small), "cluster", "create", "u", "--image", str(image))
 
@@ -128,7 +128,7 @@ def test_a_full_disk_makes_nothing(cm: CommandLine, cache: Path, tmp_path: Path)
 def test_a_home_without_space_makes_nothing(cm: CommandLine) -> None:
     """Nodes whose disks can't hold their first boot are refused, with both figures."""
     needs_root()
-    small = f"mount -t tmpfs -o size=10m none {cm.home}"
+    small = f"mount -t tmpfs -o size=10m,mode=700 none {cm.home}"
     answer = cm_with_mounts(cm, small, "cluster", "create", "u")
 
     assert_refused(answer, cm, f"MiB are free in {cm.home}", "24 are the least", "CM_HOME")

@@ -173,10 +173,18 @@ def test_ansible_reaches_all_nodes_by_its_inventory(cluster: CommandLine, tmp_pa
     inventory = tmp_path / "hosts.yaml"
     inventory.write_text(cluster("cluster", "inventory", "t", "-F", "ansible").stdout)
 
+    # Unix sockets lie in it: their paths must be short.
+    sockets = cluster.home / "cp"
+
     def call(*words: str) -> str:
         done = subprocess.run(
             [str(ansible), "-i", str(inventory), "-o", *words],
-            env={"HOME": str(tmp_path), "PATH": SYSTEM_PATH, "LC_ALL": "C.UTF-8"},
+            env={
+                "HOME": str(tmp_path),
+                "PATH": SYSTEM_PATH,
+                "LC_ALL": "C.UTF-8",
+                "ANSIBLE_SSH_CONTROL_PATH_DIR": str(sockets),
+            },
             capture_output=True,
             text=True,
         )
