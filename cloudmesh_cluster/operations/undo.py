@@ -145,7 +145,12 @@ async def _take_back_script(session: Session, undo: dict[str, Any]) -> None:
         content = undo["content"].encode("utf-8", "surrogateescape")
         own = ScriptExpectation(timeout=script.expect.timeout)
         script = replace(script, name=f"{script.name}-undo", content=content, expect=own)
-        await _run_undo(session, nodes, script)
+        try:
+            await _run_undo(session, nodes, script)
+        except CmError:
+            # What it left is named; no later node is to run the script, and no list to show it as running.
+            session.state.forget_script(undo["script"])
+            raise
     session.state.forget_script(undo["script"])
 
 

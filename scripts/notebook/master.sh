@@ -20,7 +20,7 @@ make_directory() {
     if [[ ! -d $directory ]]; then
         roots_own "$directory" || die "directory: make $directory yourself, writable for the user notebook: others may write beside it"
         install -d -m 2770 -o notebook -g notebook "$directory"
-    elif roots_own "$directory" && [[ $(stat -c '%U %a' "$directory") == "$user 2770" ]]; then
+    elif roots_own "${directory%/*}/" && [[ $(stat -c '%U %a' "$directory") == "$user 2770" ]]; then
         chown -R notebook:notebook "$directory"
     fi
     as notebook test -w "$directory" || die "the user notebook can't write to $directory, which was there before"
@@ -37,7 +37,7 @@ configure() {
 
 # Notebooks are their writers' work: they stay, with an owner who stays.
 leave_notebooks() {
-    [[ -d $directory && $(stat -c %U "$directory") == notebook ]] && roots_own "$directory" || return 0
+    [[ -d $directory && $(stat -c %U "$directory") == notebook ]] && roots_own "${directory%/*}/" || return 0
     rmdir "$directory" 2>/dev/null && return 0
     say "what was written in $directory stays there"
     chown -R "$(id -u "$user"):$(id -g "$user")" "$directory"

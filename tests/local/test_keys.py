@@ -58,7 +58,8 @@ class Made:
 
     def script(self, node: str, name: str, *words: str, stdin: str = "", sudo: bool = False) -> str:
         """Run a script of `scripts/boot` on a node."""
-        text = resource("scripts", "boot", name).read_text()
+        parts = ["rights.sh", name] if name == "bootstrap-keys" else [name]
+        text = "".join(resource("scripts", "boot", part).read_text() for part in parts)
         return self.on_node(node, *(["sudo"] if sudo else []), "bash", "-c", text, name, *words, stdin=stdin).strip()
 
 
