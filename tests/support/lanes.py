@@ -38,7 +38,7 @@ SHOWN = 3000
 TOGETHER = (SLOWEST_FIRST[:4], SLOWEST_FIRST[4:7])
 """Modules full of Java: its machines use all cores as they start, so those of a group never run side by side."""
 APART = ("local/test_notebooks.py",)
-"""Modules whose tests share nothing: each of their tests may run in another lane."""
+"""Modules whose tests share nothing: each may run in another lane, but for those with Hadoop, which follow a group."""
 
 
 class Failures:
@@ -78,8 +78,10 @@ class Lanes(LoadScopeScheduling):  # type: ignore[misc]  # pytest-xdist has no t
 
     def _split_scope(self, nodeid: str) -> str:
         module = _module(nodeid)
-        if module in APART:
+        if module in APART and "hadoop" not in nodeid:
             return nodeid
+        if module in APART:
+            return TOGETHER[1][0]
         return next((group[0] for group in TOGETHER if module in group), module)
 
 
