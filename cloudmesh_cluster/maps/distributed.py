@@ -56,7 +56,7 @@ def dask(function: Callable[..., Any], argument_list: Iterable[Any], *, star: bo
     except CancelledError as error:
         lost = "the connection to the Dask scheduler was lost before all calls had ended"
         raise not_connected("Dask", lost) from error
-    except BaseException as error:
+    except BaseException as error:  # Ctrl-C, too; raised again
         # A failure, or the user's interrupt: nobody waits for the rest, which the cluster would go on with.
         client.cancel(jobs)
         if isinstance(error, RuntimeError):

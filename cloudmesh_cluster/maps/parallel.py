@@ -80,7 +80,7 @@ def _pool(cores: int) -> Iterator[ProcessPoolExecutor]:
     executor = ProcessPoolExecutor(max_workers=cores)
     try:
         yield executor
-    except BaseException:
+    except BaseException:  # Ctrl-C, too, must not wait for calls that run; raised again
         for process in list((executor._processes or {}).values()):  # public only since Python 3.14
             process.terminate()
         raise
