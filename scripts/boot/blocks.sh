@@ -73,6 +73,13 @@ put_in_place() {
     fi
 }
 
+# alone: waits until no other of these programs is at work on the node, such as one that a killed client has left behind.
+# It keeps descriptor 9, which nothing that outlives this program may inherit. No other user may open the folder.
+alone() {
+    exec 9</root
+    flock 9
+}
+
 # drop_block CLUSTER: takes the cluster's block out of `text`.
 drop_block() {
     if [[ $text == *"# BEGIN cm $1"* ]]; then

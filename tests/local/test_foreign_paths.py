@@ -173,7 +173,7 @@ def test_a_user_who_races_with_wire_gains_nothing(node: Nodes) -> None:
     """While root wires a node 20 times, a user who swaps files for links all the time changes nothing of root's."""
     before = look(node)
     race = shlex.quote(RACE)
-    node.run(1, f"sudo -u bob setsid -f python3 -c {race} 6 </dev/null >/dev/null 2>&1")
+    node.run(1, f"sudo -u bob setsid -f flock /home/bob python3 -c {race} 6 </dev/null >/dev/null 2>&1")
     step = wiring()
     once = f"printf %s \"$all\" | bash -c {shlex.quote(step.command)}"
     repeated = f"IFS= read -rd '' all || true; for i in {{1..20}}; do {once}; done"
@@ -181,4 +181,4 @@ def test_a_user_who_races_with_wire_gains_nothing(node: Nodes) -> None:
     said = node.run(1, f"sudo -n -- bash -c {shlex.quote(repeated)}", stdin=step.stdin)
 
     assert ({"ok"}, before) == (set(said.split()), look(node))
-    assert "" == node.run(1, "sudo find /home/bob -uid 0")
+    assert "" == node.run(1, "sudo flock /home/bob find /home/bob -uid 0")

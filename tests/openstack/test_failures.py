@@ -12,7 +12,7 @@ import pytest
 from tests.support.cloud_project import Project, cm_of, nothing_left
 from tests.support.command_line import Answer, CommandLine
 from tests.support.devcloud_clients import wait_for
-from tests.support.journal_watch import Instant, begun, signalled, started
+from tests.support.journal_watch import Instant, begun, done, signalled, started
 
 STACKS = 30
 """How many a project of devcloud may have."""
@@ -27,7 +27,7 @@ nowhere: {{type: openstack, os_cloud: nowhere, image: debian-12, flavor: m1.smal
 """
 NODES_IN_STATE = "SELECT 1 FROM nodes WHERE state=:step GROUP BY cluster HAVING count(*) >= "
 LATER = (
-    begun("prepare"),
+    done("prepare"),
     begun("provision"),
     Instant("first server there", NODES_IN_STATE + "1", step="booting"),
     Instant("first node reached", NODES_IN_STATE + "1", step="reached"),
@@ -102,9 +102,9 @@ def test_a_script_that_fails(cm: CommandLine) -> None:
 
 def test_a_node_that_never_boots(cm: CommandLine) -> None:
     """A server that stays silent ends with the client's deadline: the nodes are named, with what their consoles say."""
-    answer = cm("cluster", "create", "t", "--provider", "silent", "-n", "1", "--timeout", "25s", "-y", expect=1)
+    answer = cm("cluster", "create", "t", "--provider", "silent", "-n", "1", "--timeout", "60s", "-y", expect=1)
 
-    assert "out of time after 25 s; not done: " in answer.stderr
+    assert "out of time after 60 s; not done: " in answer.stderr
     assert "reach" in answer.stderr.split("not done: ")[1]
     assert "the console of t-master is empty" in answer.stderr
     assert "the console of t-worker-1 is empty" in answer.stderr

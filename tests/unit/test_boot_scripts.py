@@ -194,6 +194,22 @@ def test_two_greetings_at_a_time_make_one_key(machine: Machine) -> None:
     assert 1 == len({first_contact.parse_greeting(answer.stdout).public_key for answer in answers})
 
 
+def test_what_writes_at_a_time_loses_nothing(machine: Machine) -> None:
+    """The last node and the client may tell a node names at the same instant: all blocks are there in the end."""
+    greeting = first_contact.greet(cluster="t", user="cm", node=NODES[1], nodes=NODES, timeout=0)
+    other = hosts_block("u", [Node("u-master", "master", 0, "running", "10.0.0.20")])
+    machine.write("root/greeting", greeting.stdin.decode())
+    machine.write("root/other", other)
+    (machine.root / "local/bin").mkdir()
+    machine.write("local/bin/cp", '#!/bin/sh\nsleep 0.1\nexec /bin/cp "$@"\n').chmod(0o755)
+    both = f"/usr/local/lib/cm/receive-hosts u <~/other & {greeting.command} <~/greeting & wait -n && wait -n\n"
+
+    told = machine.run("bash", "-e", "-o", "pipefail", "-c", both * 3)
+
+    assert (told.returncode, told.stderr) == (0, "")
+    assert [1, 1] == [machine.read("etc/hosts").count(block) for block in (BLOCK, other)]
+
+
 def test_greeting_waits_for_cloud_init(machine: Machine) -> None:
     """While cloud-init runs there is no greeting; past the timeout the node says that it is still running."""
     started = time.monotonic()
