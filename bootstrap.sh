@@ -46,6 +46,7 @@ needed_commands() {
   [[ $level == devcloud ]] && return
   echo "sshd openssh-server"
   echo "zsh zsh"
+  echo "fish fish"
   echo "chromium chromium"
   echo "java default-jre-headless"
   [[ $level == test ]] && return

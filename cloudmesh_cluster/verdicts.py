@@ -6,6 +6,7 @@ import re
 import shlex
 from collections.abc import Iterator
 
+from cloudmesh_cluster.amounts import counted
 from cloudmesh_cluster.model import Check, CheckResult, CommandResult
 
 LONGEST_ACTUAL = 160
@@ -52,7 +53,7 @@ def expected_text(check: Check) -> str:
     if expect.stderr is not None:
         parts.append(f"stderr ~ {expect.stderr}")
     if expect.count is not None:
-        parts.append(_lines(expect.count))
+        parts.append(counted(expect.count, "line"))
     return ", ".join(parts) or "any answer"
 
 
@@ -86,7 +87,7 @@ def _complaints(check: Check, result: CommandResult) -> Iterator[str]:
     if expect.stderr is not None and re.search(expect.stderr, result.stderr) is None:
         yield f"stderr: {result.stderr.strip() or 'empty'}"
     if expect.count is not None and (count := len(result.stdout.splitlines())) != expect.count:
-        yield f"{_lines(count)}: {result.stdout.strip()}".removesuffix(": ")
+        yield f"{counted(count, 'line')}: {result.stdout.strip()}".removesuffix(": ")
 
 
 def _found(check: Check, result: CommandResult) -> str:
@@ -96,7 +97,7 @@ def _found(check: Check, result: CommandResult) -> str:
     if expect.stderr is not None and (match := re.search(expect.stderr, result.stderr)):
         return match[0].strip() or result.stderr.strip() or "empty"
     if expect.count is not None:
-        return _lines(expect.count)
+        return counted(expect.count, "line")
     return expected_text(check) if check.run is None else f"exit {result.exit}"
 
 
@@ -108,7 +109,3 @@ def _has_output(check: Check) -> bool:
 def _last_line(result: CommandResult) -> str:
     lines = (result.stderr.strip() or result.stdout.strip()).splitlines()
     return lines[-1] if lines else ""
-
-
-def _lines(count: int) -> str:
-    return "1 line" if count == 1 else f"{count} lines"

@@ -33,7 +33,7 @@ TREE = Tree(
         "gc": "find what was made for clusters that are not known any more",
         "info": "show what this installation is and where it keeps things",
         "doctor": "write one archive with all that support needs, without secrets",
-        "completion": "print what makes bash or zsh complete cm",
+        "completion": "print what makes bash, zsh or fish complete cm",
         "run_script": "run the lines of a file, up to the first that fails",
     },
     commands=(

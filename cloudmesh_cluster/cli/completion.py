@@ -1,4 +1,4 @@
-"""What a Tab may complete, for bash, zsh and the `cm` shell, and `cm completion`."""
+"""What a Tab may complete, for bash, zsh, fish and the `cm` shell, and `cm completion`."""
 
 from __future__ import annotations
 
@@ -46,6 +46,23 @@ _cm() {
 }
 compdef _cm cm
 """
+
+FISH = """\
+# Completion of cm for fish; put this into a file:  cm completion fish >~/.config/fish/completions/cm.fish
+function __cm_complete
+    set -l before (commandline -opc)
+    set -l word (commandline -ct)
+    for line in ($before[1] __complete $before[2..-1] "$word" 2>/dev/null)
+        if test "$line" = :files
+            __fish_complete_path "$word"
+        else
+            printf '%s\\n' $line
+        end
+    end
+end
+complete --command cm --no-files --arguments '(__cm_complete)'
+"""
+FUNCTIONS = {"bash": BASH, "zsh": ZSH, "fish": FISH}
 
 
 @dataclass(frozen=True)
@@ -170,7 +187,7 @@ def _providers(home: Home) -> dict[str, str]:
 
 
 def answer(line: Sequence[str], tree: Tree, home: Home) -> int:
-    """Print what completes a line, for the functions of bash and zsh."""
+    """Print what completes a line, for the functions above."""
     offered = offer(line, tree, home)
     sys.stdout.write("".join(f"{word}\t{text}\n" for word, text in offered.words.items()))
     if offered.files:
@@ -180,15 +197,19 @@ def answer(line: Sequence[str], tree: Tree, home: Home) -> int:
 
 def completion(args: Namespace, session: Session) -> int:
     """Print the function that completes `cm` in a shell."""
-    session.result = BASH if args.shell == "bash" else ZSH
+    session.result = FUNCTIONS[args.shell]
     sys.stdout.write(session.result)
     return 0
 
 
 COMMANDS = (
     Command(
-        "completion", "", "print what makes bash or zsh complete cm", completion,
-        examples=("completion bash > ~/.local/share/bash-completion/completions/cm", "completion zsh > ~/.zfunc/_cm"),
-        arguments=(argument("shell", choices=("bash", "zsh"), help="which shell"),),
+        "completion", "", "print what makes bash, zsh or fish complete cm", completion,
+        examples=(
+            "completion bash > ~/.local/share/bash-completion/completions/cm",
+            "completion zsh > ~/.zfunc/_cm",
+            "completion fish > ~/.config/fish/completions/cm.fish",
+        ),
+        arguments=(argument("shell", choices=tuple(FUNCTIONS), help="which shell"),),
     ),
 )  # fmt: skip

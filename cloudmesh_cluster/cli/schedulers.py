@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from cloudmesh_cluster.amounts import counted
 from cloudmesh_cluster.cli.common import timeout_argument, whole_number
 from cloudmesh_cluster.cli.session import Session
 from cloudmesh_cluster.cli.tree import Command, argument
@@ -99,8 +100,8 @@ def _serve(start: Callable[[], Service]) -> int:
 def _show(status: Status, args: Namespace, session: Session) -> int:
     from cloudmesh_cluster.cluster_setup.status import size
 
-    count = len(status.workers)
-    sys.stderr.write(f"{status.system} scheduler {status.scheduler}: {count} worker{'' if count == 1 else 's'}")
+    workers = counted(len(status.workers), "worker")
+    sys.stderr.write(f"{status.system} scheduler {status.scheduler}: {workers}")
     sys.stderr.write(f", dashboard {status.dashboard}\n" if status.dashboard else "\n")
     for difference in status.differences:
         sys.stderr.write(f"warning: {difference}\n")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
+from cloudmesh_cluster.amounts import counted
 from cloudmesh_cluster.cli.common import CHECK_COLUMNS, NODE_COLUMNS, cluster_row
 from cloudmesh_cluster.cli.output import Row, printable, record_as, rows_as, terminal_width
 from cloudmesh_cluster.codec import encode
@@ -44,7 +45,7 @@ def plan_as(style: str, plan: Plan, totals: Totals | None = None) -> str:
 def _in_all(totals: Totals) -> list[str]:
     """Return what all nodes take, what is left of that, and what will be fetched, as lines."""
     sizes = [
-        f"{totals.nodes} nodes",
+        counted(totals.nodes, "node"),
         "no limit of CPUs" if totals.cpus is None else f"{totals.cpus:g} CPUs",
         "no limit of memory" if totals.memory is None else f"{totals.memory} MiB of memory",
         *([] if totals.disk is None else [f"{totals.disk} GiB of disk"]),
@@ -99,8 +100,8 @@ def _parts(summary: Summary) -> list[str]:
 
 def _headline(summary: Summary) -> str:
     cluster = summary.cluster
-    proof = f"{len(summary.checks)} checks ok"
-    return f"cluster {cluster.name} is {cluster.state}: {len(cluster.nodes)} nodes, {proof}, {summary.seconds:.1f} s"
+    nodes, checks = counted(len(cluster.nodes), "node"), counted(len(summary.checks), "check")
+    return f"cluster {cluster.name} is {cluster.state}: {nodes}, {checks} ok, {summary.seconds:.1f} s"
 
 
 def nodes_table(cluster: Cluster) -> str:

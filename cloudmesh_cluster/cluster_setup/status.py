@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from html import escape
 from textwrap import shorten
 
+from cloudmesh_cluster.amounts import counted
+
 NOT_CONNECTED = "Not connected to a scheduler."
 HEADS = ("worker", "host", "state", "cores", "memory", "used", "tasks")
 
@@ -115,10 +117,9 @@ class Status:
         return f"{lines}<table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>{remarks}"
 
     def _heading(self) -> Sequence[str]:
-        count = len(self.workers)
         first = (
-            f"{self.system} scheduler {self.scheduler}: {count} worker{'' if count == 1 else 's'}, "
-            f"{self.cores} core{'' if self.cores == 1 else 's'}, {size(self.memory)}"
+            f"{self.system} scheduler {self.scheduler}: {counted(len(self.workers), 'worker')}, "
+            f"{counted(self.cores, 'core')}, {size(self.memory)}"
         )
         lines = [first, f"dashboard: {self.dashboard}" if self.dashboard else ""]
         if self.tasks:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from cloudmesh_cluster.amounts import counted
 from cloudmesh_cluster.checks import misplaced
 from cloudmesh_cluster.errors import InvalidInput, UsageError
 from cloudmesh_cluster.home import Home
@@ -104,7 +105,7 @@ class Plan:
         """The plan in one line: what, where, and why there."""
         why = f" ({self.profile_why})" if self.profile_why else ""
         return (
-            f"cluster {self.cluster}: 1 master and {len(self.nodes) - 1} workers on provider {self.provider}"
+            f"cluster {self.cluster}: 1 master and {counted(len(self.nodes) - 1, 'worker')} on provider {self.provider}"
             f" ({self.why}), profile {self.profile.name}{why}"
         )
 

@@ -49,7 +49,7 @@ def two_clusters(tmp_path_factory: pytest.TempPathFactory) -> CommandLine:
         (["cluster", "create", "x", "--provider", ""], ["local"], []),
         (["cluster", "replace", "t", ""], ["worker-1"], ["all"]),
         (["profile", "show", ""], ["hadoop"], []),
-        (["completion", ""], ["bash", "zsh"], []),
+        (["completion", ""], ["bash", "zsh", "fish"], []),
         (["nosuch", ""], [], ["cluster"]),
         (["cluster", "cmd", "t", "ls", "-"], [], ["-f", "--target"]),
     ],
@@ -165,3 +165,24 @@ def test_zsh_completes(path_with_cm: dict[str, str], tmp_path: Path) -> None:
     assert done.stdout.splitlines() == [
         "hadoop:ready, default on local", "t:ready, default on local", "bound to _cm",
     ]  # fmt: skip
+
+
+@pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("cm cluster sh", ["show\tshow one cluster"]),
+        ("cm cluster show ", ["hadoop\tready, default on local", "t\tready, default on local"]),
+        ("cm cluster ssh t -t worker-", ["worker-1\trunning", "worker-2\trunning"]),
+        ("cm cluster write t master --file my", ["my script.sh"]),
+    ],
+)
+def test_fish_completes(path_with_cm: dict[str, str], tmp_path: Path, line: str, expected: list[str]) -> None:
+    """A real fish that has read the printed function offers names with what they are, and files."""
+    (tmp_path / "my script.sh").touch()
+    done = subprocess.run(
+        ["fish", "--no-config", "-c", "cm completion fish | source; complete -C $argv[1]", line],
+        env={**path_with_cm, "HOME": str(tmp_path)}, cwd=tmp_path, text=True, capture_output=True, check=False,
+    )  # fmt: skip
+
+    assert (done.stdout.splitlines(), done.stderr) == (expected, "")
