@@ -41,8 +41,8 @@ def type_lines(cm: CommandLine, lines: Iterable[str]) -> dict[str, str]:
 
 
 def test_tutorial_runs_as_written(typed: CommandLine) -> None:
-    """Every line of the README's tutorial exits 0, counts the words right, and leaves nothing behind."""
-    lines = typed_lines(section(ROOT / "README.md", "Tutorial"))
+    """Every line of the tutorial exits 0, counts the words right, and leaves nothing behind."""
+    lines = typed_lines(section(ROOT / "docs" / "tutorial.md", "Tutorial"))
 
     said = type_lines(typed, [line for line in lines if line.startswith("cm ")])
 
