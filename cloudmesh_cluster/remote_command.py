@@ -92,7 +92,8 @@ class Output:
 
     def _tell(self, line: bytes | bytearray) -> None:
         if self._on_line is not None:
-            self._on_line(self._stream, line.decode("utf-8", "replace").removesuffix("\r"))
+            text = line.decode("utf-8", "replace").rstrip("\r")
+            self._on_line(self._stream, text.rpartition("\r")[2])  # as a terminal shows what is drawn over
 
 
 class Command(asyncssh.SSHClientSession[bytes]):

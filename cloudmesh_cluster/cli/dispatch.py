@@ -63,6 +63,8 @@ def run(words: Sequence[str], session: Session) -> int:
     parser = build(TREE, Parser, only=split.command)
     args, unknown = parser.parse_known_args(split.own)
     if split.command is None:
+        if unknown:
+            raise UsageError(f"unknown option {unknown[0]!r}", hint=did_you_mean(unknown[0], ["--version", "--help"]))
         getattr(args, "group", parser).print_help(sys.stderr)
         return UsageError.exit_code
     unknown = _give_late_words(unknown, split.command, args)

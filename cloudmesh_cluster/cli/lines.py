@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cloudmesh_cluster.errors import UsageError
@@ -47,6 +48,11 @@ def parse(text: str) -> Line:
     return _Reader(text).line()
 
 
+def without_program(words: Sequence[str]) -> Sequence[str]:
+    """Return a line's words without the `cm` of a line that was copied from the documentation."""
+    return words[1:] if words[:1] == ["cm"] and len(words) > 1 else words
+
+
 class _Reader:
     """Reads one line from left to right."""
 
@@ -67,7 +73,7 @@ class _Reader:
             document = _document(rest, *self.delimiter)
         elif rest.strip():
             raise UsageError("one line at a time", hint="a line goes on after a backslash, or inside quotes")
-        return Line(tuple(self.words), document, self.input_file, self.redirector, self.redirect_to)
+        return Line(tuple(without_program(self.words)), document, self.input_file, self.redirector, self.redirect_to)
 
     def _skip_blanks(self) -> bool:
         while self.text.startswith((" ", "\t", "\r", "\\\n"), self.at):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -27,11 +28,14 @@ from cloudmesh_cluster.cli.failures import explain
 from cloudmesh_cluster.cli.lines import Incomplete, Line, parse
 from cloudmesh_cluster.cli.session import Session
 from cloudmesh_cluster.cli.tree import Argument, Kind, build
-from cloudmesh_cluster.errors import UsageError, did_you_mean
+from cloudmesh_cluster.cli.words import hint_of
+from cloudmesh_cluster.errors import UsageError
 from cloudmesh_cluster.home import Home
 
 USAGE = UsageError.exit_code
 LEAVING = ("quit", "_eof")
+_PROGRAM = re.compile(r"^\s*cm\s+(?=\S)")
+"""The first word of a line that was copied from the documentation."""
 
 
 class LineParser(StatementParser):
@@ -39,6 +43,7 @@ class LineParser(StatementParser):
 
     def parse(self, line: str) -> Statement:
         """Return the parts of a line; one that goes on is told as a multi-line command without its end."""
+        line = _PROGRAM.sub("", line)
         command = self.parse_command_only(line).command
         if command not in TREE.objects:
             return super().parse(line)
@@ -116,7 +121,7 @@ class Shell(cmd2.Cmd):
 
     def default(self, statement: Statement) -> bool | None:
         """Refuse a command that nobody knows, as everywhere else."""
-        hint = did_you_mean(statement.command, self.get_visible_commands())
+        hint = hint_of(statement.command, TREE, also=("help", "history", "quit"))
         sys.stderr.write(explain(UsageError(f"unknown command {statement.command!r}", hint=hint), debug=False))
         self.exit_code = USAGE
         return None

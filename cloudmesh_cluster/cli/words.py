@@ -11,6 +11,21 @@ from dataclasses import dataclass
 from cloudmesh_cluster.cli.tree import Command, Tree
 from cloudmesh_cluster.errors import UsageError, did_you_mean
 
+OTHER_WORDS = {
+    "delete": ("rm", "remove", "destroy", "terminate", "down", "kill"),
+    "create": ("up", "launch", "new", "make", "deploy"),
+    "ssh": ("login", "connect", "attach", "shell"),
+    "cmd": ("exec", "run", "command"),
+    "put": ("copy", "cp", "push", "upload"),
+    "get": ("pull", "download", "fetch"),
+    "scale": ("resize", "add", "grow", "shrink"),
+    "show": ("describe", "info"),
+    "list": ("ls", "ps"),
+    "report": ("log", "logs"),
+    "status": ("top",),
+}
+"""What other tools call an action of `cluster`."""
+
 
 @dataclass(frozen=True)
 class Split:
@@ -51,7 +66,7 @@ def find_command(argv: Sequence[str], tree: Tree) -> tuple[Command | None, int]:
         return None, at
     name = argv[at]
     if name not in tree.objects:
-        raise UsageError(f"unknown command {name!r}", hint=did_you_mean(name, list(tree.objects)))
+        raise UsageError(f"unknown command {name!r}", hint=hint_of(name, tree))
     actions = tree.actions(name)
     if "" in actions:
         return actions[""], at + 1
@@ -59,8 +74,38 @@ def find_command(argv: Sequence[str], tree: Tree) -> tuple[Command | None, int]:
     if action.startswith("-"):
         return None, at + 1
     if action not in actions:
-        raise UsageError(f"unknown command '{name} {action}'", hint=did_you_mean(action, list(actions)))
+        raise UsageError(f"unknown command '{name} {action}'", hint=_hint_of_action(name, action, tree))
     return actions[action], at + 2
+
+
+def hint_of(name: str, tree: Tree, *, also: Sequence[str] = ()) -> str:
+    """Return the command that somebody means who leaves out `cluster`, or has mistyped the first word.
+
+    Args:
+        name: what was typed.
+        tree: all commands.
+        also: first words that are no commands of the tree.
+
+    """
+    close = did_you_mean(name, [*tree.objects, *also])
+    if close.startswith("did you mean"):
+        return close
+    meant = _meant(name, "cluster", tree)
+    return f"did you mean 'cm cluster {meant}'?" if meant else close
+
+
+def _hint_of_action(name: str, action: str, tree: Tree) -> str:
+    if meant := _meant(action, name, tree):
+        return f"did you mean 'cm {name} {meant}'?"
+    close = did_you_mean(action, list(tree.actions(name)))
+    elsewhere = not close.startswith("did you mean") and action in tree.actions("cluster")
+    return f"did you mean 'cm cluster {action}'?" if elsewhere else close
+
+
+def _meant(word: str, name: str, tree: Tree) -> str:
+    """Return the action of an object that has this name here or, in other tools, elsewhere; nothing if none has."""
+    actions = tree.actions(name)
+    return next((each for each in actions if word == each or word in OTHER_WORDS.get(each, ())), "")
 
 
 def _first_word(argv: Sequence[str], start: int, command: Command) -> tuple[int, int]:

@@ -45,6 +45,14 @@ def test_semicolon_and_hash_are_harmless(text: str, words: tuple[str, ...]) -> N
     assert parse(text) == Line(words)
 
 
+@pytest.mark.parametrize(
+    ("text", "words"), [("cm cluster list", ("cluster", "list")), ("cm", ("cm",)), ("ssh cm x", ("ssh", "cm", "x"))]
+)
+def test_a_line_may_be_copied_from_the_documentation(text: str, words: tuple[str, ...]) -> None:
+    """The `cm` before a command is no word of it."""
+    assert parse(text) == Line(words)
+
+
 @pytest.mark.parametrize("text", ["", "   ", "# a 'comment", "   # also <one"])
 def test_empty_lines_and_comments_say_nothing(text: str) -> None:
     """A line of blanks and one that begins with `#` have no words."""

@@ -48,7 +48,7 @@ def test_a_failing_line_does_not_end_the_shell(terminal: Terminal) -> None:
     terminal.type("clster list\n")
     terminal.expect("unknown command 'clster'")
     terminal.expect("did you mean 'cluster'?")
-    terminal.type("cluster list -f value -c name\n")
+    terminal.type("cm cluster list -f value -c name\n")
     terminal.expect("\nt\n")
     terminal.type("cluster nodes nosuch\n")
     terminal.expect("no cluster named 'nosuch'")

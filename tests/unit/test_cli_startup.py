@@ -10,7 +10,11 @@ import pytest
 
 from cloudmesh_cluster import __version__
 from cloudmesh_cluster.cli.commands import TREE
+from cloudmesh_cluster.cli.dispatch import run
+from cloudmesh_cluster.cli.session import Session
 from cloudmesh_cluster.cli.tree import Command, Parser, build
+from cloudmesh_cluster.errors import UsageError
+from cloudmesh_cluster.home import Home
 from tests.support.command_line import CommandLine
 
 SLOW = ("cmd2", "prompt_toolkit", "rich", "asyncssh", "asyncio", "cryptography", "yaml", "jinja2", "openstack")
@@ -82,6 +86,30 @@ def test_mistyped_commands_get_a_hint(cm: CommandLine) -> None:
     assert "did you mean 'cluster'?" in cm("clster", "list", expect=2).stderr
     assert "did you mean 'list'?" in cm("cluster", "lst", expect=2).stderr
     assert "did you mean '--format'?" in cm("cluster", "list", "--formt", "json", expect=2).stderr
+
+
+@pytest.mark.parametrize(
+    ("line", "meant"),
+    [
+        ("list", "cm cluster list"),
+        ("ssh t", "cm cluster ssh"),
+        ("rm t", "cm cluster delete"),
+        ("cluster destroy t", "cm cluster delete"),
+        ("cluster login t", "cm cluster ssh"),
+        ("cluster exec t ls", "cm cluster cmd"),
+        ("cluster copy t x", "cm cluster put"),
+        ("cluster resize t 3", "cm cluster scale"),
+        ("cluster logs t", "cm cluster report"),
+        ("plugin install hadoop", "cm cluster install"),
+        ("--verison", "--version"),
+    ],
+)
+def test_words_of_other_tools_lead_to_ours(line: str, meant: str) -> None:
+    """Who types what another tool calls it, or leaves out `cluster`, is told the command."""
+    with pytest.raises(UsageError) as refused:
+        run(line.split(), Session(Home(Path("/nonexistent"), Path("/nonexistent")), {}))
+
+    assert refused.value.hint == f"did you mean '{meant}'?"
 
 
 def test_a_reader_that_goes_away_is_no_error(cm: CommandLine) -> None:

@@ -203,6 +203,16 @@ def test_lines_come_while_the_command_runs(server: Server) -> None:
     assert (result.stdout, result.stderr) == ("one\nthree", "two\n")
 
 
+def test_a_line_that_is_drawn_again_is_told_as_it_ends() -> None:
+    """What a program has drawn over, as its progress, is told no more than a terminal would show it; it is kept."""
+    lines = []
+    output = Output("stdout", lambda _, line: lines.append(line))
+    output.feed(b"reading 5%\rreading 100%\r\ndone\r\n")
+
+    assert lines == ["reading 100%", "done"]
+    assert output.text().startswith("reading 5%\rreading 100%")
+
+
 def test_long_output_is_cut_at_its_head() -> None:
     """The end of a long output is kept, and what is left out is counted."""
     output = Output("stdout", None)
