@@ -71,8 +71,8 @@ def restart(args: Namespace, session: Session) -> int:
     return _run(args, session, services.restart)
 
 
-def open_plugin(args: Namespace, session: Session) -> int:
-    """Look at a plugin's pages through SSH tunnels, which close with the command."""
+def look_at_pages(args: Namespace, session: Session) -> int:
+    """Look at pages of a cluster through SSH tunnels, which close with the command."""
     from cloudmesh_cluster.operations.tunnels import open_pages
 
     session.home.make()
@@ -88,7 +88,7 @@ def open_plugin(args: Namespace, session: Session) -> int:
         try:
             session.run(
                 [args.name],
-                lambda _: open_pages(session.home, args.name, args.plugin, show, _say_refused),
+                lambda _: open_pages(session.home, args.name, args.page or "", show, _say_refused),
                 stopping="closed",
             )
         except Interrupted:  # the way to end it, as with `kubectl port-forward`
@@ -141,11 +141,13 @@ COMMANDS = (
         examples=("cluster stop t", "cluster stop t hadoop"), arguments=(NAME, _ANY),
     ),
     Command(
-        "cluster", "open", "look at what a plugin shows, through SSH, until Ctrl-C", open_plugin, columns=PAGE_COLUMNS,
-        examples=("cluster open hadoop hadoop", "cluster open hadoop hadoop --no-browser -f value -c address"),
+        "cluster", "open", "look at a cluster's pages, through SSH, until Ctrl-C", look_at_pages, columns=PAGE_COLUMNS,
+        examples=(
+            "cluster open hadoop", "cluster open hadoop hdfs", "cluster open hadoop --no-browser -f value -c address"
+        ),
         arguments=(
             NAME,
-            argument("plugin", metavar="PLUGIN", completes="plugin", help="whose pages"),
+            argument("page", nargs="?", metavar="PAGE", completes="page", help="a page or a plugin (default: all)"),
             argument("--no-browser", action="store_true", help="only print the addresses"),
         ),
     ),

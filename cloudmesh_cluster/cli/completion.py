@@ -148,6 +148,8 @@ def names(kind: Kind, home: Home, *, cluster: str = "") -> dict[str, str]:
         return _clusters(home)
     if kind in ("node", "target"):
         return _nodes(home, cluster) | (dict.fromkeys(ROLES, "role") if kind == "target" else {})
+    if kind == "page":
+        return _pages(home, cluster)
     if kind == "role":
         return dict.fromkeys(ROLES, "role")
     if kind == "profile":
@@ -178,6 +180,22 @@ def _nodes(home: Home, cluster: str) -> dict[str, str]:
     with State(home) as state:
         known = {each.name: each for each in state.clusters()}
         return {node.short_name: node.state for node in known[cluster].nodes} if cluster in known else {}
+
+
+def _pages(home: Home, cluster: str) -> dict[str, str]:
+    if not home.state_file.exists():
+        return {}
+    from cloudmesh_cluster.plugins import find_plugins, load_plugin
+    from cloudmesh_cluster.state import State
+
+    with State(home) as state:
+        if cluster not in state.cluster_names():
+            return {}
+        used = [use.name for use in state.record(cluster).profile.plugins]
+    found = find_plugins(home)
+    plugins = [load_plugin(found[name]) for name in used if name in found]
+    pages = {port.name: f"page of {plugin.name}" for plugin in plugins for port in plugin.ports if port.ui}
+    return {plugin.name: "all its pages" for plugin in plugins if plugin.ports} | pages
 
 
 def _providers(home: Home) -> dict[str, str]:

@@ -92,7 +92,7 @@ def _parts(summary: Summary) -> list[str]:
         _headline(summary),
         *(f"warning: {printable(warning)}" for warning in summary.warnings),
         f"log in: {summary.login}",
-        *([f"pages: {', '.join(pages)}; look at them: cm cluster open {cluster.name} PLUGIN"] if pages else []),
+        *([f"pages: cm cluster open {cluster.name} ({', '.join(pages)})"] if pages else []),
         f"time: {', '.join(steps)}",
     ]
     return [nodes_table(cluster), checks_table(summary.checks), "\n".join(said)]

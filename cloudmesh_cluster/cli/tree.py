@@ -13,7 +13,7 @@ from cloudmesh_cluster.errors import UsageError
 if TYPE_CHECKING:
     from cloudmesh_cluster.cli.session import Session
 
-Kind = Literal["", "cluster", "node", "target", "role", "profile", "plugin", "provider", "file"]
+Kind = Literal["", "cluster", "node", "target", "role", "profile", "plugin", "provider", "page", "file"]
 FORMATS = ("table", "json", "yaml", "csv", "value")
 DESCRIPTION = "One command turns machines into a verified cluster."
 EPILOG = """\

@@ -67,27 +67,28 @@ async def tunnel(home: Home, name: str, port: int, *, node: str = "master") -> A
 async def open_pages(
     home: Home,
     name: str,
-    plugin: str,
+    wanted: str,
     show: Callable[[Sequence[Page]], None],
     refused: Callable[[int | None], None] = lambda uid: None,
 ) -> None:
-    """Hold tunnels to all pages of a plugin until this is cancelled.
+    """Hold tunnels to pages of a cluster until this is cancelled.
 
     Args:
         home: whose cluster.
         name: the cluster's.
-        plugin: whose pages.
+        wanted: a plugin, for all its pages, or one page; empty for all pages of the cluster.
         show: is called once, when all can be looked at.
         refused: is called with the id of another user of this machine who tried to connect.
 
     Raises:
-        NotFound: there is no such cluster, or the plugin isn't on it.
-        UsageError: the plugin has no pages, or its nodes don't run.
+        NotFound: there is no such cluster, or no such plugin or page on it.
+        UsageError: there is no page, or the nodes don't run.
         Unreachable: a page doesn't answer, or the connection to a node was lost.
 
     """
     with State(home) as state:
-        uis = pages_of(_plugin_of(home, state, name, plugin))
+        plugins = resolve(state.record(name).profile.plugins, home)
+        uis = _pages(name, plugins, wanted)
         cluster = state.cluster(name)
         nodes = {node.name: node for ui in uis for node in select(cluster.nodes, ui.role)}
         refuse_stopped(home, state, name, tuple(nodes.values()))
@@ -99,31 +100,32 @@ async def open_pages(
                     for node in select(cluster.nodes, ui.role)
                 ]
             except Unreachable as error:
-                error.hint = f"cm cluster status {name} {plugin}, or cm cluster start {name} {plugin}"
+                serving = " ".join(each.plugin.name for each in plugins if set(each.plugin.ports) & set(uis))
+                error.hint = f"cm cluster status {name} {serving}, or cm cluster start {name} {serving}"
                 raise
             show(pages)
             await _until_lost(connections, list(nodes.values()))
 
 
-def pages_of(chosen: ChosenPlugin) -> list[Port]:
-    """Return the ports of a plugin that a browser can look at, with the settings as they are.
+def _pages(cluster: str, present: Sequence[ChosenPlugin], wanted: str) -> list[Port]:
+    """Return the ports that a browser can look at and that are wanted, with the settings as they are."""
+    pages = {
+        chosen.plugin.name: [port for port in chosen.plugin.ports if port.ui and _is_served(port, chosen)]
+        for chosen in present
+    }
+    every = [port for ports in pages.values() for port in ports]
+    found = pages.get(wanted) or [port for port in every if wanted in ("", port.name)]
+    if found:
+        return found
+    if wanted in pages or not wanted:
+        raise UsageError(f"{wanted or cluster} has no page to look at", hint=f"cm cluster show {cluster}")
+    known = sorted({port.name for port in every} | set(pages))
+    hint = "" if known else f"cm cluster install {cluster} {wanted}"
+    raise NotFound("plugin or page on the cluster", wanted, known, hint=hint)
 
-    Raises:
-        UsageError: there are none.
 
-    """
-    uis = [port for port in chosen.plugin.ports if port.ui and (not port.when or chosen.settings[port.when])]
-    if not uis:
-        raise UsageError(f"{chosen.plugin.name} has no page to look at", hint=f"cm plugin show {chosen.plugin.name}")
-    return uis
-
-
-def _plugin_of(home: Home, state: State, name: str, plugin: str) -> ChosenPlugin:
-    present = {chosen.plugin.name: chosen for chosen in resolve(state.record(name).profile.plugins, home)}
-    if plugin not in present:
-        hint = "" if present else f"cm cluster install {name} {plugin}"
-        raise NotFound("plugin on the cluster", plugin, sorted(present), hint=hint)
-    return present[plugin]
+def _is_served(port: Port, chosen: ChosenPlugin) -> bool:
+    return not port.when or bool(chosen.settings[port.when])
 
 
 def _connections(home: Home, state: State, name: str) -> Connections:

@@ -64,10 +64,12 @@ def cluster(shared_cm: CommandLine) -> Iterator[CommandLine]:
     shared_cm("cluster", "delete", "o", "-y")
 
 
-def opened(cluster: CommandLine, *options: str, **environ: str) -> tuple[subprocess.Popen[str], list[dict[str, str]]]:
-    """Return a running `cm cluster open o pages` and the rows that it printed."""
+def opened(
+    cluster: CommandLine, *options: str, pages: tuple[str, ...] = ("pages",), **environ: str
+) -> tuple[subprocess.Popen[str], list[dict[str, str]]]:
+    """Return a running `cm cluster open o`, for pages or for all, and the rows that it printed."""
     process = subprocess.Popen(
-        cluster.argv("cluster", "open", "o", "pages", "-f", "json", *options),
+        cluster.argv("cluster", "open", "o", *pages, "-f", "json", *options),
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
@@ -90,7 +92,7 @@ def page(address: str) -> str:
 
 def test_every_page_is_here_until_ctrl_c(cluster: CommandLine) -> None:
     """Those of both roles, on loopback only, the token in its place; Ctrl-C ends it with 0 and closes the ports."""
-    process, rows = opened(cluster, "--no-browser")
+    process, rows = opened(cluster, "--no-browser", pages=())
     front, back = rows
     assert [(row["name"], row["node"]) for row in rows] == [("front", "o-master"), ("back", "o-worker-1")]
     assert front["address"].startswith("http://127.0.0.1:")
@@ -167,10 +169,10 @@ def test_nothing_is_there_to_be_opened_yet(cm: CommandLine) -> None:
 
 
 def test_what_can_not_be_opened_says_why(cluster: CommandLine) -> None:
-    """A plugin that isn't there is wrong usage; one that doesn't run is an error that names the way to start it."""
-    assert "pages" in cluster("cluster", "open", "o", "hadoop", "--no-browser", expect=2).stderr
+    """A page that isn't there is wrong usage; one that doesn't run is an error that names the way to start it."""
+    assert "back, front, pages" in cluster("cluster", "open", "o", "hadoop", "--no-browser", expect=2).stderr
     cluster("cluster", "stop", "o", "pages")
-    silent = cluster("cluster", "open", "o", "pages", "--no-browser", expect=1).stderr
+    silent = cluster("cluster", "open", "o", "front", "--no-browser", expect=1).stderr
     assert "nothing answers at port 8001" in silent
     assert "cm cluster start o pages" in silent
     cluster("cluster", "start", "o", "pages")

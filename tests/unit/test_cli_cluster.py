@@ -237,7 +237,7 @@ def test_the_summary_says_everything(own_home: Home) -> None:
     text, record = summary_as("table", summary)
     parsed = json.loads(summary_as("json", summary)[0])
 
-    pages = "pages: namenode; look at them: cm cluster open t PLUGIN"
+    pages = "pages: cm cluster open t (namenode)"
     for part in ("t-worker-2", "names", "cm cluster ssh t", pages, "warning: a slow disk"):
         assert part in text
     assert "cluster t is ready: 3 nodes, 2 checks ok, 61.2 s" in text
