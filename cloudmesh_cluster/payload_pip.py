@@ -11,7 +11,7 @@ import zlib
 from pathlib import Path
 
 from cloudmesh_cluster.errors import UsageError
-from cloudmesh_cluster.payload_sources import Progress, keep_members, run_fetcher
+from cloudmesh_cluster.payload_sources import Progress, keep_members, run_fetcher, without_network
 from cloudmesh_cluster.plugins import Payload, Plugin
 
 PACKAGES = "site-packages"
@@ -44,8 +44,8 @@ def unpack_pip(plugin: Plugin, payload: Payload, content: Path, *, progress: Pro
     words = [*_pip(plugin, setting), "download", *ways, "--require-hashes", "--dest", str(downloads)]
     status, last = run_fetcher([*words, "--requirement", str(requirements)], count, progress, complains="ERROR:")
     if status != 0:
-        hint = f"the digests are in {requirements}; or name an archive instead: {setting}"
-        raise UsageError(f"pip can't fetch {plugin.name}: {last}", hint=hint)
+        digests = f"the digests are in {requirements}; " if "hash" in last.lower() else ""
+        raise UsageError(f"pip can't fetch {plugin.name}: {last}", hint=digests + without_network(setting))
     _unpack(plugin, payload, downloads, content, [*_pip(plugin, setting), "install", *ways])
 
 

@@ -50,7 +50,12 @@ def unpack_maven(plugin: Plugin, payload: Payload, content: Path, *, progress: P
     status, last = run_fetcher([*words, f"-Dpayload={content}"], count, progress, complains="[ERROR]")
     shutil.rmtree(content / ".markers", ignore_errors=True)
     if status != 0:
-        raise UsageError(f"Maven can't fetch {plugin.name}: {last}", hint=f"name an archive instead: {setting}")
+        raise UsageError(f"Maven can't fetch {plugin.name}: {last}", hint=without_network(setting))
+
+
+def without_network(setting: str) -> str:
+    """Return what to do where this machine reaches no package index; `setting` names an archive instead."""
+    return f"if this machine has no way out: cm bundle use FILE (made elsewhere by cm bundle create), or {setting}"
 
 
 def run_fetcher(

@@ -130,3 +130,15 @@ def test_a_wrong_digest_is_refused_and_named(home: Home, index: Path) -> None:
     assert "pip can't fetch pip-made" in caught.value.message
     assert "requirements.txt" in caught.value.hint
     assert not list((home.cache / "payloads").glob("*.tar"))
+
+
+def test_without_a_package_index_the_way_of_bundles_is_shown(
+    home: Home, index: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine that reaches no index is told what it may have instead."""
+    monkeypatch.setenv("PIP_FIND_LINKS", str(home.root))
+    with pytest.raises(UsageError) as caught:
+        fetched(home, index)
+
+    assert "cm bundle use FILE" in caught.value.hint
+    assert "digests" not in caught.value.hint
