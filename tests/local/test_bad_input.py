@@ -164,8 +164,9 @@ def test_a_wrong_payload_makes_nothing(cm: CommandLine, tmp_path: Path) -> None:
 def test_a_cluster_is_worked_on_by_one_at_a_time(shared_cm: CommandLine) -> None:
     """While a script is written, every other change is refused at once with who holds the cluster."""
     shared_cm("cluster", "create", "t", "-n", "1", timeout=600)
+    script = "touch /tmp/began; until [ -e /tmp/enough ]; do sleep 0.1; done"
     writing = subprocess.Popen(
-        shared_cm.argv("cluster", "write", "t", "master", "--", "touch /tmp/began; sleep 8"),
+        shared_cm.argv("cluster", "write", "t", "master", "--", script),
         env=shared_cm.environment(), cwd="/", stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
     )  # fmt: skip
     while shared_cm("cluster", "ssh", "t", "--", "test", "-e", "/tmp/began", expect=None).exit:
@@ -178,6 +179,7 @@ def test_a_cluster_is_worked_on_by_one_at_a_time(shared_cm: CommandLine) -> None
         assert f"cluster 't' is busy: write (process {writing.pid}, since 20" in answer.stderr
         assert "wait until it has ended" in answer.stderr
     assert shared_cm("cluster", "cmd", "t", "-t", "master", "hostname").stdout == "master: t-master\n"
+    shared_cm("cluster", "ssh", "t", "--", "touch", "/tmp/enough")
     assert writing.wait(60) == 0
     assert 2 == len(shared_cm("cluster", "nodes", "t", "-f", "value", "-c", "name").stdout.split())
 
