@@ -89,6 +89,7 @@ def wire(
     known_hosts: str,
     authorized_keys: str,
     ssh_ports: str = "",
+    firewall: str = "",
     remove_bootstrap: bool = True,
 ) -> RemoteStep:
     """Return the step that replaces a node's three marked blocks; it is the same for all nodes of a cluster.
@@ -100,12 +101,15 @@ def wire(
         known_hosts: the block that `known_hosts_block` makes.
         authorized_keys: the block that `authorized_keys_block` makes.
         ssh_ports: what `hosts.ssh_ports` returns.
+        firewall: what `firewall.firewall` returns.
         remove_bootstrap: whether to remove all bootstrap keys, once the propagation's result has been read.
 
     """
     sections = {"hosts": hosts, "known_hosts": known_hosts, "authorized_keys": authorized_keys}
     if ssh_ports:
         sections["ssh_ports"] = ssh_ports
+    if firewall:
+        sections["firewall"] = firewall
     return _step("wire", [cluster, user, "remove" if remove_bootstrap else "keep"], sections)
 
 

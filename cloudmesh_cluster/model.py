@@ -9,6 +9,7 @@ from typing import Literal
 
 RoleName = Literal["master", "worker"]
 Mesh = Literal["all", "master-to-workers", "none"]
+ListenTo = Literal["cluster", "network"]
 HostKeySource = Literal["console", "handle", "known hosts", "profile", "first use"]
 CLUSTER_NAME = re.compile(r"[a-z][a-z0-9-]{0,29}")
 
@@ -152,6 +153,7 @@ class Profile:
     provider: str | None = None
     user: str = "cm"
     mesh: Mesh = "all"
+    listen_to: ListenTo = "cluster"
     master: RoleSpec = RoleSpec(count=1)
     worker: RoleSpec = RoleSpec(count=2)
     plugins: tuple[PluginUse, ...] = ()

@@ -21,10 +21,14 @@ SettingType = Literal["text", "integer", "number", "boolean", "size", "duration"
 SETTING_TYPES: tuple[SettingType, ...] = (
     "text", "integer", "number", "boolean", "size", "duration", "port", "list", "lists", "secret"
 )  # fmt: skip
+FIREWALL_PACKAGE = "nftables"
+LISTEN_TO = "listen_to"
+"""The setting of every plugin with ports that says whom it serves: `cluster`, or the whole `network`."""
 _NAME = r"[a-z][a-z0-9-]{0,29}"
 _SETTING_NAME = r"[a-z][a-z0-9_]{0,39}"
 _REFERENCE = r"@[^\n]+|env:[A-Za-z_][A-Za-z0-9_]*"
 _FILE = r"[a-z][a-z0-9.-]*"
+_USER = r"[a-z_][a-z0-9_-]{0,31}"
 _PACKAGE_NAME = r"[a-z0-9][a-z0-9+.-]+"
 
 
@@ -58,6 +62,7 @@ class Port:
         token: the file on the node that holds what the page asks for, readable for root; empty for none.
         when: the setting that must be true for it to be served; empty for always.
         setting: the setting that holds the number; empty for none.
+        inner: whether only services, root and the login user go there.
 
     """
 
@@ -69,6 +74,7 @@ class Port:
     token: str = ""
     when: str = ""
     setting: str = ""
+    inner: bool = False
 
 
 @dataclass(frozen=True)
@@ -120,7 +126,10 @@ class SecretFile:
 
 @dataclass(frozen=True)
 class Plugin:
-    """What `plugin.yaml` says; `folder` holds the role scripts, and `part_of` names the plugin they belong to."""
+    """What `plugin.yaml` says; `folder` holds the role scripts, and `part_of` names the plugin they belong to.
+
+    `users` are the users of the nodes' systems as whom its services run.
+    """
 
     name: str
     description: str
@@ -137,6 +146,7 @@ class Plugin:
     needs_internet: bool = False
     checks: tuple[Check, ...] = ()
     part_of: str = ""
+    users: tuple[str, ...] = ()
 
     @property
     def whole(self) -> str:
@@ -175,7 +185,17 @@ def load_plugin(folder: Path) -> Plugin:
     source = Source.read(folder / "plugin.yaml", name=str(folder / "plugin.yaml"))
     plugin = _read_whole(source, folder) if source["part_of"].missing else _read_part(source, folder)
     source.finish()
-    return plugin
+    return _with_firewall(plugin)
+
+
+def _with_firewall(plugin: Plugin) -> Plugin:
+    """Return a plugin that serves something with the setting that says whom, and what refuses the others."""
+    if not plugin.ports or any(setting.name == LISTEN_TO for setting in plugin.settings):
+        return plugin
+    what = "whom it serves: cluster, its nodes and cm; network, all who reach them; empty, what the profile says"
+    setting = Setting(LISTEN_TO, "text", "", what, choices=("cluster", "network"))
+    packages = tuple(dict.fromkeys((*plugin.packages, FIREWALL_PACKAGE)))
+    return replace(plugin, settings=(*plugin.settings, setting), packages=packages)
 
 
 def _read_whole(source: Source, folder: Path) -> Plugin:
@@ -202,6 +222,7 @@ def _read_whole(source: Source, folder: Path) -> Plugin:
         ),
         needs_internet=source["needs_internet"].boolean(False),
         checks=tuple(read_check(item) for item in source["checks"].items()),
+        users=tuple(item.text("", pattern=_USER, form="a login name") for item in source["users"].items()),
     )
 
 
@@ -305,6 +326,7 @@ def _read_port(name: Written, value: Value, settings: Sequence[Setting]) -> Port
         value["token"].text("", pattern="/.+", form="the path of a file on the node"),
         value["when"].text(""),
         chosen,
+        value["inner"].boolean(False),
     )
 
 

@@ -19,7 +19,7 @@ from cloudmesh_cluster.yaml_source import Source
 _BUILT_IN = Path(__file__).resolve().parent / "profiles"
 ALIKE = 0.75
 """How alike a word and a profile's name must be, of 1, for the word to be taken for a misspelt one."""
-_SETTABLE = ("provider", "user", "mesh", "roles")
+_SETTABLE = ("provider", "user", "mesh", "listen_to", "roles")
 _READ_FROM_FILES = ("scripts", "template")
 _LISTS = ("plugins", "scripts", "checks")
 

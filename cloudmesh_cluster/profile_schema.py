@@ -12,6 +12,7 @@ from cloudmesh_cluster.additions import read_additions
 from cloudmesh_cluster.model import (
     Check,
     Expectation,
+    ListenTo,
     Mesh,
     PluginUse,
     Profile,
@@ -56,6 +57,7 @@ def read_profile(source: Source, *, folder: Path, default_name: str) -> Profile:
         provider=source["provider"].text(None, pattern=_WORD, form="the name of a provider"),
         user=user,
         mesh=cast("Mesh", source["mesh"].text("all", choices=get_args(Mesh))),
+        listen_to=cast("ListenTo", source["listen_to"].text("cluster", choices=get_args(ListenTo))),
         master=replace(master, image=master.image or image, flavor=master.flavor or flavor),
         worker=replace(worker, image=worker.image or image, flavor=worker.flavor or flavor),
         plugins=translate_plugins(source, uses, user=user),

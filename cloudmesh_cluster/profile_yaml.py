@@ -14,6 +14,7 @@ def plain(profile: Profile) -> dict[str, Any]:
     """Return a profile as the data of its YAML, defaults filled in, scripts inline."""
     data: dict[str, Any] = {"name": profile.name, "provider": profile.provider, "user": profile.user}
     data["mesh"] = profile.mesh
+    data["listen_to"] = profile.listen_to
     data["machines"] = _plain_machines(profile.machines)
     data["roles"] = {"master": _plain_role(profile.master), "worker": _plain_role(profile.worker)}
     data["plugins"] = [_plain_plugin(use) for use in profile.plugins]

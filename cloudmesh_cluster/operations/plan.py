@@ -9,6 +9,7 @@ from pathlib import Path
 from cloudmesh_cluster.amounts import counted
 from cloudmesh_cluster.checks import misplaced
 from cloudmesh_cluster.errors import InvalidInput, UsageError
+from cloudmesh_cluster.firewall import is_closed
 from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.marks import new_cluster_id
 from cloudmesh_cluster.model import CLUSTER_NAME, CloudProject, Cluster, Node, PluginUse, Profile, node_names
@@ -164,7 +165,7 @@ def make_plan(home: Home, request: CreateRequest, environ: Mapping[str, str]) ->
         ),
         needs_internet=any(each.plugin.needs_internet for each in chosen),
         notes=(
-            *_notes(profile, request.trust_on_first_use),
+            *_notes(profile, chosen, request.trust_on_first_use),
             *filter(None, map(unprotected_source, chosen)),
             *(f"ignored: {each}" for each in profile.ignored),
         ),
@@ -253,12 +254,19 @@ def _from_anywhere(use: PluginUse, chosen: Sequence[ChosenPlugin]) -> PluginUse:
     return PluginUse(use.name, {**use.settings, name: str(Path(str(source)).expanduser().absolute())})
 
 
-def _notes(profile: Profile, trust_on_first_use: bool) -> tuple[str, ...]:
+def _notes(profile: Profile, chosen: Sequence[ChosenPlugin], trust_on_first_use: bool) -> tuple[str, ...]:
     notes = []
     if profile.mesh == "all":
         notes.append(
             f"mesh: all: every node can log in to every node as {profile.user}, who may use sudo, so one bad node is"
             " root on all; mesh: master-to-workers or none in the profile limits that"
+        )
+    if open_to_all := [
+        each.plugin.name for each in chosen if each.plugin.ports and not is_closed(each, profile.listen_to)
+    ]:
+        notes.append(
+            f"listen_to: network: {', '.join(open_to_all)} will answer everybody who reaches the nodes, and most"
+            " services ask nobody for a password; listen_to: cluster lets in the nodes and cm alone"
         )
     if trust_on_first_use:
         notes.append("--trust-on-first-use: where nobody vouches for a host key, whoever answers first is believed")

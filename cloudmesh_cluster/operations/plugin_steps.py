@@ -116,9 +116,11 @@ async def _archive_for(
 
 
 async def _bring_cm_service(connections: Connections, node: Node) -> None:
-    script = resource("scripts", "boot", "cm-service").read_bytes()
-    result = await connections.push(node, script, "/usr/local/sbin/cm-service", mode=0o755, sudo=True, timeout=TIMEOUT)
-    raise_failed("push cm-service", [result])
+    # In this order: cm-service lets no service start without the firewall.
+    for name in ("cm-firewall", "cm-service"):
+        script, place = resource("scripts", "boot", name).read_bytes(), f"/usr/local/sbin/{name}"
+        result = await connections.push(node, script, place, mode=0o755, sudo=True, timeout=TIMEOUT)
+        raise_failed(f"push {name}", [result])
 
 
 async def call(

@@ -18,6 +18,7 @@ from cloudmesh_cluster.operations.create import Summary, finish
 from cloudmesh_cluster.operations.environment_nodes import bring_environments, remove_environments
 from cloudmesh_cluster.operations.existing import refuse_dead, refuse_obstacles, refuse_stopped, require_cluster
 from cloudmesh_cluster.operations.session import Session, session, together
+from cloudmesh_cluster.operations.wiring import wire_all
 from cloudmesh_cluster.plugins import ChosenPlugin, resolve
 from cloudmesh_cluster.remote import Connections
 from cloudmesh_cluster.secret_settings import NONE, Ask, Secrets, forget_secrets, given_secrets, keep_secrets
@@ -88,6 +89,7 @@ async def carry_out_install(current: Session, request: PluginsRequest, secrets: 
         current.state.put_record(current.name, replace(record, profile=replace(record.profile, plugins=plugins)))
         payloads = await plugin_steps.fetch_payloads(current)
         async with current.connections() as connections:
+            await wire_all(current, connections)
             for chosen in _chosen(current, request.plugins):
                 nodes = current.cluster.nodes
                 await together(
@@ -146,6 +148,7 @@ async def remove_plugins(current: Session, names: Sequence[str]) -> None:
     record = current.record
     kept = tuple(use for use in record.profile.plugins if use.name not in names)
     current.state.put_record(current.name, replace(record, profile=replace(record.profile, plugins=kept)))
+    await wire_all(current)
 
 
 async def start(home: Home, name: str, plugins: Sequence[str], emit: Emit) -> Summary:
@@ -196,6 +199,7 @@ async def carry_out_start(current: Session, request: PluginsRequest) -> Summary:
     with current.journal.step("start plugins"):
         async with current.connections() as connections:
             await _await_boot(current, connections)
+            await wire_all(current, connections)
             for chosen in _chosen(current, request.plugins):
                 await plugin_steps.start(current, connections, current.cluster.nodes, chosen)
     return await finish(current, began)

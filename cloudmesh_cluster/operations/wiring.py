@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from cloudmesh_cluster.causes import failures
 from cloudmesh_cluster.errors import RemoteFailed
 from cloudmesh_cluster.files import write_atomically
+from cloudmesh_cluster.firewall import firewall
 from cloudmesh_cluster.first_contact import wire
 from cloudmesh_cluster.hosts import (
     authorized_keys_block,
@@ -25,7 +26,7 @@ WIRE_TIMEOUT = 60.0
 
 
 async def wire_all(session: Session, connections: Connections | None = None) -> None:
-    """Push the three marked blocks to all nodes of the cluster that run, and write the client's own files.
+    """Push the marked blocks and the firewall to all nodes of the cluster that run, and write the client's own files.
 
     Nodes that do not run are warned about: they learn it when the next operation wires them.
 
@@ -46,6 +47,9 @@ async def wire_all(session: Session, connections: Connections | None = None) -> 
         known_hosts=known_hosts_block(cluster.name, cluster.nodes, session.state.host_keys(cluster.name)),
         authorized_keys=authorized_keys_block(
             cluster.name, cluster.nodes, session.state.public_keys(cluster.name), session.record.profile.mesh
+        ),
+        firewall=firewall(
+            session.plugins, cluster.nodes, user=session.user, default=session.record.profile.listen_to
         ),
         ssh_ports=ssh_ports(cluster.nodes, _ports(session)) if session.machines_stay else "",
         remove_bootstrap=not session.machines_stay,

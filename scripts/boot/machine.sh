@@ -7,7 +7,7 @@ before=$own/before     # what was there before: copies of the files below, and a
 # Files that others write to as well: only our lines go again.
 shared_files=(/etc/hosts /etc/ssh/ssh_known_hosts /etc/rc.local)
 # What is ours alone, unless it was there before.
-own_paths=(/usr/local/lib/cm /usr/local/sbin/cm-service /var/cache/cm /var/log/cm /run/cm)
+own_paths=(/usr/local/lib/cm /usr/local/sbin/cm-service /usr/local/sbin/cm-firewall /var/cache/cm /var/log/cm /run/cm)
 
 home_of() { # USER; sets `home`
     IFS=: read -r _ _ _ _ _ home _ < <(getent passwd "$1")

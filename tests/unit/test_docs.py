@@ -104,7 +104,7 @@ def test_the_profile_with_everything_is_valid(tmp_path: Path) -> None:
 
     assert validate(tmp_path / "lab.yaml") == []
     assert re.findall(r"^(\w+):", example, re.MULTILINE) == [
-        *("name", "provider", "user", "mesh", "roles", "plugins", "scripts", "checks"),
+        *("name", "provider", "user", "mesh", "listen_to", "roles", "plugins", "scripts", "checks"),
     ]
 
 
@@ -117,6 +117,6 @@ def test_the_plugin_of_the_walk_through_is_valid(home: Path) -> None:
 
     plugin = load_plugin(folder)
 
-    assert plugin.packages == ("redis-server", "redis-tools")
+    assert plugin.packages == ("redis-server", "redis-tools", "nftables")
     assert [check.name for check in plugin.checks] == ["every node reaches redis", "redis keeps what it is given"]
     assert (folder / "master.sh").read_text().startswith("#!/bin/bash\n")

@@ -68,7 +68,7 @@ def test_hadoop_says_what_it_needs(home: Home) -> None:
     """A JRE from Debian, jars from Maven, the master first, and checks whose targets every cluster has."""
     plugin = load_plugin(resource("scripts", "hadoop"))
 
-    assert plugin.packages == ("openjdk-17-jre-headless",)
+    assert plugin.packages == ("openjdk-17-jre-headless", "nftables")
     assert plugin.payload is not None
     assert plugin.order == ("master", "worker")
     pages = {port.name: port.number for port in plugin.ports if port.ui}
@@ -90,8 +90,9 @@ def test_a_part_has_what_it_chooses_of_its_whole(home: Home) -> None:
     assert (hdfs.folder, hdfs.packages, hdfs.payload, hdfs.version) == (
         whole.folder, whole.packages, whole.payload, whole.version
     )  # fmt: skip
-    assert {port.name for port in hdfs.ports} == {"hdfs", "hdfs-rpc", "datanode"}
-    assert {port.name for port in yarn.ports} == {"yarn", "nodemanager"}
+    assert {port.name for port in hdfs.ports} == {"hdfs", "hdfs-rpc", "datanode", "datanode-data", "datanode-rpc"}
+    assert {"yarn", "nodemanager", "shuffle"} < {port.name for port in yarn.ports}
+    assert not {port.name for port in yarn.ports} & {"hdfs", "history"}
     assert not {setting.name for setting in hdfs.settings} & {"history", "yarn_site", "mapred_site"}
     assert not {setting.name for setting in yarn.settings} & {"history", "hdfs_site", "replication"}
     assert [check.name for check in hdfs.checks] == [

@@ -179,6 +179,7 @@ def test_plain_leaves_out_what_is_not_set() -> None:
         "name": "p",
         "user": "cm",
         "mesh": "all",
+        "listen_to": "cluster",
         "roles": {"master": {"count": 1}, "worker": {"count": 2}},
     }
 

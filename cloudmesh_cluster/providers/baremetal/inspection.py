@@ -74,6 +74,7 @@ async def inspect(
     *,
     cluster: Marks | None = None,
     needs_apt: bool = False,
+    closes: bool = False,
     trust_on_first_use: bool = False,
 ) -> tuple[list[Problem], list[str]]:
     """Look at all machines at once; change nothing.
@@ -83,6 +84,7 @@ async def inspect(
         settings: how they are reached.
         cluster: to which they may belong already; None for a cluster that is yet to be made.
         needs_apt: whether Debian packages will be installed.
+        closes: whether services are to be kept to the nodes of the cluster.
         trust_on_first_use: whether a host key that nobody knows is no obstacle.
 
     Returns:
@@ -103,6 +105,8 @@ async def inspect(
         for found in founds:
             if found.facts:
                 _judge(found, cluster=cluster, needs_apt=needs_apt)
+                if closes:
+                    _judge_firewall(found)
         _compare_users(founds)
         there = [found for found in founds if found.login is not None and found.facts]
         listening = [Listening(f.login, f.wanted.where, f.wanted.ports) for f in there if f.login is not None]
@@ -184,6 +188,21 @@ def _owner(facts: Mapping[str, str]) -> Marks | None:
     """Return whose machine it is: the mark is "CLUSTER NODE USER ID", without an id where an older version wrote it."""
     words = facts.get("taken", "").split()
     return Marks(words[0], words[3] if len(words) > 3 else "") if words else None
+
+
+def _judge_firewall(found: Found) -> None:
+    """Say what becomes of the services' firewall, and of one that is there."""
+    facts = found.facts
+    without = "or let everybody in who reaches the machine: listen_to: network in the profile"
+    if "nft" not in facts and facts.get("apt") == "no":
+        found.report("it has no nft, which keeps services to the cluster", f"there: install nftables, {without}")
+    elif "nft" not in facts:
+        found.warn("nftables is installed with the plugins: it keeps their services to the cluster")
+    elif facts["nft"] != "ok":
+        what = f"nft, which keeps services to the cluster, does not work: {facts['nft']}"
+        found.report(what, f"there: sudo modprobe nf_tables, {without}")
+    if other := facts.get("firewall"):
+        found.warn(f"{other} is at work and stays as it is: cm's own table beside it refuses, and opens nothing")
 
 
 def _judge_modes(found: Found) -> None:

@@ -75,7 +75,8 @@ class BareMetalProvider:
         trust_on_first_use: bool = False,
     ) -> tuple[list[Problem], list[str]]:
         """Look at every machine at once: what keeps it from being a node, with what to type against it."""
-        from cloudmesh_cluster.plugins import resolve
+        from cloudmesh_cluster.firewall import is_closed
+        from cloudmesh_cluster.plugins import FIREWALL_PACKAGE, resolve
         from cloudmesh_cluster.providers.baremetal.inspection import inspect
 
         key = self._settings.private_key
@@ -88,13 +89,16 @@ class BareMetalProvider:
         machines = dict(enumerate(self._settings.machines[: profile.worker.count + 1]))
         if new is not None:
             machines = {node.index: self._machine(node) for node in new}
-        plugins = [chosen.plugin for chosen in resolve(profile.plugins, self._home)]
+        uses = resolve(profile.plugins, self._home)
+        plugins = [chosen.plugin for chosen in uses]
         wanted = [_wanted(index, machine, profile, plugins) for index, machine in machines.items()]
-        needs_apt = any(plugin.packages for plugin in plugins)
+        needs_apt = any(set(plugin.packages) - {FIREWALL_PACKAGE} for plugin in plugins)
+        closes = any(is_closed(chosen, profile.listen_to) for chosen in uses)
         return _to_its_end(
             inspect(
                 wanted, self._settings,
-                cluster=self._marks(cluster), needs_apt=needs_apt, trust_on_first_use=trust_on_first_use,
+                cluster=self._marks(cluster), needs_apt=needs_apt, closes=closes,
+                trust_on_first_use=trust_on_first_use,
             )
         )  # fmt: skip
 
