@@ -60,6 +60,15 @@ make_user() {
     install -d -m 750 -o "$1" -g "$1" "$2"
 }
 
+# add_to_group GROUP USER...: those who exist
+add_to_group() {
+    local group=$1 name
+    shift
+    for name; do
+        if id -u "$name" >/dev/null 2>&1; then usermod --append --groups "$group" "$name"; fi
+    done
+}
+
 forget_user() {
     userdel "$1" 2>/dev/null || true
     groupdel "$1" 2>/dev/null || true

@@ -13,11 +13,11 @@ install_dask() {
     printf '#!/bin/sh\nexec %s/bin/python -m dask "$@"\n' "$home" | write_file /usr/local/bin/dask 755
 }
 
-# The login user's programs show the node's certificate, too.
+# The login user's programs show the node's certificate, and so do notebooks.
 install_certificate() {
     install -d -m 750 -o root -g dask /etc/dask/tls
     install -m 640 -o root -g dask "$plugin"/secrets/{ca,cert,key}.pem /etc/dask/tls
-    if id -u "$user" >/dev/null 2>&1; then usermod --append --groups dask "$user"; fi
+    add_to_group dask "$user" notebook
 }
 
 tls() { # the part of the configuration that asks everyone for a certificate

@@ -9,7 +9,9 @@ make_users() {
     make_user hadoop "$data"
     install -d -m 755 -o hadoop -g hadoop "$logs"
     # The login user administers HDFS without sudo: the group is HDFS's supergroup.
-    if id -u "$user" >/dev/null 2>&1; then usermod --append --groups hadoop "$user"; fi
+    add_to_group hadoop "$user"
+    # Jobs of Spark's run as hadoop, too.
+    if getent group spark >/dev/null; then add_to_group spark hadoop; fi
 }
 
 install_commands() {

@@ -6,6 +6,10 @@ source "$(dirname "$0")/files/common.sh"
 install_jupyterlab() {
     local python part
     make_user notebook "$data"
+    # What kernels may show to Dask and Spark, where these are.
+    for part in dask spark; do
+        if getent group "$part" >/dev/null; then add_to_group "$part" notebook; fi
+    done
     unpack_payload "$home"
     python=$(command -v python3.11) || die "$CM_NODE has no Python 3.11, for which JupyterLab is made here"
     "$python" -m venv --without-pip --system-site-packages "$home"

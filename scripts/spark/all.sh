@@ -12,6 +12,7 @@ java_home() {
 install_spark() {
     local tool
     make_user spark "$data"
+    add_to_group spark "$user" notebook hadoop
     folders_as spark 1777 "$data/work" "$data/scratch"
     chmod 755 "$data"
     unpack_payload "$home"
@@ -77,9 +78,11 @@ spark.yarn.jars local:$home/jars/*
 spark.pyspark.python python3
 spark.sql.warehouse.dir $data/warehouse
 spark.ui.showConsoleProgress false
+spark.authenticate true
+spark.authenticate.secret $(<"$plugin/secrets/auth")
 END
         tr ';' '\n' <<<"$CM_SETTING_SPARK_DEFAULTS" | sed 's/=/ /'
-    } | write_file "$conf/spark-defaults.conf" 644
+    } | write_file "$conf/spark-defaults.conf" 640 root:spark
     write_file "$conf/log4j2.properties" 644 <"$plugin/files/log4j2.properties"
     folders_as spark 1777 "$data/warehouse"
 }

@@ -40,8 +40,7 @@ PATIENCE = 120.0
 @pytest.fixture(scope="module")
 def cluster(shared_cm: CommandLine) -> Iterator[CommandLine]:
     """Return `cm` with a verified Dask cluster `k` of two workers, who talk TLS."""
-    words = ("cluster", "create", "k", "-p", "dask", "--provider", "local", "--set", "dask.tls=true")
-    shared_cm(*words, timeout=900)
+    shared_cm("cluster", "create", "k", "-p", "dask", "--provider", "local", timeout=900)
     yield shared_cm
     shared_cm("cluster", "delete", "k", "-y")
 

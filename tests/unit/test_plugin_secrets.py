@@ -42,8 +42,8 @@ def test_secrets_are_made_once_for_each_cluster_and_private(tmp_path: Path) -> N
 def test_certificates_come_where_the_setting_asks_for_them(tmp_path: Path) -> None:
     """Each node has a key of its own, and only the client the authority's."""
     home = Home(tmp_path, tmp_path)
-    (plain,) = resolve([PluginUse("dask")], home)
-    (secure,) = resolve([PluginUse("dask", {"tls": True})], home)
+    (plain,) = resolve([PluginUse("dask", {"tls": False})], home)
+    (secure,) = resolve([PluginUse("dask")], home)
     assert secret_files(home, node("a"), plain) == {}
 
     master, worker = (secret_files(home, each, secure) for each in (node("a"), node("a", "worker")))
@@ -70,7 +70,7 @@ MEMBERS = [("a", "a-master", True), ("a", "other", False), ("b", "a-master", Fal
 def test_only_members_of_the_cluster_talk(tmp_path: Path, cluster: str, name: str, fits: bool) -> None:
     """A client of the cluster reaches a node by its name; another name, and a client of another cluster, do not."""
     home = Home(tmp_path, tmp_path)
-    (secure,) = resolve([PluginUse("dask", {"tls": True})], home)
+    (secure,) = resolve([PluginUse("dask")], home)
     files = {}
     for path, (content, _) in secret_files(home, node("a"), secure).items():
         files[Path(path).name] = tmp_path / Path(path).name

@@ -145,7 +145,8 @@ yarn.scheduler.capacity.maximum-am-resource-percent=0.5
 yarn.application.classpath=$conf,$home/lib/*
 yarn.log-aggregation-enable=$(has hdfs && echo true || echo false)
 yarn.nodemanager.remote-app-log-dir=/tmp/logs
-yarn.acl.enable=false
+yarn.acl.enable=true
+yarn.admin.acl=hadoop,root,$user hadoop
 END
     site mapred-site.xml "$CM_SETTING_MAPRED_SITE" <<END
 mapreduce.framework.name=yarn
