@@ -16,6 +16,7 @@ from tests.support.command_line import CommandLine
 from tests.support.engine_nodes import address
 from tests.support.journal_watch import Instant, begun, signalled
 from tests.support.machines import Machines
+from tests.support.reach import ORDINARY, who_may
 
 PLUGIN = {
     "plugin.yaml": "description: leaves traces\npackages: [tree]\nports:\n  web: {number: 8123}\n",
@@ -133,6 +134,23 @@ def test_grow_shrink_and_go(field: Field) -> None:
     assert "2222" == to_worker_2["stdout"].split()[-1]
     assert ({"755\n755\n"}, {}) == ({row["stdout"] for row in modes}, gone)
     assert {} == field.left_on(1, 2, 3, 4)
+
+
+def test_services_answer_the_machines_of_the_cluster_alone(field: Field) -> None:
+    """Not the fourth machine, nor their gateway; a machine that is given back has no rules any more."""
+    field.machines.write_profile(field.cm, "closed", also="plugins: [traces]\n", machines=[1, 2])
+    said = field.cm("cluster", "create", "closed", "-p", "closed").stderr
+    serve = "sudo sh -c 'setsid python3 -m http.server 8123 >/dev/null 2>&1 </dev/null &'; sleep 2; echo served"
+    field.cm("cluster", "cmd", "closed", "--", serve)
+    rows = [row for row in who_may(field.cm, "closed", field.machines.nodes.folder / "engine") if row.port == 8123]
+    machine_4 = field.machines.nodes.run(4, f"timeout 3 bash -c '</dev/tcp/{address(1)}/8123' 2>&1 || echo refused")
+    field.cm("cluster", "cmd", "closed", "--", f"sudo pkill -f http.server; sudo userdel {ORDINARY}")
+    field.cm("cluster", "delete", "closed", "-y")
+
+    assert "nftables is installed with the plugins" in said
+    assert [("open", "open", "refused")] * 2 == [(row.same_node, row.other_node, row.outside) for row in rows]
+    assert "refused" in machine_4
+    assert {} == field.left_on(1, 2)
 
 
 def test_a_machine_that_is_trusted_on_first_use(field: Field) -> None:
