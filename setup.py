@@ -54,7 +54,7 @@ def version() -> str:
 
 
 # Every node of a cluster needs the same versions, so they are exact.
-DASK = ["dask[distributed]==2026.8.0", "bokeh==3.9.2", "joblib>=1.5"]
+DASK = ["dask[distributed]==2026.8.0", "bokeh==3.9.2", "cloudpickle==3.1.2", "joblib>=1.5"]
 # PySpark warns of newer versions of pandas.
 SPARK = ["pyspark[connect]==4.3.0", "pandas>=2.2,<3"]
 # What lint and unit tests need.

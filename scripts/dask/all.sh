@@ -29,17 +29,18 @@ tls() { # the part of the configuration that asks everyone for a certificate
     done
 }
 
-# A scheduler looks every worker-ttl whether it has heard of each worker for as long, so it takes up to twice that.
+# A machine that is gone is found by its silent connections, for which Dask takes no less than 12 seconds. A worker that only computes without a pause, which keeps Python from
+# all else, answers there all the same, so it is given more time to be heard of.
 configure() {
     write_file /etc/dask/dask.yaml 644 <<END
 # Written by the plugin dask of cm, and written anew by it: use the settings of the plugin.
 scheduler-address: $protocol://$CM_MASTER_IP:8786
 distributed:
   scheduler:
-    worker-ttl: $((dead_after / 2))s
+    worker-ttl: $((dead_after * 40))s
     allowed-failures: 10
   comm:
-    timeouts: {connect: 10s, tcp: 12s}
+    timeouts: {connect: 10s, tcp: $((dead_after > 12 ? dead_after : 12))s}
 $(tls)
   dashboard:
     link: "{scheme}://{host}:{port}/status"

@@ -16,7 +16,7 @@ make_users() {
 
 install_commands() {
     local tool jar
-    mkdir -p "$home/bin" "$home/share/hadoop/mapreduce"
+    mkdir -p "$home/bin" "$home"/share/hadoop/{mapreduce,tools/lib}
     install -m 755 "$plugin/files/hadoop" "$home/bin/hadoop"
     for tool in hdfs yarn mapred; do ln -sfn hadoop "$home/bin/$tool"; done
     for tool in hadoop $(! has hdfs || echo hdfs) $(! has yarn || echo yarn mapred); do
@@ -25,6 +25,9 @@ install_commands() {
     # Where books and tutorials look for it.
     for jar in "$home"/lib/hadoop-mapreduce-examples-*.jar; do
         ln -sf "../../../lib/${jar##*/}" "$home/share/hadoop/mapreduce/"
+    done
+    for jar in "$home"/lib/hadoop-{streaming,distcp}-*.jar; do
+        [[ ! -e $jar ]] || ln -sf "../../../../lib/${jar##*/}" "$home/share/hadoop/tools/lib/"
     done
 }
 

@@ -20,6 +20,8 @@ make_folders() {
     ! http GET "$CM_MASTER" 9870 "/webhdfs/v1/user/$user?op=GETFILESTATUS" >/dev/null || return 0
     for folder in /tmp /user; do hdfs_folder "$folder" hadoop 1777; done
     ! has yarn || for folder in /mapreduce /mapreduce/intermediate /mapreduce/done; do hdfs_folder "$folder" hadoop 1777; done
+    # Spark's tables, where it is: whoever comes first must not have it to himself.
+    hdfs_folder /var/lib/spark/warehouse hadoop 1777
     for folder in hadoop root "$user"; do hdfs_folder "/user/$folder" "$folder" 755; done
 }
 

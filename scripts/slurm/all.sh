@@ -26,6 +26,7 @@ make_slurms_folders() {
     [[ -e /var/log/slurm/slurmctld.log ]] || install -m 640 -o slurm -g slurm /dev/null /var/log/slurm/slurmctld.log
 }
 
+# Jobs are measured every two seconds, and ended when they take more memory than they asked for.
 # Each worker is listed with the size that the profile gives it: config_overrides makes slurmd believe it, though a local
 # node sees the memory of the whole machine.
 configure() {
@@ -50,6 +51,9 @@ KillWait=5
 ReturnToService=2
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
+JobAcctGatherType=jobacct_gather/linux
+JobAcctGatherFrequency=task=2
+JobAcctGatherParams=OverMemoryKill
 MpiDefault=none
 SlurmdParameters=config_overrides
 SelectType=select/cons_tres

@@ -17,10 +17,11 @@ install_spark() {
     chmod 755 "$data"
     unpack_payload "$home"
     chmod 755 "$home"/bin/* "$home"/sbin/*
-    for tool in pyspark spark-submit spark-shell spark-sql run-example; do
+    for tool in pyspark spark-submit spark-shell spark-sql; do
         printf '#!/bin/sh\nexport SPARK_HOME=%s SPARK_CONF_DIR=%s\nexec %s/bin/%s "$@"\n' "$home" "$conf" "$home" "$tool" |
             write_file "/usr/local/bin/$tool" 755
     done
+    ln -sfn "$conf" "$home/conf" # where Spark looks that nobody has told of SPARK_CONF_DIR: `python3 job.py`, notebooks
     # `import pyspark` works in the system's Python.
     for tool in /usr/lib/python3.*/; do
         [[ $tool =~ python(3\.[0-9]+)/$ ]] || continue
@@ -29,6 +30,8 @@ install_spark() {
     done
 }
 
+# These settings travel with a job, so nothing in them is this node's own: that is in spark-env.sh. Workers have no pyarrow, which
+# Python functions of a user would need by default.
 # Sizes in MiB. What a worker has left after its daemon and the system belongs to executors, one a worker for each application
 # unless it asks for less; heap and what Java and Python take beside it.
 configure() {
@@ -60,8 +63,6 @@ END
         cat <<END
 # Written by the plugin spark of cm, and written anew by it: use the settings of the plugin.
 spark.master $master_url
-spark.driver.host $CM_NODE
-spark.driver.bindAddress $address
 spark.driver.memory 512m
 spark.executor.memory ${executor}m
 spark.executor.memoryOverhead ${overhead}m
@@ -76,6 +77,7 @@ spark.executor.extraJavaOptions -XX:+UseSerialGC
 spark.driver.extraJavaOptions -XX:+UseSerialGC -XX:TieredStopAtLevel=1
 spark.yarn.jars local:$home/jars/*
 spark.pyspark.python python3
+spark.sql.execution.pythonUDF.arrow.enabled false
 spark.sql.warehouse.dir $data/warehouse
 spark.ui.showConsoleProgress false
 spark.authenticate true

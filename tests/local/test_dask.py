@@ -52,12 +52,13 @@ def on(cluster: CommandLine, node: str, *words: str) -> str:
 
 
 def test_daemons_are_private_and_of_their_own_user(cluster: CommandLine) -> None:
-    """Nothing listens on all addresses, nothing runs as root; memory and threads are the profile's."""
+    """Nothing listens on all addresses, nothing runs as root; memory and threads are the profile's; there is a pip."""
     for node in ("master", "worker-1"):
         listening = on(cluster, node, "sudo ss -Hltnp | grep python | awk '{print $4}'").split()
         assert listening
         assert all(address.startswith("10.") for address in listening), listening
         assert set(on(cluster, node, "pgrep -f 'dask (scheduler|worker)' | xargs ps -o user= -p").split()) == {"dask"}
+    assert on(cluster, "worker-1", PYTHON, "-m", "pip", "--version").startswith("pip ")
     said = on(cluster, "worker-1", "ps -C python -o args= | grep 'dask worker' | head -n 1")
     assert "--nthreads 1 " in said
     assert "--memory-limit 1600MiB" in said

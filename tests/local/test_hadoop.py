@@ -75,10 +75,12 @@ def test_the_login_user_has_the_usual_commands(cluster: CommandLine) -> None:
     on(cluster, "worker-2", "seq 1 100000 | hdfs dfs -put - numbers")
 
     assert on(cluster, "worker-1", "hdfs dfs -cat numbers | tail -n 1") == "100000\n"
-    assert on(cluster, "master", "hadoop fs -stat %r /user/cm/numbers") == "2\n"
+    assert on(cluster, "master", "hadoop --loglevel ERROR fs -stat %r /user/cm/numbers") == "2\n"
     assert "word count" in on(cluster, "master", "yarn application -list -appStates FINISHED")
-    examples = on(cluster, "worker-1", "ls /opt/hadoop/share/hadoop/mapreduce/hadoop-mapreduce-examples-*.jar").strip()
-    assert "wordcount" in on(cluster, "worker-1", f"hadoop jar {examples} 2>&1 || true")
+    on(cluster, "worker-1", "ls /opt/hadoop/share/hadoop/mapreduce/hadoop-mapreduce-examples-*.jar")
+    streaming = on(cluster, "worker-1", "ls /opt/hadoop/share/hadoop/tools/lib/hadoop-streaming-*.jar").strip()
+    assert "-mapper" in on(cluster, "worker-1", f"hadoop jar {streaming} -help 2>&1 || true")
+    assert "hadoop-namenode" in on(cluster, "master", "sudo hdfs --daemon status namenode")
     assert "Total jobs:" in on(cluster, "worker-1", "mapred job -list all")
     assert "Live datanodes (2)" in on(cluster, "master", "hdfs dfsadmin -report")
     assert on(cluster, "worker-2", "hadoop version").startswith("Hadoop 3.4.")

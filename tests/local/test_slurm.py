@@ -63,6 +63,15 @@ def test_nodes_have_the_sizes_of_the_profile(cluster: CommandLine) -> None:
     assert on(cluster, "master", "srun --mem=2000 true 2>&1 || true").count("Requested node configuration") == 1
 
 
+def test_a_job_that_takes_more_memory_than_it_asked_for_is_ended(cluster: CommandLine) -> None:
+    """Others on its node asked for theirs, too; one that keeps to what it asked for ends by itself."""
+    program = "import time; held = bytearray({} << 20); time.sleep(30 if len(held) >> 28 else 5)"
+    much, little = (shlex.quote(program.format(size)) for size in (300, 20))
+
+    assert "exceeded memory limit" in on(cluster, "master", f"srun --mem=100 python3 -c {much} 2>&1 || true")
+    assert "" == on(cluster, "master", f"srun --mem=100 python3 -c {little} 2>&1")
+
+
 def test_the_key_of_munge_is_the_clusters_own(cluster: CommandLine) -> None:
     """The same on all nodes, readable for munge only, neither in a log nor in an argument."""
     answer = cluster("cluster", "cmd", "s", "-f", "json", "--", f"sudo stat -c '%a %U' {KEY}; sudo cat {KEY}")

@@ -7,9 +7,13 @@ import shlex
 import subprocess
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from pyspark.sql.functions import udf
 
+from cloudmesh_cluster import Cluster
+from cloudmesh_cluster.home import Home
 from tests.support.command_line import CommandLine
 from tests.support.crash import crash
 
@@ -45,18 +49,44 @@ def on(cluster: CommandLine, node: str, line: str) -> str:
     return str(row["stdout"])
 
 
+def master_page(cluster: CommandLine) -> dict[str, Any]:
+    """Return what Spark's master says of itself."""
+    fetch = 'import urllib.request as u; print(u.urlopen("http://p-master:8080/json/").read().decode())'
+    page: dict[str, Any] = json.loads(on(cluster, "master", f"python3 -c {shlex.quote(fetch)}"))
+    return page
+
+
 def alive(cluster: CommandLine) -> list[str]:
     """Return the hosts of the workers that Spark's master takes for alive."""
-    fetch = 'import urllib.request as u; print(u.urlopen("http://p-master:8080/json/").read().decode())'
-    page = json.loads(on(cluster, "master", f"python3 -c {shlex.quote(fetch)}"))
-    return sorted(worker["host"] for worker in page["workers"] if worker["state"] == "ALIVE")
+    return sorted(worker["host"] for worker in master_page(cluster)["workers"] if worker["state"] == "ALIVE")
 
 
 def test_the_login_user_submits_from_any_node(cluster: CommandLine) -> None:
-    """A script of Spark's own examples, run from a worker; pyspark is a module of the system's Python."""
-    said = on(cluster, "worker-1", f"{SUBMIT} /opt/spark/examples/src/main/python/pi.py 4 2>/dev/null")
+    """One of Spark's own examples, run from a worker by the system's Python alone, computes on the cluster."""
+    said = on(cluster, "worker-1", "python3 /opt/spark/examples/src/main/python/pi.py 4 2>/dev/null")
+
     assert said.startswith("Pi is roughly 3.1")
-    assert on(cluster, "worker-2", "python3 -c 'import pyspark; print(pyspark.__version__)'").startswith("4.")
+    assert "PythonPi" in {app["name"] for app in master_page(cluster)["completedapps"]}
+
+
+def test_settings_that_travel_with_a_job_are_no_nodes_own(cluster: CommandLine) -> None:
+    """A driver may run on any node: its settings are the same on all."""
+    said = cluster("cluster", "cmd", "p", "-f", "json", "--", "cat /etc/spark/spark-defaults.conf").stdout
+    answers = json.loads(said)
+
+    assert 1 == len({answer["stdout"] for answer in answers})
+    assert "10.88." not in answers[0]["stdout"]
+
+
+def test_functions_of_the_user_run_over_connect(cluster: CommandLine) -> None:
+    """A plain Python function works from this machine, where the workers have nothing but Spark."""
+    session = Cluster.open("p", home=Home(cluster.home, cluster.cache)).spark()
+    try:
+        rows = session.range(3).select(udf(lambda number: number * 7, "long")("id").alias("seven")).collect()
+    finally:
+        session.stop()
+
+    assert [0, 7, 14] == sorted(row["seven"] for row in rows)
 
 
 def test_daemons_are_private_and_of_their_own_user(cluster: CommandLine) -> None:

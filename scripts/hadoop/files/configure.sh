@@ -117,6 +117,7 @@ dfs.webhdfs.enabled=true
 END
 }
 
+# Without control groups a NodeManager measures its containers only where their memory is not "enforced" (YARN-11967).
 write_yarn() {
     site yarn-site.xml "$CM_SETTING_YARN_SITE" <<END
 yarn.resourcemanager.hostname=$CM_MASTER
@@ -135,6 +136,7 @@ yarn.nodemanager.aux-services=mapreduce_shuffle
 yarn.nodemanager.resource.memory-mb=$yarn_memory
 yarn.nodemanager.resource.cpu-vcores=$yarn_cpus
 yarn.nodemanager.vmem-check-enabled=false
+yarn.nodemanager.resource.memory.enforced=false
 yarn.nodemanager.disk-health-checker.max-disk-utilization-per-disk-percentage=98.0
 yarn.nodemanager.env-whitelist=JAVA_HOME,HADOOP_HOME,HADOOP_CONF_DIR,PATH,LANG,TZ
 yarn.nodemanager.sleep-delay-before-sigkill.ms=1000
@@ -145,6 +147,7 @@ yarn.scheduler.capacity.maximum-am-resource-percent=0.5
 yarn.application.classpath=$conf,$home/lib/*
 yarn.log-aggregation-enable=$(has hdfs && echo true || echo false)
 yarn.nodemanager.remote-app-log-dir=/tmp/logs
+$(! keeps_history || echo "yarn.log.server.url=http://$CM_MASTER:19888/jobhistory/logs")
 yarn.acl.enable=true
 yarn.admin.acl=hadoop,root,$user hadoop
 END
