@@ -140,11 +140,12 @@ def test_services_answer_the_machines_of_the_cluster_alone(field: Field) -> None
     """Not the fourth machine, nor their gateway; a machine that is given back has no rules any more."""
     field.machines.write_profile(field.cm, "closed", also="plugins: [traces]\n", machines=[1, 2])
     said = field.cm("cluster", "create", "closed", "-p", "closed").stderr
-    serve = "sudo sh -c 'setsid python3 -m http.server 8123 >/dev/null 2>&1 </dev/null &'; sleep 2; echo served"
-    field.cm("cluster", "cmd", "closed", "--", serve)
+    serve = "setsid python3 -m http.server 8123 >/dev/null 2>&1 </dev/null & echo $! >/run/served; sleep 2"
+    end = f"kill $(cat /run/served); rm /run/served; userdel {ORDINARY}"
+    field.cm("cluster", "cmd", "closed", "--", f"sudo sh -c {shlex.quote(serve)}")
     rows = [row for row in who_may(field.cm, "closed", field.machines.nodes.folder / "engine") if row.port == 8123]
     machine_4 = field.machines.nodes.run(4, f"timeout 3 bash -c '</dev/tcp/{address(1)}/8123' 2>&1 || echo refused")
-    field.cm("cluster", "cmd", "closed", "--", f"sudo pkill -f http.server; sudo userdel {ORDINARY}")
+    field.cm("cluster", "cmd", "closed", "--", f"sudo sh -c {shlex.quote(end)}")
     field.cm("cluster", "delete", "closed", "-y")
 
     assert "nftables is installed with the plugins" in said
