@@ -10,10 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from pyspark.sql.functions import udf
 
-from cloudmesh_cluster import Cluster
-from cloudmesh_cluster.home import Home
 from tests.support.command_line import CommandLine
 from tests.support.crash import crash
 
@@ -31,6 +28,15 @@ while session.sparkContext._jsc.sc().getExecutorMemoryStatus().size() < 3:
     time.sleep(0.1)
 print("begun", flush=True)
 print(numbers.map(slow).sum(), flush=True)
+"""
+# In a process of its own: pyspark, once it has used Connect, makes no other session in a process.
+FUNCTION = """
+from cloudmesh_cluster import Cluster
+from pyspark.sql.functions import udf
+session = Cluster.open("p").spark()
+rows = session.range(3).select(udf(lambda number: number * 7, "long")("id").alias("seven")).collect()
+print(sorted(row["seven"] for row in rows))
+session.stop()
 """
 SUBMIT = "spark-submit --conf spark.ui.enabled=false --conf spark.executor.memory=512m"
 
@@ -80,13 +86,11 @@ def test_settings_that_travel_with_a_job_are_no_nodes_own(cluster: CommandLine) 
 
 def test_functions_of_the_user_run_over_connect(cluster: CommandLine) -> None:
     """A plain Python function works from this machine, where the workers have nothing but Spark."""
-    session = Cluster.open("p", home=Home(cluster.home, cluster.cache)).spark()
-    try:
-        rows = session.range(3).select(udf(lambda number: number * 7, "long")("id").alias("seven")).collect()
-    finally:
-        session.stop()
+    said = subprocess.run(
+        [cluster.python, "-c", FUNCTION], env=cluster.environment(), capture_output=True, text=True, check=False
+    )
 
-    assert [0, 7, 14] == sorted(row["seven"] for row in rows)
+    assert "[0, 7, 14]\n" == said.stdout, said.stderr
 
 
 def test_daemons_are_private_and_of_their_own_user(cluster: CommandLine) -> None:
