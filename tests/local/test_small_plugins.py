@@ -92,7 +92,7 @@ def test_daemons_are_private_and_keep_their_secrets(cluster: CommandLine) -> Non
         assert users == ["ganglia", "ipyparallel", "zookeeper"]
     stranger = "import socket as s; c = s.create_connection(('127.0.0.1', 8651), 9, ('127.0.0.2', 0)); print(c.recv(9))"
     assert on(cluster, "master", program(stranger)) == "b''\n"
-    assert on(cluster, "master", "echo ruok | timeout 5 nc 10.88.0.10 2181 || true").startswith("ruok is not executed")
+    assert on(cluster, "master", "echo ruok | timeout 60 nc 10.88.0.10 2181 || true").startswith("ruok is not executed")
     refused = "printf 'reconfig -remove 2\\n' | zkCli.sh 2>&1 || true"
     assert "Insufficient permission" in on(cluster, "worker-1", refused)
 
