@@ -1,4 +1,4 @@
-"""Who may reach the services of a cluster: the text that each node's `cm-firewall` makes its table of."""
+"""Which machines can reach the services of a cluster, as text for `cm-firewall` on the nodes."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from cloudmesh_cluster.plugins import LISTEN_TO, ChosenPlugin
 
 
 def is_closed(chosen: ChosenPlugin, default: ListenTo) -> bool:
-    """Return whether a plugin serves the nodes of its cluster only.
+    """Return whether only the nodes of its cluster can reach a plugin.
 
     Args:
         chosen: the plugin, with its settings.
-        default: what the profile says, for a plugin whose own setting says nothing.
+        default: the profile's `listen_to`, for plugins whose own setting is empty.
 
     """
     return bool(chosen.plugin.ports) and (chosen.settings.get(LISTEN_TO) or default) == "cluster"
@@ -22,13 +22,13 @@ def is_closed(chosen: ChosenPlugin, default: ListenTo) -> bool:
 def firewall(
     plugins: Iterable[ChosenPlugin], nodes: Sequence[Node], *, user: str, default: ListenTo = "cluster"
 ) -> str:
-    """Return what nodes refuse to others, as `cm-firewall` reads it; empty when nothing is to be refused.
+    """Return the description of a node's firewall that `cm-firewall` reads; empty when nothing is to be refused.
 
     Args:
         plugins: of the cluster, with their settings.
         nodes: of the cluster.
-        user: the login user, who reaches whatever services reach among themselves.
-        default: what the profile says, for a plugin whose own setting says nothing.
+        user: the login user, who can connect to the inner ports.
+        default: the profile's `listen_to`, for plugins whose own setting is empty.
 
     """
     closed = [each for each in plugins if is_closed(each, default)]

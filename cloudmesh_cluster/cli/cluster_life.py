@@ -54,7 +54,7 @@ def create(args: Namespace, session: Session) -> int:
         return _show_plan(args, session, request)
     from cloudmesh_cluster.operations.create import create as make
     from cloudmesh_cluster.operations.plan import misnamed, requested_profile
-    from cloudmesh_cluster.plugins import resolve
+    from cloudmesh_cluster.plugin_choice import resolve
 
     if (doubt := misnamed(session.home, request)) and sys.stdin.isatty():
         session.confirm(f"{doubt[0].upper()}{doubt[1:]}. Go on?", yes=args.yes)

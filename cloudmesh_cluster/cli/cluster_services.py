@@ -36,7 +36,7 @@ def install(args: Namespace, session: Session) -> int:
     """Install plugins on a running cluster."""
     from cloudmesh_cluster.model import PluginUse
     from cloudmesh_cluster.operations import services
-    from cloudmesh_cluster.plugins import resolve
+    from cloudmesh_cluster.plugin_choice import resolve
 
     wanted = resolve([PluginUse(name) for name in args.plugins], session.home)
     ask = session.ask_secrets([each for each in wanted if each.plugin.name in args.plugins])

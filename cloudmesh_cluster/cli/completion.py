@@ -157,7 +157,7 @@ def names(kind: Kind, home: Home, *, cluster: str = "") -> dict[str, str]:
 
         return dict.fromkeys(sorted(find_profiles(home)), "profile")
     if kind == "plugin":
-        from cloudmesh_cluster.plugins import find_plugins
+        from cloudmesh_cluster.plugin_reader import find_plugins
 
         return dict.fromkeys(sorted(find_plugins(home)), "plugin")
     return _providers(home) if kind == "provider" else {}
@@ -185,17 +185,19 @@ def _nodes(home: Home, cluster: str) -> dict[str, str]:
 def _pages(home: Home, cluster: str) -> dict[str, str]:
     if not home.state_file.exists():
         return {}
-    from cloudmesh_cluster.plugins import find_plugins, load_plugin
+    from cloudmesh_cluster.plugin_choice import resolve
     from cloudmesh_cluster.state import State
 
     with State(home) as state:
         if cluster not in state.cluster_names():
             return {}
-        used = [use.name for use in state.record(cluster).profile.plugins]
-    found = find_plugins(home)
-    plugins = [load_plugin(found[name]) for name in used if name in found]
-    pages = {port.name: f"page of {plugin.name}" for plugin in plugins for port in plugin.ports if port.ui}
-    return {plugin.name: "all its pages" for plugin in plugins if plugin.ports} | pages
+        uses = state.record(cluster).profile.plugins
+    try:
+        chosen = [each for each in resolve(uses, home) if each.pages]
+    except CmError:  # a plugin of the user's that is gone, or wrong by now, completes to nothing
+        return {}
+    pages = {port.name: f"page of {each.plugin.name}" for each in chosen for port in each.pages}
+    return {each.plugin.name: "all its pages" for each in chosen} | pages
 
 
 def _providers(home: Home) -> dict[str, str]:

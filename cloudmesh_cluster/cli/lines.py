@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cloudmesh_cluster.errors import UsageError
 
 _DELIMITER = re.compile(r"<<(-?)[ \t]*(?:'([^'\n]+)'|\"([^\"\n]+)\"|([^\s<>|'\"\\]+))")
+_PROGRAM = re.compile(r"^[ \t]*cm[ \t]+(?=\S)")
 
 
 class Incomplete(Exception):
@@ -45,12 +45,12 @@ def parse(text: str) -> Line:
     """
     if text.lstrip().startswith("#"):
         return Line()
-    return _Reader(text).line()
+    return _Reader(without_program(text)).line()
 
 
-def without_program(words: Sequence[str]) -> Sequence[str]:
-    """Return a line's words without the `cm` of a line that was copied from the documentation."""
-    return words[1:] if words[:1] == ["cm"] and len(words) > 1 else words
+def without_program(text: str) -> str:
+    """Return a line without its leading `cm`: people paste lines from the documentation."""
+    return _PROGRAM.sub("", text)
 
 
 class _Reader:
@@ -73,7 +73,7 @@ class _Reader:
             document = _document(rest, *self.delimiter)
         elif rest.strip():
             raise UsageError("one line at a time", hint="a line goes on after a backslash, or inside quotes")
-        return Line(tuple(without_program(self.words)), document, self.input_file, self.redirector, self.redirect_to)
+        return Line(tuple(self.words), document, self.input_file, self.redirector, self.redirect_to)
 
     def _skip_blanks(self) -> bool:
         while self.text.startswith((" ", "\t", "\r", "\\\n"), self.at):

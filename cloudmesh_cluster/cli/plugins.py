@@ -22,7 +22,7 @@ FETCH_COLUMNS = ("plugin", "payload")
 
 def list_plugins(args: Namespace, session: Session) -> int:
     """Print all plugins."""
-    from cloudmesh_cluster.plugins import find_plugins, load_plugin
+    from cloudmesh_cluster.plugin_reader import find_plugins, load_plugin
 
     folders = [folder for _, folder in sorted(find_plugins(session.home).items())]
     session.show_rows(args, [_row(load_plugin(folder)) for folder in folders], COLUMNS)
@@ -32,7 +32,7 @@ def list_plugins(args: Namespace, session: Session) -> int:
 def show(args: Namespace, session: Session) -> int:
     """Print what a plugin takes, needs, opens and checks."""
     from cloudmesh_cluster.errors import NotFound
-    from cloudmesh_cluster.plugins import find_plugins, load_plugin
+    from cloudmesh_cluster.plugin_reader import find_plugins, load_plugin
 
     known = find_plugins(session.home)
     if args.name not in known:
@@ -45,7 +45,7 @@ def fetch(args: Namespace, session: Session) -> int:
     """Fetch what a plugin installs into the cache, as the first cluster that has it would."""
     from cloudmesh_cluster.model import PluginUse
     from cloudmesh_cluster.payloads import fetch as into_cache
-    from cloudmesh_cluster.plugins import resolve
+    from cloudmesh_cluster.plugin_choice import resolve
 
     chosen = next(each for each in resolve([PluginUse(args.name)], session.home) if each.plugin.name == args.name)
     path = into_cache(chosen, session.home, _tell)

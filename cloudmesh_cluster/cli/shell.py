@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -25,7 +24,7 @@ from cloudmesh_cluster import __version__
 from cloudmesh_cluster.cli import completion, script
 from cloudmesh_cluster.cli.commands import TREE
 from cloudmesh_cluster.cli.failures import explain
-from cloudmesh_cluster.cli.lines import Incomplete, Line, parse
+from cloudmesh_cluster.cli.lines import Incomplete, Line, parse, without_program
 from cloudmesh_cluster.cli.session import Session
 from cloudmesh_cluster.cli.tree import Argument, Kind, build
 from cloudmesh_cluster.cli.words import hint_of
@@ -34,8 +33,6 @@ from cloudmesh_cluster.home import Home
 
 USAGE = UsageError.exit_code
 LEAVING = ("quit", "_eof")
-_PROGRAM = re.compile(r"^\s*cm\s+(?=\S)")
-"""The first word of a line that was copied from the documentation."""
 
 
 class LineParser(StatementParser):
@@ -43,7 +40,7 @@ class LineParser(StatementParser):
 
     def parse(self, line: str) -> Statement:
         """Return the parts of a line; one that goes on is told as a multi-line command without its end."""
-        line = _PROGRAM.sub("", line)
+        line = without_program(line)
         command = self.parse_command_only(line).command
         if command not in TREE.objects:
             return super().parse(line)

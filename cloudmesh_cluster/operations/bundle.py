@@ -22,7 +22,8 @@ from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.operations.environment_nodes import settings_from
 from cloudmesh_cluster.operations.plan import CreateRequest, make_plan
 from cloudmesh_cluster.payloads import archive_files, fetch
-from cloudmesh_cluster.plugins import ChosenPlugin, resolve
+from cloudmesh_cluster.plugin_choice import resolve
+from cloudmesh_cluster.plugins import ChosenPlugin
 from cloudmesh_cluster.providers import provider_of
 
 RELEASES = {"bookworm": System("linux-64", "6.1", "2.36"), "trixie": System("linux-64", "6.12", "2.41")}

@@ -17,7 +17,7 @@ from cloudmesh_cluster.operations.plan import CreateRequest, Plan, make_plan
 from cloudmesh_cluster.operations.session import Session, session
 from cloudmesh_cluster.operations.verify import verdict_on, verify_all
 from cloudmesh_cluster.payload_sources import unprotected_source
-from cloudmesh_cluster.plugins import resolve
+from cloudmesh_cluster.plugin_choice import resolve
 from cloudmesh_cluster.providers import provider_of
 from cloudmesh_cluster.records import ClusterRecord, WrittenScript
 from cloudmesh_cluster.role_scripts import digest
@@ -193,9 +193,9 @@ async def finish(current: Session, began: float, *, touching: tuple[Node, ...] |
         uis=tuple(
             (port.name, f"http://{node.name}:{port.number}")
             for chosen in current.plugins
-            for port in chosen.plugin.ports
+            for port in chosen.pages
             for node in current.cluster.nodes
-            if port.ui and port.role == node.role and node.index < 2 and (not port.when or chosen.settings[port.when])
+            if port.role == node.role and node.index < 2
         ),
         warnings=tuple(current.journal.warnings),
     )

@@ -23,7 +23,7 @@ from cloudmesh_cluster.model import Node
 from cloudmesh_cluster.operations import environment_nodes as steps
 from cloudmesh_cluster.operations.existing import refuse_dead, require_cluster
 from cloudmesh_cluster.operations.session import Session, session
-from cloudmesh_cluster.plugins import resolve
+from cloudmesh_cluster.plugin_choice import resolve
 from cloudmesh_cluster.redaction import in_channels as redacted
 from cloudmesh_cluster.remote import Connections
 from cloudmesh_cluster.state import State

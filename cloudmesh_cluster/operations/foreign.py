@@ -14,7 +14,7 @@ from cloudmesh_cluster.conda.settings import PLUGIN as CONDA
 from cloudmesh_cluster.conda.settings import READ_BY_THE_CLIENT
 from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.model import Node, PluginUse, Problem, Profile, node_names
-from cloudmesh_cluster.plugins import find_plugins, load_plugin
+from cloudmesh_cluster.plugin_reader import find_plugins, load_plugin
 from cloudmesh_cluster.profile_schema import read_profile
 from cloudmesh_cluster.profile_yaml import plain
 from cloudmesh_cluster.redaction import in_channels, redact

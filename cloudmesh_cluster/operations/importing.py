@@ -21,7 +21,7 @@ from cloudmesh_cluster.operations.recovery import recover
 from cloudmesh_cluster.operations.session import Session, session, together
 from cloudmesh_cluster.operations.verify import prove
 from cloudmesh_cluster.operations.wiring import wire_all
-from cloudmesh_cluster.plugins import resolve
+from cloudmesh_cluster.plugin_choice import resolve
 from cloudmesh_cluster.providers import provider_of
 from cloudmesh_cluster.providers.openstack.found import FoundCluster
 from cloudmesh_cluster.providers.openstack.servers import waking_word

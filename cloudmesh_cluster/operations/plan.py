@@ -16,7 +16,8 @@ from cloudmesh_cluster.model import CLUSTER_NAME, CloudProject, Cluster, Node, P
 from cloudmesh_cluster.operations.host_keys import refuse_pointless_trust
 from cloudmesh_cluster.operations.session import OnFailure
 from cloudmesh_cluster.payload_sources import unprotected_source
-from cloudmesh_cluster.plugins import ChosenPlugin, resolve
+from cloudmesh_cluster.plugin_choice import resolve
+from cloudmesh_cluster.plugins import ChosenPlugin
 from cloudmesh_cluster.profile import near_profile, profile_for, with_overrides
 from cloudmesh_cluster.providers import provider_of
 from cloudmesh_cluster.providers.baremetal.settings import for_profile
@@ -265,8 +266,8 @@ def _notes(profile: Profile, chosen: Sequence[ChosenPlugin], trust_on_first_use:
         each.plugin.name for each in chosen if each.plugin.ports and not is_closed(each, profile.listen_to)
     ]:
         notes.append(
-            f"listen_to: network: {', '.join(open_to_all)} will answer everybody who reaches the nodes, and most"
-            " services ask nobody for a password; listen_to: cluster lets in the nodes and cm alone"
+            f"listen_to: network: everybody who can reach the nodes can use {', '.join(open_to_all)}, and most"
+            " services ask for no password; listen_to: cluster lets in the nodes and cm only"
         )
     if trust_on_first_use:
         notes.append("--trust-on-first-use: where nobody vouches for a host key, whoever answers first is believed")

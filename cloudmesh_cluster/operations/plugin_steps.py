@@ -18,7 +18,7 @@ from cloudmesh_cluster.operations.wiring import raise_failed
 from cloudmesh_cluster.payloads import fetch
 from cloudmesh_cluster.plugin_secrets import secret_files
 from cloudmesh_cluster.plugin_settings import settings_sh
-from cloudmesh_cluster.plugins import FIREWALL_PACKAGE, ChosenPlugin
+from cloudmesh_cluster.plugins import ChosenPlugin
 from cloudmesh_cluster.remote import Connections, command_line
 from cloudmesh_cluster.remote_files import tarball
 from cloudmesh_cluster.resources import resource
@@ -84,7 +84,7 @@ async def prepare_node(
                 f"push {payload.name}", [await connections.push(node, payload, place, sudo=True, timeout=TIMEOUT)]
             )
     await _install_packages(session, connections, node, chosen)
-    await _close(connections, node, chosen)
+    await _apply_firewall(connections, node, chosen)
     await call(session, connections, [node], chosen, "all", "install")
 
 
@@ -124,9 +124,9 @@ async def _bring_cm_service(connections: Connections, node: Node) -> None:
         raise_failed(f"push {name}", [result])
 
 
-async def _close(connections: Connections, node: Node, chosen: ChosenPlugin) -> None:
-    """Make the node's firewall what wiring has written down, also for services that `cm-service` does not start."""
-    if FIREWALL_PACKAGE in chosen.plugin.packages:
+async def _apply_firewall(connections: Connections, node: Node, chosen: ChosenPlugin) -> None:
+    """Load the firewall rules that wiring wrote to the node: not every service is started by `cm-service`."""
+    if chosen.plugin.ports:
         result = await connections.run(node, "/usr/local/sbin/cm-firewall apply", sudo=True, timeout=TIMEOUT)
         raise_failed("firewall", [result])
 

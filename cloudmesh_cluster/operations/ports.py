@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from cloudmesh_cluster.errors import NotFound, UsageError
 from cloudmesh_cluster.home import Home
-from cloudmesh_cluster.plugins import ChosenPlugin, resolve
+from cloudmesh_cluster.plugin_choice import resolve
+from cloudmesh_cluster.plugins import ChosenPlugin
 from cloudmesh_cluster.state import State
 
 
@@ -24,7 +25,7 @@ def port_of(home: Home, name: str, plugin: str, port: str) -> int:
     """
     chosen = plugin_of(home, name, plugin)
     found = next(each for each in chosen.plugin.ports if each.name == port)
-    if found.when and not chosen.settings[found.when]:
+    if not chosen.serves(found):
         raise UsageError(f"{plugin} on {name!r} does not serve {port}", hint=f"its setting {found.when} is off")
     return found.number
 

@@ -19,7 +19,8 @@ from cloudmesh_cluster.operations.environment_nodes import bring_environments, r
 from cloudmesh_cluster.operations.existing import refuse_dead, refuse_obstacles, refuse_stopped, require_cluster
 from cloudmesh_cluster.operations.session import Session, session, together
 from cloudmesh_cluster.operations.wiring import wire_all
-from cloudmesh_cluster.plugins import ChosenPlugin, resolve
+from cloudmesh_cluster.plugin_choice import resolve
+from cloudmesh_cluster.plugins import ChosenPlugin
 from cloudmesh_cluster.remote import Connections
 from cloudmesh_cluster.secret_settings import NONE, Ask, Secrets, forget_secrets, given_secrets, keep_secrets
 from cloudmesh_cluster.state import State

@@ -106,7 +106,7 @@ class Session:
     @property
     def plugins(self) -> tuple[ChosenPlugin, ...]:
         """The cluster's plugins with their settings, those that others require first."""
-        from cloudmesh_cluster.plugins import resolve
+        from cloudmesh_cluster.plugin_choice import resolve
 
         return resolve(self.record.profile.plugins, self.home)
 

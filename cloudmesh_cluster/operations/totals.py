@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.operations.plan import Plan
 from cloudmesh_cluster.payloads import missing_payloads
-from cloudmesh_cluster.plugins import resolve
+from cloudmesh_cluster.plugin_choice import resolve
 from cloudmesh_cluster.providers import provider_of
 from cloudmesh_cluster.providers.base import Room
 

@@ -15,7 +15,8 @@ from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.model import Node
 from cloudmesh_cluster.operations.existing import refuse_stopped
 from cloudmesh_cluster.operations.session import connections_of
-from cloudmesh_cluster.plugins import ChosenPlugin, Port, resolve
+from cloudmesh_cluster.plugin_choice import resolve
+from cloudmesh_cluster.plugins import ChosenPlugin, Port
 from cloudmesh_cluster.providers import provider_of
 from cloudmesh_cluster.state import State
 from cloudmesh_cluster.targets import select
@@ -81,8 +82,8 @@ async def open_pages(
         refused: is called with the id of another user of this machine who tried to connect.
 
     Raises:
-        NotFound: there is no such cluster, or no such plugin or page on it.
-        UsageError: there is no page, or the nodes don't run.
+        NotFound: the cluster is unknown, or it has no plugin or page of this name.
+        UsageError: the cluster or the plugin has no pages, or the nodes that serve them do not run.
         Unreachable: a page doesn't answer, or the connection to a node was lost.
 
     """
@@ -108,11 +109,8 @@ async def open_pages(
 
 
 def _pages(cluster: str, present: Sequence[ChosenPlugin], wanted: str) -> list[Port]:
-    """Return the ports that a browser can look at and that are wanted, with the settings as they are."""
-    pages = {
-        chosen.plugin.name: [port for port in chosen.plugin.ports if port.ui and _is_served(port, chosen)]
-        for chosen in present
-    }
+    """Return the wanted pages of a cluster's plugins."""
+    pages = {chosen.plugin.name: list(chosen.pages) for chosen in present}
     every = [port for ports in pages.values() for port in ports]
     found = pages.get(wanted) or [port for port in every if wanted in ("", port.name)]
     if found:
@@ -122,10 +120,6 @@ def _pages(cluster: str, present: Sequence[ChosenPlugin], wanted: str) -> list[P
     known = sorted({port.name for port in every} | set(pages))
     hint = "" if known else f"cm cluster install {cluster} {wanted}"
     raise NotFound("plugin or page on the cluster", wanted, known, hint=hint)
-
-
-def _is_served(port: Port, chosen: ChosenPlugin) -> bool:
-    return not port.when or bool(chosen.settings[port.when])
 
 
 def _connections(home: Home, state: State, name: str) -> Connections:

@@ -16,6 +16,7 @@ from tests.support.command_line import CommandLine
 from tests.support.engine_nodes import address
 from tests.support.journal_watch import Instant, begun, signalled
 from tests.support.machines import Machines
+from tests.support.plugin_folder import write_plugin
 from tests.support.reach import ORDINARY, who_may
 
 PLUGIN = {
@@ -77,11 +78,7 @@ def field(shared_cm: CommandLine, four: Machines) -> Iterator[Field]:
         four.nodes.run(index, "sudo mkdir -p /usr/share/man/man1")
         four.nodes.run(index, f"echo {shlex.quote(HARDENED)} | sudo tee /etc/sudoers.d/hardened")
     four.write_provider(shared_cm)
-    folder = shared_cm.home / "plugins" / "traces"
-    folder.mkdir(parents=True)
-    for name, content in PLUGIN.items():
-        (folder / name).write_text(content)
-        (folder / name).chmod(0o755)
+    write_plugin(shared_cm.home, "traces", PLUGIN)
     yield Field(shared_cm, four, {index: four.listing(index) for index in four.indices})
 
 

@@ -15,6 +15,7 @@ from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.operations import inspect
 from cloudmesh_cluster.state import State
 from tests.support.command_line import CommandLine
+from tests.support.plugin_folder import write_plugin
 from tests.support.traces import traces
 
 PROFILE = """\
@@ -138,10 +139,7 @@ def own_home(cache: Path) -> CommandLine:
     home = Path(tempfile.mkdtemp(prefix="cm-", dir="/tmp"))
     (home / "profiles.d").mkdir(parents=True)
     (home / "profiles.d" / "slow.yaml").write_text(PROFILE)
-    (home / "plugins" / "box").mkdir(parents=True)
-    for name, content in PLUGIN.items():
-        (home / "plugins" / "box" / name).write_text(content)
-        (home / "plugins" / "box" / name).chmod(0o755)
+    write_plugin(home, "box", PLUGIN)
     (home / "clusters" / "tmp").mkdir(parents=True)
     return CommandLine(home, cache, environ={"TMPDIR": str(home / "clusters" / "tmp")})
 

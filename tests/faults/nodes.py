@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from cloudmesh_cluster.providers.local.engine.engine import Engine, marked_processes
+from cloudmesh_cluster.providers.local.engine.engine import Engine
+from cloudmesh_cluster.providers.local.engine.processes import marked_processes
 from tests.faults.case import NAME, Case, Trial
 from tests.faults.cuts import NODE_REACHED
 from tests.support.command_line import Answer

@@ -11,10 +11,13 @@ import pytest
 
 from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.operations.inspect import cluster as cluster_as_it_is
-from cloudmesh_cluster.providers.local.engine.engine import Engine, marked_processes
+from cloudmesh_cluster.providers.local.engine.engine import Engine
+from cloudmesh_cluster.providers.local.engine.processes import marked_processes
 from tests.support.command_line import CommandLine
 from tests.support.journal_watch import begun, signalled, started
+from tests.support.plugin_folder import write_plugin
 
+PLUGIN = "description: notes what it is told\nversion: 1\n"
 ALL = '#!/bin/bash\necho "$1" >>/var/tmp/all\n'
 MASTER = '#!/bin/bash\necho "$1 ${CM_LEAVING:-}" >>/var/tmp/master\n'
 WORKER = '#!/bin/bash\necho "$1" >>/var/tmp/worker\n'
@@ -23,12 +26,8 @@ WORKER = '#!/bin/bash\necho "$1" >>/var/tmp/worker\n'
 @pytest.fixture(scope="module")
 def cluster(shared_cm: CommandLine) -> Iterator[CommandLine]:
     """Return `cm` with a cluster `t` of two workers and a plugin that notes what it is told."""
-    folder = shared_cm.home / "plugins" / "notes"
-    folder.mkdir(parents=True)
-    (folder / "plugin.yaml").write_text("description: notes what it is told\nversion: 1\n")
-    for name, text in (("all", ALL), ("master", MASTER), ("worker", WORKER)):
-        (folder / f"{name}.sh").write_text(text)
-        (folder / f"{name}.sh").chmod(0o755)
+    files = {"plugin.yaml": PLUGIN, "all.sh": ALL, "master.sh": MASTER, "worker.sh": WORKER}
+    write_plugin(shared_cm.home, "notes", files)
     shared_cm("cluster", "create", "t", "-n", "2", timeout=600)
     shared_cm("cluster", "install", "t", "notes")
     yield shared_cm

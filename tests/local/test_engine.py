@@ -19,10 +19,11 @@ import pytest
 
 from cloudmesh_cluster.hosts import parse_console_host_keys
 from cloudmesh_cluster.providers.local.engine import dial, images
-from cloudmesh_cluster.providers.local.engine.engine import Engine, marked_processes
+from cloudmesh_cluster.providers.local.engine.engine import Engine
 from cloudmesh_cluster.providers.local.engine.errors import EngineError
 from cloudmesh_cluster.providers.local.engine.ids import ids_of_this_user
 from cloudmesh_cluster.providers.local.engine.limits import Limits, most_processes
+from cloudmesh_cluster.providers.local.engine.processes import marked_processes
 from cloudmesh_cluster.providers.local.engine.requirements import requirements
 from tests.support.engine_nodes import GATEWAY, Nodes, address, nodes
 

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from cloudmesh_cluster.providers.local.engine import images, userns
-from cloudmesh_cluster.providers.local.engine.engine import marked_processes
 from cloudmesh_cluster.providers.local.engine.errors import EngineError
 from cloudmesh_cluster.providers.local.engine.ids import ids_of_this_user
+from cloudmesh_cluster.providers.local.engine.processes import marked_processes
 
 PACKAGE = "figlet"
 

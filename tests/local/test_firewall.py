@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.command_line import CommandLine
+from tests.support.plugin_folder import write_plugin
 from tests.support.reach import ORDINARY, SSH, Reach, open_outside, ssh_answers_this_machine, who_may
 
 PLUGIN = """
@@ -51,12 +52,8 @@ PORTS = (8001, 8002, 8003)
 @pytest.fixture(scope="module")
 def cluster(shared_cm: CommandLine) -> Iterator[CommandLine]:
     """Return `cm` with a cluster `f` of two workers that runs the plugin `pages`."""
-    folder = shared_cm.home / "plugins" / "pages"
-    folder.mkdir(parents=True)
-    (folder / "plugin.yaml").write_text(PLUGIN)
-    for name, text in (("all.sh", ALL), ("master.sh", ROLE), ("worker.sh", ROLE)):
-        (folder / name).write_text(text)
-        (folder / name).chmod(0o755)
+    files = {"plugin.yaml": PLUGIN, "all.sh": ALL, "master.sh": ROLE, "worker.sh": ROLE}
+    write_plugin(shared_cm.home, "pages", files)
     profile = shared_cm.home / "pages.yaml"
     profile.write_text("name: pages\nplugins: [pages]\n")
     shared_cm("cluster", "create", "f", "-p", str(profile), "--provider", "local", timeout=900)

@@ -16,8 +16,8 @@ from cloudmesh_cluster import first_contact, keys
 from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.hosts import authorized_keys_block, hosts_block, known_hosts_block
 from cloudmesh_cluster.model import Node, PluginUse, RoleSpec
+from cloudmesh_cluster.plugin_choice import resolve
 from cloudmesh_cluster.plugin_settings import settings_sh
-from cloudmesh_cluster.plugins import resolve
 from cloudmesh_cluster.providers.local.engine import images
 from cloudmesh_cluster.providers.local.engine.ids import ids_of_this_user
 from cloudmesh_cluster.remote_files import tarball

@@ -21,6 +21,7 @@ import pytest
 from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.operations.tunnels import tunnel
 from tests.support.command_line import CommandLine
+from tests.support.plugin_folder import write_plugin
 
 PLUGIN = """
 description: two pages of this node
@@ -52,12 +53,8 @@ PATIENCE = 60.0
 @pytest.fixture(scope="module")
 def cluster(shared_cm: CommandLine) -> Iterator[CommandLine]:
     """Return `cm` with a cluster `o` of one worker that runs the plugin `pages`."""
-    folder = shared_cm.home / "plugins" / "pages"
-    folder.mkdir(parents=True)
-    (folder / "plugin.yaml").write_text(PLUGIN)
-    for name, text in (("all.sh", ALL), ("master.sh", ROLE), ("worker.sh", ROLE)):
-        (folder / name).write_text(text)
-        (folder / name).chmod(0o755)
+    files = {"plugin.yaml": PLUGIN, "all.sh": ALL, "master.sh": ROLE, "worker.sh": ROLE}
+    write_plugin(shared_cm.home, "pages", files)
     shared_cm("cluster", "create", "o", "-p", "default", "--provider", "local", "-n", "1", timeout=900)
     shared_cm("cluster", "install", "o", "pages")
     yield shared_cm

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from cloudmesh_cluster.providers.local.engine.engine import Engine, marked_processes
+from cloudmesh_cluster.providers.local.engine.engine import Engine
+from cloudmesh_cluster.providers.local.engine.processes import marked_processes
 from tests.conftest import refuse
 from tests.support.command_line import CommandLine
 from tests.support.journal_watch import Instant, begun, signalled, started

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.command_line import CommandLine
+from tests.support.plugin_folder import write_plugin
 
 SECRET = "Zq7-plover-93"
 PLUGIN = """\
@@ -30,11 +31,7 @@ echo "$CM_SETTING_PASSWORD" | sha256sum >/run/proof
 @pytest.fixture(scope="module")
 def made(shared_cm: CommandLine) -> Iterator[tuple[CommandLine, str]]:
     """Return `cm` with a cluster whose plugin has been given a secret, and all that `create` has said."""
-    folder = shared_cm.home / "plugins" / "vault"
-    folder.mkdir(parents=True)
-    (folder / "plugin.yaml").write_text(PLUGIN)
-    (folder / "all.sh").write_text(SCRIPT)
-    (folder / "all.sh").chmod(0o755)
+    write_plugin(shared_cm.home, "vault", {"plugin.yaml": PLUGIN, "all.sh": SCRIPT})
     profile = shared_cm.home / "vault.yaml"
     profile.write_text("plugins: [{vault: {password: '@pw'}}]\n")
     (shared_cm.home / "pw").write_text(SECRET)

@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.command_line import ROOT, CommandLine
 from tests.support.pages import section, shown_files, typed_lines
+from tests.support.plugin_folder import write_plugin
 
 
 @pytest.fixture
@@ -57,11 +58,7 @@ def test_tutorial_runs_as_written(typed: CommandLine) -> None:
 def test_plugin_of_the_walk_through_runs(typed: CommandLine) -> None:
     """The plugin that docs/plugins.md builds installs, passes its checks and answers from a worker."""
     page = ROOT / "docs" / "plugins.md"
-    folder = typed.home / "plugins" / "redis"
-    folder.mkdir(parents=True)
-    for name, content in shown_files(page).items():
-        (folder / name).write_text(content)
-        (folder / name).chmod(0o755)
+    write_plugin(typed.home, "redis", shown_files(page))
 
     said = type_lines(typed, typed_lines(section(page, "A plugin of your own")))
 

@@ -9,7 +9,7 @@ import pytest
 from cloudmesh_cluster.errors import InvalidInput
 from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.model import Machine, Profile
-from cloudmesh_cluster.plugins import resolve
+from cloudmesh_cluster.plugin_choice import resolve
 from cloudmesh_cluster.profile import load_profile, with_overrides
 from cloudmesh_cluster.profile_yaml import to_yaml
 

@@ -11,7 +11,7 @@ import pytest
 from cloudmesh_cluster.cli.commands import TREE
 from cloudmesh_cluster.cli.tree import Command, Parser, build
 from cloudmesh_cluster.cli.words import split_words
-from cloudmesh_cluster.plugins import load_plugin
+from cloudmesh_cluster.plugin_reader import load_plugin
 from cloudmesh_cluster.profile import validate
 from tests.support.pages import shown_files, typed_lines
 

@@ -9,7 +9,7 @@ import pytest
 
 from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.payloads import missing_payloads
-from cloudmesh_cluster.plugins import resolve
+from cloudmesh_cluster.plugin_choice import resolve
 from cloudmesh_cluster.profile import near_profile, profile_named
 from tests.conftest import why_no_nodes
 from tests.support.command_line import Answer, CommandLine

@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 
 from cloudmesh_cluster.providers.local.engine import console, dial, egress, ids, launch, limits, messages, tuning
-from cloudmesh_cluster.providers.local.engine.engine import Engine, NodeSpec, marked_processes
+from cloudmesh_cluster.providers.local.engine.engine import Engine, NodeSpec
 from cloudmesh_cluster.providers.local.engine.errors import EngineError
 from cloudmesh_cluster.providers.local.engine.holder import Settings
 from cloudmesh_cluster.providers.local.engine.ids import FIRST_FREE_CANDIDATE, IDS_OF_A_NODE, Ids
+from cloudmesh_cluster.providers.local.engine.processes import marked_processes
 
 ROOT = Path(__file__).resolve().parents[2]
 ENGINE = ROOT / "cloudmesh_cluster" / "providers" / "local" / "engine"

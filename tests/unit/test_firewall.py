@@ -10,7 +10,9 @@ from cloudmesh_cluster.errors import InvalidInput
 from cloudmesh_cluster.firewall import firewall
 from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.model import ListenTo, Node, PluginUse
-from cloudmesh_cluster.plugins import ChosenPlugin, find_plugins, load_plugin, resolve
+from cloudmesh_cluster.plugin_choice import resolve
+from cloudmesh_cluster.plugin_reader import find_plugins, load_plugin
+from cloudmesh_cluster.plugins import ChosenPlugin
 
 NODES = [Node("t-master", "master", 0, "running", "10.0.0.1"), Node("t-worker-1", "worker", 1, "running", "10.0.0.2")]
 

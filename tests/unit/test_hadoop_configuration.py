@@ -13,8 +13,8 @@ import pytest
 
 from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.model import PluginUse, RoleName, RoleSpec
+from cloudmesh_cluster.plugin_choice import resolve
 from cloudmesh_cluster.plugin_settings import private_texts, settings_sh
-from cloudmesh_cluster.plugins import resolve
 from cloudmesh_cluster.resources import resource
 from cloudmesh_cluster.secret_settings import assignments
 

@@ -14,8 +14,8 @@ import pytest
 
 from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.model import PluginUse, RoleSpec
+from cloudmesh_cluster.plugin_choice import resolve
 from cloudmesh_cluster.plugin_settings import settings_sh
-from cloudmesh_cluster.plugins import resolve
 from cloudmesh_cluster.resources import resource
 
 ADDRESS = "127.98.70.88"  # of this machine, where nobody else listens

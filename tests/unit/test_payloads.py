@@ -25,7 +25,8 @@ from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.model import PluginUse
 from cloudmesh_cluster.payload_sources import unprotected_source
 from cloudmesh_cluster.payloads import fetch, pack, read_lock
-from cloudmesh_cluster.plugins import ChosenPlugin, resolve
+from cloudmesh_cluster.plugin_choice import resolve
+from cloudmesh_cluster.plugins import ChosenPlugin
 from cloudmesh_cluster.resources import resource
 
 APACHE = {

@@ -15,7 +15,7 @@ from cloudmesh_cluster.errors import UsageError
 from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.model import PluginUse
 from cloudmesh_cluster.payloads import fetch
-from cloudmesh_cluster.plugins import resolve
+from cloudmesh_cluster.plugin_choice import resolve
 
 PLUGIN_YAML = """\
 description: for tests

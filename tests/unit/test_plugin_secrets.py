@@ -12,8 +12,8 @@ import pytest
 from cloudmesh_cluster.certificates import client_certificate
 from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.model import Node, PluginUse
+from cloudmesh_cluster.plugin_choice import resolve
 from cloudmesh_cluster.plugin_secrets import secret_files
-from cloudmesh_cluster.plugins import resolve
 
 
 def node(cluster: str, role: str = "master") -> Node:

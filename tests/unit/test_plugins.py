@@ -10,8 +10,10 @@ import pytest
 from cloudmesh_cluster.errors import InvalidInput, NotFound
 from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.model import PluginUse, RoleSpec
+from cloudmesh_cluster.plugin_choice import resolve
+from cloudmesh_cluster.plugin_reader import find_plugins, load_plugin
 from cloudmesh_cluster.plugin_settings import settings_sh
-from cloudmesh_cluster.plugins import ChosenPlugin, Plugin, find_plugins, load_plugin, resolve
+from cloudmesh_cluster.plugins import ChosenPlugin, Plugin
 from cloudmesh_cluster.profile import load_profile, profile_named, with_overrides
 from cloudmesh_cluster.resources import resource
 from cloudmesh_cluster.targets import select

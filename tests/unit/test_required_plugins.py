@@ -12,7 +12,7 @@ from cloudmesh_cluster.events import silent
 from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.model import PluginUse
 from cloudmesh_cluster.operations import services
-from cloudmesh_cluster.plugins import find_plugins
+from cloudmesh_cluster.plugin_reader import find_plugins
 from cloudmesh_cluster.state import State
 from tests.support.journalled import add_cluster
 

@@ -14,9 +14,10 @@ from cloudmesh_cluster.home import Home
 from cloudmesh_cluster.model import Node, PluginUse, RoleSpec
 from cloudmesh_cluster.operations.description import describe, read_description
 from cloudmesh_cluster.operations.plan import CreateRequest, make_plan
+from cloudmesh_cluster.plugin_choice import resolve
 from cloudmesh_cluster.plugin_secrets import secret_files
 from cloudmesh_cluster.plugin_settings import settings_sh
-from cloudmesh_cluster.plugins import ChosenPlugin, resolve
+from cloudmesh_cluster.plugins import ChosenPlugin
 from cloudmesh_cluster.profile import load_profile
 from cloudmesh_cluster.redaction import known_secrets
 from cloudmesh_cluster.resources import resource

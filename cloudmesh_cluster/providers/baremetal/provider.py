@@ -76,7 +76,8 @@ class BareMetalProvider:
     ) -> tuple[list[Problem], list[str]]:
         """Look at every machine at once: what keeps it from being a node, with what to type against it."""
         from cloudmesh_cluster.firewall import is_closed
-        from cloudmesh_cluster.plugins import FIREWALL_PACKAGE, resolve
+        from cloudmesh_cluster.plugin_choice import resolve
+        from cloudmesh_cluster.plugins import FIREWALL_PACKAGE
         from cloudmesh_cluster.providers.baremetal.inspection import inspect
 
         key = self._settings.private_key

@@ -8,9 +8,7 @@ import ipaddress
 import json
 import os
 import re
-import select
 import shutil
-import signal
 import socket
 import subprocess
 from collections.abc import Iterable, Iterator
@@ -23,6 +21,7 @@ from cloudmesh_cluster.providers.local.engine.errors import EngineError
 from cloudmesh_cluster.providers.local.engine.ids import Ids, ids_of_this_user
 from cloudmesh_cluster.providers.local.engine.images import close_to_others
 from cloudmesh_cluster.providers.local.engine.limits import Limits
+from cloudmesh_cluster.providers.local.engine.processes import children_of, kill, marked_processes
 from cloudmesh_cluster.providers.local.engine.rootfs import remove_contents
 from cloudmesh_cluster.providers.local.engine.userns import ANCHOR
 
@@ -32,8 +31,6 @@ _SETTINGS = "engine.json"
 _LOCK = "engine.lock"
 _SPEC = "spec.json"
 _OWNED = ("disk", "drive")
-_DEPTH_OF_NODES = 3
-"""In how many PID namespaces a process of a node is: this machine's, the holder's and its own."""
 _PATIENCE = 60.0
 _AT_ONCE = 32
 
@@ -130,7 +127,7 @@ class Engine:
     def close(self) -> None:
         """End all nodes and the network between them; disks stay."""
         for pid in self._processes():
-            _kill(pid)
+            kill(pid)
         (self._folder / holder.SOCKET).unlink(missing_ok=True)
         self._limits.remove_all()
 
@@ -139,7 +136,7 @@ class Engine:
         status = self._status()
         if status is None:
             return {}
-        outside = {inside: pid for parent in self._processes() for inside, pid in _children(parent).items()}
+        outside = {inside: pid for parent in self._processes() for inside, pid in children_of(parent).items()}
         return {name: outside[pid] for name, pid in status["nodes"].items() if pid in outside}
 
     def known(self) -> list[str]:
@@ -353,68 +350,7 @@ def _give(top: Path, owner: tuple[int, int]) -> None:
     os.chown(top, *owner, follow_symlinks=False)
 
 
-def marked_processes(folder: Path, ids: Ids | None = None) -> Iterator[int]:
-    """Yield the processes that were started for a folder, by the marker in their environment.
-
-    Anybody may set the variable. So a process counts only when it runs under this user's id or one of the nodes', and
-    not in a node: those end with their holder.
-
-    Args:
-        folder: that of an engine, or of images.
-        ids: the nodes' ids; None: those that new nodes of this user get.
-
-    """
-    marker = f"{launch.MARKER}={folder}".encode()
-    own = _user_ids(ids)
-    for entry in os.scandir("/proc"):
-        if entry.name.isdecimal():
-            with contextlib.suppress(OSError):
-                if marker in Path(entry.path, "environ").read_bytes().split(b"\0"):
-                    status = _status_lines(entry.name)
-                    uid, depth = int(status["Uid"].split()[0]), len(status["NSpid"].split())
-                    if depth < _DEPTH_OF_NODES and any(uid in some for some in own):
-                        yield int(entry.name)
-
-
-def _user_ids(ids: Ids | None) -> list[range]:
-    own = range(os.geteuid(), os.geteuid() + 1)
-    if ids is None:
-        try:
-            ids = ids_of_this_user()
-        except EngineError:  # Without ids of their own there are no nodes.
-            return [own]
-    return [own, *(range(outside, outside + count) for _, outside, count in ids.uids)]
-
-
-def _status_lines(pid: str) -> dict[str, str]:
-    text = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
-    return dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
-
-
 def _write_whole(file: Path, text: str) -> None:
     temporary = file.with_name(f".{file.name}")
     temporary.write_text(text, encoding="utf-8")
     temporary.rename(file)
-
-
-def _children(parent: int) -> dict[int, int]:
-    # By the id that the parent knows them by: a holder counts from 1, in a PID namespace of its own.
-    found: dict[int, int] = {}
-    with contextlib.suppress(OSError):
-        for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text(encoding="utf-8").split():
-            ids = _status_lines(pid)["NSpid"].split()
-            if len(ids) >= _DEPTH_OF_NODES:
-                found[int(ids[-2])] = int(pid)
-    return found
-
-
-def _kill(pid: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        descriptor = os.pidfd_open(pid)
-        try:
-            signal.pidfd_send_signal(descriptor, signal.SIGKILL)
-            ended = select.poll()  # Not select(): this process may have thousands of files open.
-            ended.register(descriptor, select.POLLIN)
-            ended.poll(_PATIENCE * 1000)
-        finally:
-            os.close(descriptor)
