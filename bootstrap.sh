@@ -176,7 +176,8 @@ ensure_environment() {
     "$python" -m venv "$venv"
   fi
   say "installing cm and its dependencies ($extras) into $venv"
-  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --editable "${here}[$extras]"
+  # Python compiles what it imports; compiling all that is there takes longer than installing it.
+  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-compile --editable "${here}[$extras]"
   printf '%s\n%s\n' "$made_for" "$extras" >"$stamp"
 }
 

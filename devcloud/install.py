@@ -64,7 +64,9 @@ def version() -> str:
 def _make(cloud: Cloud) -> None:
     shutil.rmtree(cloud.venv, ignore_errors=True)
     log = cloud.root / "install.log"
-    pip: list[str | Path] = [cloud.python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    # Services import, and so compile, a part of what is there: pip would take longer for all of it than they do.
+    options = ("--quiet", "--disable-pip-version-check", "--no-compile")
+    pip: list[str | Path] = [cloud.python, "-m", "pip", "install", *options]
     with log.open("w", encoding="utf-8") as output:
         environment: list[str | Path] = [sys.executable, "-m", "venv", cloud.venv]
         for words in (environment, [*pip, "--constraint", _CONSTRAINTS, *_PACKAGES]):

@@ -240,16 +240,19 @@ forget_all() {
 
 # --- HTTP with bash alone ----------------------------------------------------------------------------------------
 
-# http METHOD HOST PORT PATH [JSON]: prints the body; fails unless the answer is 2xx.
+# http METHOD HOST PORT PATH [TEXT [TYPE]]: prints the answer's body; fails unless it is 2xx. A text is JSON, if no type says otherwise.
 http() {
     local status line
     {
         exec 3<>"/dev/tcp/$2/$3"
     } 2>/dev/null || return 1
-    printf '%s %s HTTP/1.0\r\nHost: %s:%s\r\nContent-Type: application/json\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s' \
-        "$1" "$4" "$2" "$3" "$(printf %s "${5:-}" | wc -c)" "${5:-}" >&3
-    IFS= read -r -t 20 status <&3 || return 1
-    while IFS= read -r -t 20 line <&3 && [[ $line != $'\r' ]]; do :; done
+    printf '%s %s HTTP/1.0\r\nHost: %s:%s\r\nContent-Type: %s\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s' \
+        "$1" "$4" "$2" "$3" "${6:-application/json}" "$(printf %s "${5:-}" | wc -c)" "${5:-}" >&3
+    status="HTTP/1.1 100" # some services first say that they go on
+    while [[ $status == HTTP/1.?\ 1* ]]; do
+        IFS= read -r -t 20 status <&3 || return 1
+        while IFS= read -r -t 20 line <&3 && [[ $line != $'\r' ]]; do :; done
+    done
     timeout 20 cat <&3
     exec 3<&- 3>&-
     [[ $status == HTTP/1.?\ 2* ]]

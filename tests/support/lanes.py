@@ -7,9 +7,8 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
 SLOWEST_FIRST = (
-    "local/test_hadoop_parts.py",
     "local/test_hadoop.py",
-    "local/test_tutorials.py",
+    "local/test_hadoop_parts.py",
     "local/test_small_plugins.py",
     "openstack/test_hadoop.py",
     "local/test_spark.py",
@@ -35,7 +34,7 @@ SLOWEST_FIRST = (
 """Modules below tests/ that take more than a minute; the others follow as they were collected."""
 SHOWN = 3000
 """Characters of a failure that are printed before the end of the run."""
-TOGETHER = (SLOWEST_FIRST[:4], SLOWEST_FIRST[4:7])
+TOGETHER = (SLOWEST_FIRST[:3], SLOWEST_FIRST[3:6])
 """Modules full of Java: its machines use all cores as they start, so those of a group never run side by side."""
 APART = ("local/test_notebooks.py",)
 """Modules whose tests share nothing: each may run in another lane, but for those with Hadoop, which follow a group."""

@@ -7,7 +7,7 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -39,15 +39,58 @@ def executed(path: Path, environ: Mapping[str, str]) -> Any:
         CellExecutionError: a cell failed that is not meant to.
 
     """
+    with all_but_the_last_cell(path, environ) as (notebook, finish):
+        finish()
+    return notebook
+
+
+@contextmanager
+def all_but_the_last_cell(path: Path, environ: Mapping[str, str]) -> Iterator[tuple[Any, Callable[[], None]]]:
+    """Run a notebook in a new kernel up to its last cell, and yield it with what runs that one.
+
+    Meanwhile others can use what the notebook has made and the last cell deletes.
+
+    Raises:
+        CellExecutionError: a cell failed that is not meant to.
+        AssertionError: the kernel ended; says how.
+
+    """
     import nbformat
     from nbclient import NotebookClient
+    from nbclient.exceptions import DeadKernelError
 
     notebook = nbformat.read(path, as_version=4)
     client = NotebookClient(
         notebook, timeout=CELL_TIMEOUT, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}
     )
-    client.execute(env=dict(environ))
-    return notebook
+    *first, last = enumerate(notebook.cells)
+
+    def run(place: int, cell: Any) -> None:
+        try:
+            client.execute_cell(cell, place)
+        except DeadKernelError as error:
+            ended = client.km.provisioner.process.poll()
+            said.seek(0)
+            raise AssertionError(f"cell {place}: the kernel ended with {ended} and said: {said.read()}") from error
+
+    with tempfile.TemporaryFile("w+") as said, client.setup_kernel(env=dict(environ), stderr=said):
+        for place, cell in first:
+            run(place, cell)
+        yield notebook, lambda: run(*last)
+
+
+def assert_as_committed(path: Path, notebook: Any) -> None:
+    """Fail unless a notebook that ran answers where the committed one does, and fails only where it is meant to."""
+    import nbformat
+
+    assert _answered(notebook) == _answered(nbformat.read(path, as_version=4))
+    for cell in notebook.cells:
+        meant = "raises-exception" in cell.metadata.get("tags", ())
+        assert meant == any(output.output_type == "error" for output in cell.get("outputs", ()))
+
+
+def _answered(notebook: Any) -> list[bool]:
+    return [len(cell.outputs) > 0 for cell in notebook.cells if cell.cell_type == "code"]
 
 
 def normal(notebook: Any, environ: Mapping[str, str]) -> Any:

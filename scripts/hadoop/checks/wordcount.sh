@@ -24,12 +24,12 @@ texts >"$here/text"
 tr -s ' \t\n\r\f' '\n' <"$here/text" | grep . | sort | uniq -c | awk '{ print $2 "\t" $1 }' | sort >"$here/expected"
 
 hdfs_folder "$folder" hadoop 755
-as_hadoop hdfs dfs -put "$here/text" "$folder/text"
+hdfs_write "$folder/text" "$(<"$here/text")"
 if ! as_hadoop yarn jar "$home"/lib/hadoop-mapreduce-examples-*.jar wordcount \
     -Dmapreduce.job.reduces=1 "$folder/text" "$folder/counts" >"$here/log" 2>&1; then
     tail -n 30 "$here/log" >&2
     die "the word count failed"
 fi
-as_hadoop hdfs dfs -cat "$folder/counts/part-r-00000" | sort >"$here/actual"
+hdfs_read "$folder/counts/part-r-00000" | sort >"$here/actual"
 cmp -s "$here/expected" "$here/actual" || { diff "$here/expected" "$here/actual" | head -n 10 >&2; die "the counts differ"; }
 say "$(wc -l <"$here/actual") different words, $(awk -F '\t' '{ n += $2 } END { print n }' "$here/actual") in all, counted right"

@@ -59,3 +59,13 @@ hdfs_folder() {
         die "HDFS does not make the folder $1: ${answer:-no answer}"
     fi
 }
+
+# at_datanode METHOD OPERATION PATH [TEXT]: write or read a file of HDFS as user hadoop, at the DataNode that the NameNode names.
+at_datanode() {
+    local place
+    place=$(http "$1" "$CM_MASTER" 9870 "/webhdfs/v1$3?op=$2&noredirect=true&user.name=hadoop") || die "HDFS, $2 $3: ${place:-no answer}"
+    [[ $place =~ \"Location\":\"http://([^:]+):([0-9]+)([^\"]+)\" ]] || die "HDFS names no DataNode for $3: $place"
+    http "$1" "${BASH_REMATCH[@]:1:3}" "${4:-}" application/octet-stream
+}
+hdfs_write() { at_datanode PUT CREATE "$1" "$2"; }
+hdfs_read() { at_datanode GET OPEN "$1"; }

@@ -20,7 +20,7 @@ texts() { # as in words.py
     ((${#files[@]})) || files=("$plugin/checks/words.py")
     cat "${files[@]}"
 }
-as_hadoop hdfs dfs -mkdir -p "$folder"
+http PUT "$CM_MASTER" 9870 "/webhdfs/v1$folder?op=MKDIRS&user.name=hadoop" >/dev/null || die "HDFS does not make the folder $folder"
 texts | as_hadoop hdfs dfs -put - "$folder/text"
 as_hadoop CM_WORKERS="$CM_WORKERS" "$home/bin/spark-submit" --master yarn --deploy-mode client --conf spark.ui.enabled=false \
     --conf spark.executor.memory=512m --conf spark.executor.memoryOverhead=128m --conf spark.yarn.am.memory=128m --num-executors 2 \
