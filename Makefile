@@ -12,7 +12,7 @@ LANES ?= 4
 SHELL_SCRIPTS = $(shell find . \( -name .git -o -name .venv -o -name build \) -prune -o -type f -print0 | \
 	xargs -0 awk 'FNR == 1 { if (/^\#!.*[\/ ](ba|da)?sh( |$$)/ || FILENAME ~ /\.sh$$/) print FILENAME; nextfile }')
 
-.PHONY: help demo devcloud lab test check lint unit notebooks bench scale faults clean
+.PHONY: help demo devcloud lab test prepare check lint unit notebooks bench scale faults clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -31,9 +31,11 @@ lab:  ## four machines to try bare metal with, on this machine, until Ctrl-C
 
 test:  ## set everything up, lint, run all tests (real nodes included)
 	@./bootstrap.sh test
-	@$(MAKE) lint
-	@$(BIN)/python -m tests.support.prepare
+	@$(MAKE) --jobs=2 --output-sync lint prepare
 	@$(PYTEST) --numprocesses=$(LANES) --no-loadscope-reorder $(ARGS)
+
+prepare:
+	@$(BIN)/python -m tests.support.prepare
 
 check:  ## lint and unit tests: no root, no nodes
 	@./bootstrap.sh check

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from devcloud.layout import PORTS, Cloud
+from devcloud.services import transport
 
 CLOUD = Cloud.from_environment(os.environ, os.environ["DEVCLOUD_DRIVER"])
 _PAUSE = 0.05
@@ -72,6 +73,7 @@ def _prepare_nova() -> Any:
 
     # Nova loads nothing but nova.virt.<compute_driver>.
     nova.virt.__path__.append(str(Path(__file__).parent / "virt"))
+    transport.wake_listeners()
     config.parse_args(sys.argv)
     log.setup(nova.conf.CONF, "nova")
     objects.register_all()
@@ -133,6 +135,7 @@ def _prepare_cinder() -> Any:
     from cinder.common import config
     from oslo_log import log
 
+    transport.wake_listeners()
     objects.register_all()
     settings(sys.argv[1:], project="cinder", version=version.version_string())
     config.set_middleware_defaults()
@@ -178,6 +181,7 @@ def heat() -> None:
     from oslo_config import cfg
     from oslo_log import log
 
+    transport.wake_listeners()
     log.register_options(cfg.CONF)
     cfg.CONF(project="heat", prog="heat-all", version=version.version_info.version_string())
     log.setup(cfg.CONF, "heat-all")

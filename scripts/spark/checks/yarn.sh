@@ -22,8 +22,8 @@ texts() { # as in words.py
 }
 http PUT "$CM_MASTER" 9870 "/webhdfs/v1$folder?op=MKDIRS&user.name=hadoop" >/dev/null || die "HDFS does not make the folder $folder"
 texts | as_hadoop hdfs dfs -put - "$folder/text"
-as_hadoop CM_WORKERS="$CM_WORKERS" "$home/bin/spark-submit" --master yarn --deploy-mode client --conf spark.ui.enabled=false \
-    --conf spark.executor.memory=512m --conf spark.executor.memoryOverhead=128m --conf spark.yarn.am.memory=128m --num-executors 2 \
+as_hadoop CM_WORKERS="$CM_WORKERS" "$home/bin/spark-submit" --master yarn --deploy-mode client "${small_job[@]}" \
+    --conf spark.executor.memoryOverhead=128m --conf spark.yarn.am.memory=128m --num-executors 2 \
     --executor-cores 1 "$plugin/checks/words.py" "hdfs://$CM_MASTER:8020$folder/text" 2>"$log" || {
     tail -n 30 "$log" >&2
     exit 1

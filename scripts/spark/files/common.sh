@@ -10,6 +10,10 @@ data=/var/lib/spark
 master_url=spark://$CM_MASTER:7077
 export SPARK_HOME=$home SPARK_CONF_DIR=$conf
 
+# What the jobs of the checks have in common: they end before the second compiler of Java pays off.
+small_job=(--conf spark.ui.enabled=false --conf spark.executor.memory=512m
+    --conf "spark.executor.extraJavaOptions=-XX:+UseSerialGC -XX:TieredStopAtLevel=1")
+
 # As the daemons' user, with a home that it may write to.
 as_spark() { as spark env HOME="$data" "$@"; }
 
