@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from cloudmesh_cluster.home import Home
-from tests.faults import cuts, metal, nodes
+from tests.faults import cloud, conda, cuts, metal, nodes
 from tests.faults.case import Case, Row, carry_out
 
 COLUMNS = ("case", "provider", "ended", "left", "called ready that was not", "seconds")
@@ -21,7 +21,7 @@ COLUMNS = ("case", "provider", "ended", "left", "called ready that was not", "se
 
 def cases(only: str) -> Iterator[Case]:
     """Yield the cases whose name has all words of `only`."""
-    for case in (*cuts.CASES, *nodes.CASES, *metal.CASES):
+    for case in (*cuts.CASES, *nodes.CASES, *conda.CASES, *metal.CASES, *cloud.CASES):
         if all(word in str(case) for word in only.split()):
             yield case
 

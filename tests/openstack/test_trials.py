@@ -12,10 +12,9 @@ from pathlib import Path
 import pytest
 
 from devcloud.layout import PORTS
-from tests.support.cloud_project import Project, cm_of, nothing_left
+from tests.support.cloud_project import Project, cm_of, heat_behind_a_proxy, nothing_left
 from tests.support.command_line import CommandLine
 from tests.support.devcloud_clients import wait_for
-from tests.support.faulty_proxy import Fault, Proxy, faulty_proxy
 from tests.support.journal_watch import started
 
 PROVIDERS = """\
@@ -95,15 +94,6 @@ def test_a_stack_that_can_not_be_deleted(cm: CommandLine, project: Project) -> N
         answer = running.answer()
 
     assert answer.exit == 0, answer
-
-
-@contextmanager
-def heat_behind_a_proxy(project: Project, fault: Fault) -> Iterator[Proxy]:
-    """Have the entry `troubled` reach Heat through a proxy that answers by itself now and then."""
-    endpoint = f"/v1/{project.identity}"
-    with faulty_proxy(project.devcloud.cloud.url("heat"), fault) as proxy:
-        project.give_entry("troubled", orchestration_endpoint_override=proxy.url + endpoint)
-        yield proxy
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from devcloud import clouds_yaml
 from tests.conftest import delete_clusters
 from tests.support.command_line import CommandLine
 from tests.support.devcloud_clients import Devcloud, wait_for
+from tests.support.faulty_proxy import Fault, Proxy, faulty_proxy
 
 ROLES = ("member", "heat_stack_owner")
 QUOTAS = {"compute": ("instances", "cores", "ram", "key_pairs"), "volume": ("volumes", "gigabytes")}
@@ -185,3 +186,12 @@ def second_project(project: Project, entry: str) -> Iterator[Project]:
         for group in project.devcloud.admin.connection.network.security_groups(project_id=made.id):
             project.devcloud.admin.connection.network.delete_security_group(group)
         identity.delete_project(made)
+
+
+@contextmanager
+def heat_behind_a_proxy(project: Project, fault: Fault) -> Iterator[Proxy]:
+    """Have the entry `troubled` reach Heat through a proxy that answers by itself now and then."""
+    endpoint = f"/v1/{project.identity}"
+    with faulty_proxy(project.devcloud.cloud.url("heat"), fault) as proxy:
+        project.give_entry("troubled", orchestration_endpoint_override=proxy.url + endpoint)
+        yield proxy

@@ -132,8 +132,12 @@ def environment_for(path: Path, cache: Path, **more: str) -> Iterator[dict[str, 
         if "lab" not in path.stem:
             yield environ
             return
-        with lab(Path(environ["CM_HOME"]) / "lab", cache) as made:
-            yield {**environ, "LAB": str(made.nodes.folder)}
+        home = Path(environ["CM_HOME"])
+        with lab(home / "lab", cache) as made:
+            try:
+                yield {**environ, "LAB": str(made.nodes.folder)}
+            finally:  # while the machines are there
+                delete_clusters(CommandLine(home, cache))
 
 
 @contextmanager
