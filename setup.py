@@ -79,7 +79,7 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.11",
     packages=find_packages(include=["cloudmesh_cluster", "cloudmesh_cluster.*"]),
-    package_data={"": ["py.typed", "*.yaml", "*.sh"], "cloudmesh_cluster": ["profiles/*.yaml", "templates/*.j2"]},
+    package_data={"": ["py.typed", "*.yaml", "*.sh"], "cloudmesh_cluster": ["profiles/*.yaml", "views/templates/*.j2"]},
     include_package_data=False,
     install_requires=[
         "asyncssh>=2.22",

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.measured import BenchmarkFailed, Run, run
-from cloudmesh_cluster.home import Home
+from cloudmesh_cluster.core.home import Home
 from cloudmesh_cluster.providers.local.engine.engine import Engine
 from cloudmesh_cluster.providers.local.engine.limits import Limits
 

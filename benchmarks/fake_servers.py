@@ -16,13 +16,13 @@ from benchmarks.api_calls import Call, recorded
 from benchmarks.cloud import OpenStack, quick_enough
 from benchmarks.cm_command import Cm
 from benchmarks.measured import BenchmarkFailed
-from cloudmesh_cluster import template
-from cloudmesh_cluster.home import Home
-from cloudmesh_cluster.keys import bootstrap_comment, generate, login_comment
-from cloudmesh_cluster.model import Node
-from cloudmesh_cluster.operations.booting import make_boot
+from cloudmesh_cluster.core.home import Home
+from cloudmesh_cluster.core.model import Node
+from cloudmesh_cluster.nodes.keys import bootstrap_comment, generate, login_comment
 from cloudmesh_cluster.operations.plan import CreateRequest, Plan, make_plan
+from cloudmesh_cluster.operations.steps.boot import make_boot
 from cloudmesh_cluster.providers.base import Boot
+from cloudmesh_cluster.providers.openstack import template
 from cloudmesh_cluster.providers.openstack.provider import OpenStackProvider
 
 NAME = "benchfake"

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from benchmarks.cm_command import Cm
 from benchmarks.measured import BenchmarkFailed, Run
 from cloudmesh_cluster import Cluster, univariate
-from cloudmesh_cluster.home import Home
+from cloudmesh_cluster.core.home import Home
 
 NODES = 3  # workers, of one core each
 SMALL_CALLS, LONG_CALLS, LONG = 10_000, 1000, 0.01  # LONG in seconds

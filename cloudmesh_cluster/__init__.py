@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-    from cloudmesh_cluster.api import Cluster
+    from cloudmesh_cluster.api.cluster import Cluster
 
 __version__ = "0.1.0"
 __all__ = ["Cluster", "__version__", "load_ipython_extension", "unload_ipython_extension"]
@@ -19,7 +19,7 @@ __all__ = ["Cluster", "__version__", "load_ipython_extension", "unload_ipython_e
 def __getattr__(name: str) -> Any:
     """Import what is public when it is first asked for: `cm` imports this package too, and must be quick."""
     if name == "Cluster":
-        from cloudmesh_cluster.api import Cluster
+        from cloudmesh_cluster.api.cluster import Cluster
 
         return Cluster
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
@@ -27,13 +27,13 @@ def __getattr__(name: str) -> Any:
 
 def load_ipython_extension(shell: InteractiveShell) -> None:
     """Give IPython `%cm` and `%%cm`; this is what `%load_ext cloudmesh_cluster` calls."""
-    from cloudmesh_cluster.ipython import load
+    from cloudmesh_cluster.cli.ipython import load
 
     load(shell)
 
 
 def unload_ipython_extension(shell: InteractiveShell) -> None:
     """Take them back; this is what `%unload_ext cloudmesh_cluster` calls."""
-    from cloudmesh_cluster.ipython import unload
+    from cloudmesh_cluster.cli.ipython import unload
 
     unload(shell)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from cloudmesh_cluster.home import Home
+from cloudmesh_cluster.core.home import Home
 from tests.support import ordinary_user
 from tests.support.command_line import SYSTEM_PATH, CommandLine
 

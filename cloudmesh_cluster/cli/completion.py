@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from cloudmesh_cluster.cli.session import Session
 from cloudmesh_cluster.cli.tree import Argument, Command, Kind, Tree, argument
 from cloudmesh_cluster.cli.words import find_command, positional_words, value_follows
-from cloudmesh_cluster.errors import CmError
-from cloudmesh_cluster.home import Home
+from cloudmesh_cluster.core.errors import CmError
+from cloudmesh_cluster.core.home import Home
 
 ROLES = ("all", "master", "worker", "head", "compute")
 ASK = "__complete"  # the word by which the functions below ask this program
@@ -153,11 +153,11 @@ def names(kind: Kind, home: Home, *, cluster: str = "") -> dict[str, str]:
     if kind == "role":
         return dict.fromkeys(ROLES, "role")
     if kind == "profile":
-        from cloudmesh_cluster.profile import find_profiles
+        from cloudmesh_cluster.config.profile import find_profiles
 
         return dict.fromkeys(sorted(find_profiles(home)), "profile")
     if kind == "plugin":
-        from cloudmesh_cluster.plugin_reader import find_plugins
+        from cloudmesh_cluster.plugins.reader import find_plugins
 
         return dict.fromkeys(sorted(find_plugins(home)), "plugin")
     return _providers(home) if kind == "provider" else {}
@@ -166,7 +166,7 @@ def names(kind: Kind, home: Home, *, cluster: str = "") -> dict[str, str]:
 def _clusters(home: Home) -> dict[str, str]:
     if not home.state_file.exists():
         return {}
-    from cloudmesh_cluster.state import State
+    from cloudmesh_cluster.state.store import State
 
     with State(home) as state:
         return {each.name: f"{each.state}, {each.profile} on {each.provider}" for each in state.clusters()}
@@ -175,7 +175,7 @@ def _clusters(home: Home) -> dict[str, str]:
 def _nodes(home: Home, cluster: str) -> dict[str, str]:
     if not home.state_file.exists():
         return {}
-    from cloudmesh_cluster.state import State
+    from cloudmesh_cluster.state.store import State
 
     with State(home) as state:
         known = {each.name: each for each in state.clusters()}
@@ -185,8 +185,8 @@ def _nodes(home: Home, cluster: str) -> dict[str, str]:
 def _pages(home: Home, cluster: str) -> dict[str, str]:
     if not home.state_file.exists():
         return {}
-    from cloudmesh_cluster.plugin_choice import resolve
-    from cloudmesh_cluster.state import State
+    from cloudmesh_cluster.plugins.resolve import resolve
+    from cloudmesh_cluster.state.store import State
 
     with State(home) as state:
         if cluster not in state.cluster_names():
@@ -201,7 +201,7 @@ def _pages(home: Home, cluster: str) -> dict[str, str]:
 
 
 def _providers(home: Home) -> dict[str, str]:
-    from cloudmesh_cluster.providers_file import TYPES, load_providers
+    from cloudmesh_cluster.config.providers_file import TYPES, load_providers
 
     return {name: entry.type for name, entry in load_providers(home).entries.items()} | dict.fromkeys(TYPES, "type")
 

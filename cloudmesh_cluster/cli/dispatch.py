@@ -7,12 +7,12 @@ import sys
 from collections.abc import Sequence
 
 from cloudmesh_cluster.cli import failures
-from cloudmesh_cluster.cli.commands import TREE
-from cloudmesh_cluster.cli.output import chosen_columns
+from cloudmesh_cluster.cli.commands.registry import TREE
 from cloudmesh_cluster.cli.session import Session
 from cloudmesh_cluster.cli.tree import Command, Parser, build
 from cloudmesh_cluster.cli.words import split_words
-from cloudmesh_cluster.errors import UsageError, did_you_mean
+from cloudmesh_cluster.core.errors import UsageError, did_you_mean
+from cloudmesh_cluster.views.formats import chosen_columns
 
 TAKES_INPUT = ("cluster write",)
 

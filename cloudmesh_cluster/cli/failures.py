@@ -6,21 +6,21 @@ import traceback
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from cloudmesh_cluster.causes import unsaid
-from cloudmesh_cluster.cli.output import printable
-from cloudmesh_cluster.errors import (
+from cloudmesh_cluster.checks.causes import unsaid
+from cloudmesh_cluster.core.errors import (
     ChecksFailed,
     CmError,
     LeftBehind,
     OperationFailed,
     RemoteFailed,
 )
-from cloudmesh_cluster.home import Home
-from cloudmesh_cluster.model import CheckResult, CommandResult, Leftover
-from cloudmesh_cluster.targets import fold
+from cloudmesh_cluster.core.home import Home
+from cloudmesh_cluster.core.model import CheckResult, CommandResult, Leftover
+from cloudmesh_cluster.core.targets import fold
+from cloudmesh_cluster.views.formats import printable
 
 if TYPE_CHECKING:
-    from cloudmesh_cluster.state import State
+    from cloudmesh_cluster.state.store import State
 
 LINES_SHOWN = 10
 NODES_SHOWN = 5
@@ -93,7 +93,7 @@ def _verdict(result: CheckResult) -> str:
 
 def what_is_left(home: Home, cluster: str) -> str:
     """Return what a cluster's unfinished operation leaves, a line each, and how to go on."""
-    from cloudmesh_cluster.state import State
+    from cloudmesh_cluster.state.store import State
 
     with State(home) as state:
         operation = state.unfinished(cluster)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from cloudmesh_cluster import __version__
-from cloudmesh_cluster.home import Home
+from cloudmesh_cluster.core.home import Home
 
 SIGPIPE_EXIT = 141
 
@@ -50,7 +50,7 @@ def _main(words: list[str]) -> int:
 
     home = Home.from_environment(os.environ)
     if words[:1] == ["__complete"]:
-        from cloudmesh_cluster.cli.commands import TREE
+        from cloudmesh_cluster.cli.commands.registry import TREE
         from cloudmesh_cluster.cli.completion import answer
 
         return answer(words[1:], TREE, home)

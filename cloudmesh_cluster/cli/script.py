@@ -11,12 +11,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TextIO, cast
 
-from cloudmesh_cluster.cli.common import read_bytes
+from cloudmesh_cluster.cli.commands.arguments import read_bytes
 from cloudmesh_cluster.cli.dispatch import run_words
 from cloudmesh_cluster.cli.failures import explain
 from cloudmesh_cluster.cli.lines import Incomplete, Line, parse
 from cloudmesh_cluster.cli.session import Session
-from cloudmesh_cluster.errors import UsageError
+from cloudmesh_cluster.core.errors import UsageError
 
 LAST_WORDS = ("quit", "exit")
 

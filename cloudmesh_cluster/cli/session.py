@@ -11,17 +11,17 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar
 
-from cloudmesh_cluster.cli.output import Row, chosen_columns, record_as, rows_as, terminal_width
-from cloudmesh_cluster.errors import Interrupted, UsageError
-from cloudmesh_cluster.events import Emit
-from cloudmesh_cluster.home import Home
+from cloudmesh_cluster.core.errors import Interrupted, UsageError
+from cloudmesh_cluster.core.events import Emit
+from cloudmesh_cluster.core.home import Home
+from cloudmesh_cluster.views.formats import Row, chosen_columns, record_as, rows_as, terminal_width
 
 if TYPE_CHECKING:
     import asyncio
     from types import FrameType
 
-    from cloudmesh_cluster.plugins import ChosenPlugin
-    from cloudmesh_cluster.secret_settings import Ask
+    from cloudmesh_cluster.plugins.model import ChosenPlugin
+    from cloudmesh_cluster.plugins.secret_settings import Ask
 
 T = TypeVar("T")
 Mode = Literal["one-shot", "shell", "script"]
@@ -102,7 +102,7 @@ class Session:
         """
         from getpass import getpass
 
-        from cloudmesh_cluster.secret_settings import given_secrets
+        from cloudmesh_cluster.plugins.secret_settings import given_secrets
 
         answers: dict[str, str] = {}
 
@@ -135,7 +135,7 @@ class Session:
             Interrupted: the user stopped it.
 
         """
-        from cloudmesh_cluster.cli.progress import progress_on
+        from cloudmesh_cluster.views.progress.progress import progress_on
 
         with progress_on(sys.stderr) as emit:
             return _run_to_end(work(emit), lambda: _stop_at_once(self.home, clusters), stopping)

@@ -22,14 +22,14 @@ from cmd2.parsing import Statement, StatementParser
 
 from cloudmesh_cluster import __version__
 from cloudmesh_cluster.cli import completion, script
-from cloudmesh_cluster.cli.commands import TREE
+from cloudmesh_cluster.cli.commands.registry import TREE
 from cloudmesh_cluster.cli.failures import explain
 from cloudmesh_cluster.cli.lines import Incomplete, Line, parse, without_program
 from cloudmesh_cluster.cli.session import Session
 from cloudmesh_cluster.cli.tree import Argument, Kind, build
 from cloudmesh_cluster.cli.words import hint_of
-from cloudmesh_cluster.errors import UsageError
-from cloudmesh_cluster.home import Home
+from cloudmesh_cluster.core.errors import UsageError
+from cloudmesh_cluster.core.home import Home
 
 USAGE = UsageError.exit_code
 LEAVING = ("quit", "_eof")

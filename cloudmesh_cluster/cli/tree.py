@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar
 
 from cloudmesh_cluster import __version__
-from cloudmesh_cluster.errors import UsageError
+from cloudmesh_cluster.core.errors import UsageError
 
 if TYPE_CHECKING:
     from cloudmesh_cluster.cli.session import Session

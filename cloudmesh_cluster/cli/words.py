@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cloudmesh_cluster.cli.tree import Command, Tree
-from cloudmesh_cluster.errors import UsageError, did_you_mean
+from cloudmesh_cluster.core.errors import UsageError, did_you_mean
 
 OTHER_WORDS = {
     "delete": ("rm", "remove", "destroy", "terminate", "down", "kill"),

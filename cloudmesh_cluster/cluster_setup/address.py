@@ -9,7 +9,7 @@ import socket
 from contextlib import closing
 from dataclasses import dataclass
 
-from cloudmesh_cluster.errors import ConnectionFailed, InvalidAddress
+from cloudmesh_cluster.core.errors import ConnectionFailed, InvalidAddress
 
 FORM = "expected HOST:PORT or SCHEME://HOST:PORT, where HOST is an IPv4 address, an [IPv6 address] or a name"
 CONNECT_TIMEOUT = 5.0  # seconds

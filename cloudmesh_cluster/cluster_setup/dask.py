@@ -28,7 +28,7 @@ from cloudmesh_cluster.cluster_setup.dask_connection import (
 )
 from cloudmesh_cluster.cluster_setup.options import check_cores, check_ports
 from cloudmesh_cluster.cluster_setup.service import Service
-from cloudmesh_cluster.errors import InvalidOption
+from cloudmesh_cluster.core.errors import InvalidOption
 
 if TYPE_CHECKING:
     from distributed import Client

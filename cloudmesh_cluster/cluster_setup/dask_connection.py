@@ -17,7 +17,7 @@ from cloudmesh_cluster.cluster_setup.address import (
 )
 from cloudmesh_cluster.cluster_setup.dask_status import status_of
 from cloudmesh_cluster.cluster_setup.status import Difference, Status
-from cloudmesh_cluster.errors import CmError, InvalidOption, LibraryMissing
+from cloudmesh_cluster.core.errors import CmError, InvalidOption, LibraryMissing
 
 if TYPE_CHECKING:
     from distributed import Client, Security

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from cloudmesh_cluster.errors import InvalidOption
+from cloudmesh_cluster.core.errors import InvalidOption
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?i?b?)", re.IGNORECASE)
 _UNITS = {"": 1, "b": 1} | {

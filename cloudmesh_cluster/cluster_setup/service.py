@@ -17,7 +17,7 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Self
 
-from cloudmesh_cluster.errors import ConnectionFailed
+from cloudmesh_cluster.core.errors import ConnectionFailed
 
 GRACE = 10.0  # seconds that a process has to end by itself
 LINES_KEPT = 200

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from cloudmesh_cluster.cluster_setup.address import Address
-from cloudmesh_cluster.errors import ConnectionFailed, LibraryMissing
+from cloudmesh_cluster.core.errors import ConnectionFailed, LibraryMissing
 
 
 def spark_home() -> Path:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from cloudmesh_cluster.cluster_setup.address import Address, parse_address
 from cloudmesh_cluster.cluster_setup.status import Difference, Status, WorkerStatus, differences
-from cloudmesh_cluster.errors import ConnectionFailed
+from cloudmesh_cluster.core.errors import ConnectionFailed
 
 if TYPE_CHECKING:
     from pyspark import SparkContext

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from html import escape
 from textwrap import shorten
 
-from cloudmesh_cluster.amounts import counted
+from cloudmesh_cluster.core.amounts import counted
 
 NOT_CONNECTED = "Not connected to a scheduler."
 HEADS = ("worker", "host", "state", "cores", "memory", "used", "tasks")

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 from cloudmesh_cluster.conda.channels import Channel, conceal
 from cloudmesh_cluster.conda.environments import CondaEnvironment
-from cloudmesh_cluster.errors import UsageError
-from cloudmesh_cluster.home import Home
-from cloudmesh_cluster.locks import only_one
+from cloudmesh_cluster.core.errors import UsageError
+from cloudmesh_cluster.core.home import Home
+from cloudmesh_cluster.state.locks import only_one
 
 if TYPE_CHECKING:
     from rattler import Client, RepoDataRecord

@@ -6,14 +6,14 @@ import hashlib
 import json
 from pathlib import Path
 
-from cloudmesh_cluster.codec import decode, encode
 from cloudmesh_cluster.conda import archives
 from cloudmesh_cluster.conda.environments import CondaEnvironment
 from cloudmesh_cluster.conda.settings import CondaSettings
-from cloudmesh_cluster.errors import UsageError
-from cloudmesh_cluster.files import write_atomically
-from cloudmesh_cluster.home import Home
-from cloudmesh_cluster.redaction import in_channels as redacted
+from cloudmesh_cluster.core.codec import decode, encode
+from cloudmesh_cluster.core.errors import UsageError
+from cloudmesh_cluster.core.files import write_atomically
+from cloudmesh_cluster.core.home import Home
+from cloudmesh_cluster.core.redaction import in_channels as redacted
 
 
 def key_of(name: str, settings: CondaSettings) -> str:

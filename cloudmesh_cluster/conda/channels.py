@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cloudmesh_cluster.errors import UsageError
-from cloudmesh_cluster.redaction import HIDDEN
-from cloudmesh_cluster.redaction import in_channels as redacted
+from cloudmesh_cluster.core.errors import UsageError
+from cloudmesh_cluster.core.redaction import HIDDEN
+from cloudmesh_cluster.core.redaction import in_channels as redacted
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _NAME = re.compile(r"\w[\w.-]*(?:/[\w.-]+)*")

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from cloudmesh_cluster.codec import decode, encode
-from cloudmesh_cluster.errors import NotFound
-from cloudmesh_cluster.files import make_private, write_atomically
-from cloudmesh_cluster.home import Home
+from cloudmesh_cluster.core.codec import decode, encode
+from cloudmesh_cluster.core.errors import NotFound
+from cloudmesh_cluster.core.files import make_private, write_atomically
+from cloudmesh_cluster.core.home import Home
 
 Fetch = Literal["client", "head"]
 """Who fetches packages: this machine, or the master of the cluster."""

@@ -15,15 +15,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from cloudmesh_cluster.codec import decode, encode
 from cloudmesh_cluster.conda import archives, solver
 from cloudmesh_cluster.conda.channels import Channel
 from cloudmesh_cluster.conda.environments import CondaEnvironment
-from cloudmesh_cluster.errors import CmError
-from cloudmesh_cluster.home import Home
+from cloudmesh_cluster.core.codec import decode, encode
+from cloudmesh_cluster.core.errors import CmError
+from cloudmesh_cluster.core.home import Home
 
 PROGRAM = "import sys; sys.path.insert(0, sys.argv[1]); from cloudmesh_cluster.conda.head import main; main()"
 """What Python on the head is told; its words are the folder of the tool and the one that it works in."""
+ROOMS = ("conda", "core", "state")
+"""What of this package the head needs."""
 
 
 def tool(home: Home) -> Path:
@@ -31,7 +33,8 @@ def tool(home: Home) -> Path:
     import rattler
 
     own, foreign = Path(__file__).parents[1], Path(rattler.__file__).parent
-    members = {f"{own.name}/{path.relative_to(own)}": path for path in [*own.glob("*.py"), *own.glob("conda/*.py")]}
+    modules = (path for pattern in ("*.py", *(f"{room}/*.py" for room in ROOMS)) for path in own.glob(pattern))
+    members = {f"{own.name}/{path.relative_to(own)}": path for path in modules}
     members |= {
         f"{foreign.name}/{path.relative_to(foreign)}": path
         for path in foreign.rglob("*")

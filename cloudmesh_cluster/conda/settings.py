@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import cast, get_args
 
 from cloudmesh_cluster.conda.environments import Fetch
-from cloudmesh_cluster.errors import InvalidInput
-from cloudmesh_cluster.model import Problem
+from cloudmesh_cluster.core.errors import InvalidInput
+from cloudmesh_cluster.core.model import Problem
 
 PLUGIN = "conda"
 READ_BY_THE_CLIENT = ("environments", "channels", "default_channels", "channel_alias", "ssl_verify")

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from cloudmesh_cluster.conda.channels import Channel, conceal
 from cloudmesh_cluster.conda.environments import Package
-from cloudmesh_cluster.errors import CmError, UsageError
-from cloudmesh_cluster.home import Home
-from cloudmesh_cluster.model import CommandResult
+from cloudmesh_cluster.core.errors import CmError, UsageError
+from cloudmesh_cluster.core.home import Home
+from cloudmesh_cluster.core.model import CommandResult
 
 if TYPE_CHECKING:
     from rattler import Client, RepoDataRecord

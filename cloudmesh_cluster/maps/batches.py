@@ -6,7 +6,7 @@ import pickle
 from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
-from cloudmesh_cluster.errors import CallFailed
+from cloudmesh_cluster.core.errors import CallFailed
 from cloudmesh_cluster.maps.calls import Batch
 
 # Of batches for each core: those that end last keep the others waiting for a thirtieth of the time at most.

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from cloudmesh_cluster.cluster_setup.options import check_cores
-from cloudmesh_cluster.errors import LibraryMissing
+from cloudmesh_cluster.core.errors import LibraryMissing
 from cloudmesh_cluster.maps.batches import batches_of, flat, raise_failure
 from cloudmesh_cluster.maps.calls import Batch, call_batch, unpickle_and_call
 

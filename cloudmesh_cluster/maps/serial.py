@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from cloudmesh_cluster.errors import CallFailed
+from cloudmesh_cluster.core.errors import CallFailed
 
 
 def collect(lazily: Callable[[list[Any]], Iterator[Any]], argument_list: Iterable[Any]) -> list[Any]:

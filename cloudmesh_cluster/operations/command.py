@@ -9,17 +9,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from cloudmesh_cluster.errors import UsageError
-from cloudmesh_cluster.files import would_be_lost
-from cloudmesh_cluster.home import Home
-from cloudmesh_cluster.model import CommandResult, Node
-from cloudmesh_cluster.operations.existing import refuse_stopped
-from cloudmesh_cluster.operations.session import connections_of
+from cloudmesh_cluster.core.errors import UsageError
+from cloudmesh_cluster.core.files import would_be_lost
+from cloudmesh_cluster.core.home import Home
+from cloudmesh_cluster.core.model import CommandResult, Node
+from cloudmesh_cluster.core.targets import select
+from cloudmesh_cluster.operations.steps.preconditions import refuse_stopped
+from cloudmesh_cluster.operations.transaction.session import connections_of
 from cloudmesh_cluster.providers import provider_of
 from cloudmesh_cluster.providers.base import Provider
-from cloudmesh_cluster.remote import command_line
-from cloudmesh_cluster.state import State
-from cloudmesh_cluster.targets import select
+from cloudmesh_cluster.ssh.connections import command_line
+from cloudmesh_cluster.state.store import State
 
 
 def _provider(home: Home, state: State, name: str) -> Provider:

@@ -6,23 +6,23 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from cloudmesh_cluster.errors import InvalidInput, NameTaken
-from cloudmesh_cluster.events import Emit, Event, now
-from cloudmesh_cluster.home import Home
-from cloudmesh_cluster.keys import generate, login_comment, write_private
-from cloudmesh_cluster.model import CheckResult, Cluster, Node, RoleScript
-from cloudmesh_cluster.operations.bring_up import bring_up, make_ready
-from cloudmesh_cluster.operations.journal import StepTime
+from cloudmesh_cluster.core.errors import InvalidInput, NameTaken
+from cloudmesh_cluster.core.events import Emit, Event, now
+from cloudmesh_cluster.core.home import Home
+from cloudmesh_cluster.core.model import CheckResult, Cluster, Node, RoleScript
+from cloudmesh_cluster.nodes.keys import generate, login_comment, write_private
+from cloudmesh_cluster.nodes.scripts import digest
 from cloudmesh_cluster.operations.plan import CreateRequest, Plan, make_plan
-from cloudmesh_cluster.operations.session import Session, session
+from cloudmesh_cluster.operations.steps.bring_up import bring_up, make_ready
+from cloudmesh_cluster.operations.transaction.journal import StepTime
+from cloudmesh_cluster.operations.transaction.session import Session, session
 from cloudmesh_cluster.operations.verify import verdict_on, verify_all
-from cloudmesh_cluster.payload_sources import unprotected_source
-from cloudmesh_cluster.plugin_choice import resolve
+from cloudmesh_cluster.plugins.payload_sources import unprotected_source
+from cloudmesh_cluster.plugins.resolve import resolve
+from cloudmesh_cluster.plugins.secret_settings import NONE, Ask, Secrets, given_secrets, keep_secrets, kept_secrets
 from cloudmesh_cluster.providers import provider_of
-from cloudmesh_cluster.records import ClusterRecord, WrittenScript
-from cloudmesh_cluster.role_scripts import digest
-from cloudmesh_cluster.secret_settings import NONE, Ask, Secrets, given_secrets, keep_secrets, kept_secrets
-from cloudmesh_cluster.state import State
+from cloudmesh_cluster.state.records import ClusterRecord, WrittenScript
+from cloudmesh_cluster.state.store import State
 
 
 @dataclass(frozen=True)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cloudmesh_cluster.errors import LeftBehind, NotFound, ProviderError, UsageError
-from cloudmesh_cluster.events import Emit
-from cloudmesh_cluster.home import Home
-from cloudmesh_cluster.operations.existing import refuse_obstacles
-from cloudmesh_cluster.operations.session import Session, session
-from cloudmesh_cluster.operations.undo import destroy_all, forget_cluster
-from cloudmesh_cluster.records import RESUMABLE
-from cloudmesh_cluster.state import State
+from cloudmesh_cluster.core.errors import LeftBehind, NotFound, ProviderError, UsageError
+from cloudmesh_cluster.core.events import Emit
+from cloudmesh_cluster.core.home import Home
+from cloudmesh_cluster.operations.steps.preconditions import refuse_obstacles
+from cloudmesh_cluster.operations.transaction.session import Session, session
+from cloudmesh_cluster.operations.transaction.undo import destroy_all, forget_cluster
+from cloudmesh_cluster.state.records import RESUMABLE
+from cloudmesh_cluster.state.store import State
 
 
 @dataclass(frozen=True)

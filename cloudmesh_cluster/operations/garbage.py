@@ -8,16 +8,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cloudmesh_cluster.errors import CmError, LeftBehind
-from cloudmesh_cluster.events import Emit, Event
-from cloudmesh_cluster.home import Home
-from cloudmesh_cluster.locks import lock_holder
-from cloudmesh_cluster.marks import Marks
-from cloudmesh_cluster.model import Leftover
-from cloudmesh_cluster.operations.clouds import KnownCloud, Warn, ask_each, clusters_on_clouds, known_clouds
+from cloudmesh_cluster.core.errors import CmError, LeftBehind
+from cloudmesh_cluster.core.events import Emit, Event
+from cloudmesh_cluster.core.home import Home
+from cloudmesh_cluster.core.marks import Marks
+from cloudmesh_cluster.core.model import Leftover
+from cloudmesh_cluster.operations.queries.clouds import KnownCloud, Warn, ask_each, clusters_on_clouds, known_clouds
 from cloudmesh_cluster.providers.local.provider import LocalProvider
 from cloudmesh_cluster.providers.openstack.orphans import Orphan
-from cloudmesh_cluster.state import State
+from cloudmesh_cluster.state.locks import lock_holder
+from cloudmesh_cluster.state.store import State
 
 LOCAL = "local"
 

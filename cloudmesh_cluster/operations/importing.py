@@ -7,27 +7,27 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cloudmesh_cluster.errors import InvalidInput, NameTaken, NotFound, UsageError
-from cloudmesh_cluster.events import Emit
-from cloudmesh_cluster.home import Home
-from cloudmesh_cluster.keys import blob, public_of, read_private, write_private
-from cloudmesh_cluster.model import CloudProject, Cluster
-from cloudmesh_cluster.operations.bring_up import reach
-from cloudmesh_cluster.operations.description import Description, read_description
-from cloudmesh_cluster.operations.environment_nodes import settings_from
-from cloudmesh_cluster.operations.foreign import problems_of_nodes
+from cloudmesh_cluster.config.providers_file import ProviderChoice, choose_provider
+from cloudmesh_cluster.core.errors import InvalidInput, NameTaken, NotFound, UsageError
+from cloudmesh_cluster.core.events import Emit
+from cloudmesh_cluster.core.home import Home
+from cloudmesh_cluster.core.model import CloudProject, Cluster
+from cloudmesh_cluster.nodes.keys import blob, public_of, read_private, write_private
 from cloudmesh_cluster.operations.plan import check_name
-from cloudmesh_cluster.operations.recovery import recover
-from cloudmesh_cluster.operations.session import Session, session, together
+from cloudmesh_cluster.operations.queries.foreign import problems_of_nodes
+from cloudmesh_cluster.operations.steps.bring_up import reach
+from cloudmesh_cluster.operations.steps.description import Description, read_description
+from cloudmesh_cluster.operations.steps.environments import settings_from
+from cloudmesh_cluster.operations.steps.recovery import recover
+from cloudmesh_cluster.operations.steps.wiring import wire_all
+from cloudmesh_cluster.operations.transaction.session import Session, session, together
 from cloudmesh_cluster.operations.verify import prove
-from cloudmesh_cluster.operations.wiring import wire_all
-from cloudmesh_cluster.plugin_choice import resolve
+from cloudmesh_cluster.plugins.resolve import resolve
 from cloudmesh_cluster.providers import provider_of
 from cloudmesh_cluster.providers.openstack.found import FoundCluster
 from cloudmesh_cluster.providers.openstack.servers import waking_word
-from cloudmesh_cluster.providers_file import ProviderChoice, choose_provider
-from cloudmesh_cluster.records import ClusterRecord
-from cloudmesh_cluster.state import State
+from cloudmesh_cluster.state.records import ClusterRecord
+from cloudmesh_cluster.state.store import State
 
 CONSOLE_DEADLINE = 60.0
 

@@ -6,23 +6,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cloudmesh_cluster.amounts import counted
-from cloudmesh_cluster.checks import misplaced
-from cloudmesh_cluster.errors import InvalidInput, UsageError
-from cloudmesh_cluster.firewall import is_closed
-from cloudmesh_cluster.home import Home
-from cloudmesh_cluster.marks import new_cluster_id
-from cloudmesh_cluster.model import CLUSTER_NAME, CloudProject, Cluster, Node, PluginUse, Profile, node_names
-from cloudmesh_cluster.operations.host_keys import refuse_pointless_trust
-from cloudmesh_cluster.operations.session import OnFailure
-from cloudmesh_cluster.payload_sources import unprotected_source
-from cloudmesh_cluster.plugin_choice import resolve
-from cloudmesh_cluster.plugins import ChosenPlugin
-from cloudmesh_cluster.profile import near_profile, profile_for, with_overrides
+from cloudmesh_cluster.checks.runner import misplaced
+from cloudmesh_cluster.config.profile import near_profile, profile_for, with_overrides
+from cloudmesh_cluster.config.providers_file import ProviderChoice, choose_provider
+from cloudmesh_cluster.core.amounts import counted
+from cloudmesh_cluster.core.errors import InvalidInput, UsageError
+from cloudmesh_cluster.core.home import Home
+from cloudmesh_cluster.core.marks import new_cluster_id
+from cloudmesh_cluster.core.model import CLUSTER_NAME, CloudProject, Cluster, Node, PluginUse, Profile, node_names
+from cloudmesh_cluster.operations.steps.host_keys import refuse_pointless_trust
+from cloudmesh_cluster.operations.transaction.session import OnFailure
+from cloudmesh_cluster.plugins.firewall import is_closed
+from cloudmesh_cluster.plugins.model import ChosenPlugin
+from cloudmesh_cluster.plugins.payload_sources import unprotected_source
+from cloudmesh_cluster.plugins.resolve import resolve
 from cloudmesh_cluster.providers import provider_of
 from cloudmesh_cluster.providers.baremetal.settings import for_profile
 from cloudmesh_cluster.providers.base import Provider
-from cloudmesh_cluster.providers_file import ProviderChoice, choose_provider
 
 
 @dataclass(frozen=True)

@@ -6,16 +6,17 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from cloudmesh_cluster.codec import decode
-from cloudmesh_cluster.errors import UsageError
-from cloudmesh_cluster.events import Emit
-from cloudmesh_cluster.home import Home
-from cloudmesh_cluster.operations import create, delete, environments, importing, scale, services, write
+from cloudmesh_cluster.core.codec import decode
+from cloudmesh_cluster.core.errors import UsageError
+from cloudmesh_cluster.core.events import Emit
+from cloudmesh_cluster.core.home import Home
+from cloudmesh_cluster.operations import create, delete, importing, scale, services, write
+from cloudmesh_cluster.operations.conda import change as environments
 from cloudmesh_cluster.operations.plan import Plan
-from cloudmesh_cluster.operations.session import OnFailure, Session, session
-from cloudmesh_cluster.operations.undo import finish_undoing
-from cloudmesh_cluster.records import RESUMABLE, Operation
-from cloudmesh_cluster.state import State
+from cloudmesh_cluster.operations.transaction.session import OnFailure, Session, session
+from cloudmesh_cluster.operations.transaction.undo import finish_undoing
+from cloudmesh_cluster.state.records import RESUMABLE, Operation
+from cloudmesh_cluster.state.store import State
 
 Kind = tuple[type[Any], Callable[[Session, Any], Awaitable[Any]]]
 

@@ -9,26 +9,31 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from cloudmesh_cluster.acluster_words import machine_of
-from cloudmesh_cluster.checks import misplaced
-from cloudmesh_cluster.errors import InvalidInput, Unreachable, UsageError
-from cloudmesh_cluster.events import Emit
-from cloudmesh_cluster.home import Home
-from cloudmesh_cluster.model import Cluster, Node
-from cloudmesh_cluster.operations.bring_up import bring_up, make_ready
+from cloudmesh_cluster.checks.runner import misplaced
+from cloudmesh_cluster.config.acluster import machine_of
+from cloudmesh_cluster.core.errors import InvalidInput, Unreachable, UsageError
+from cloudmesh_cluster.core.events import Emit
+from cloudmesh_cluster.core.home import Home
+from cloudmesh_cluster.core.model import Cluster, Node
+from cloudmesh_cluster.core.targets import select
 from cloudmesh_cluster.operations.create import Summary, finish
-from cloudmesh_cluster.operations.existing import refuse_dead, refuse_obstacles, require_any_running, require_cluster
-from cloudmesh_cluster.operations.host_keys import refuse_pointless_trust
-from cloudmesh_cluster.operations.machines import strip
-from cloudmesh_cluster.operations.plugin_steps import leave, without
-from cloudmesh_cluster.operations.rebuild import renew
-from cloudmesh_cluster.operations.session import OnFailure, Session, session
-from cloudmesh_cluster.operations.wiring import wire_all
+from cloudmesh_cluster.operations.steps.bring_up import bring_up, make_ready
+from cloudmesh_cluster.operations.steps.host_keys import refuse_pointless_trust
+from cloudmesh_cluster.operations.steps.machines import strip
+from cloudmesh_cluster.operations.steps.plugins import leave, without
+from cloudmesh_cluster.operations.steps.preconditions import (
+    refuse_dead,
+    refuse_obstacles,
+    require_any_running,
+    require_cluster,
+)
+from cloudmesh_cluster.operations.steps.rebuild import renew
+from cloudmesh_cluster.operations.steps.wiring import wire_all
+from cloudmesh_cluster.operations.transaction.session import OnFailure, Session, session
 from cloudmesh_cluster.providers.base import ChangeKind, Placement
-from cloudmesh_cluster.records import ClusterRecord
-from cloudmesh_cluster.remote import Connections
-from cloudmesh_cluster.state import State
-from cloudmesh_cluster.targets import select
+from cloudmesh_cluster.ssh.connections import Connections
+from cloudmesh_cluster.state.records import ClusterRecord
+from cloudmesh_cluster.state.store import State
 
 LAST_WORDS = 10.0
 """Seconds in which a worker that is to go may answer."""

@@ -9,21 +9,26 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar
 
 from cloudmesh_cluster.conda.settings import PLUGIN as CONDA
-from cloudmesh_cluster.errors import NotFound, UsageError
-from cloudmesh_cluster.events import Emit
-from cloudmesh_cluster.home import Home
-from cloudmesh_cluster.model import Node, PluginUse
-from cloudmesh_cluster.operations import plugin_steps
+from cloudmesh_cluster.core.errors import NotFound, UsageError
+from cloudmesh_cluster.core.events import Emit
+from cloudmesh_cluster.core.home import Home
+from cloudmesh_cluster.core.model import Node, PluginUse
 from cloudmesh_cluster.operations.create import Summary, finish
-from cloudmesh_cluster.operations.environment_nodes import bring_environments, remove_environments
-from cloudmesh_cluster.operations.existing import refuse_dead, refuse_obstacles, refuse_stopped, require_cluster
-from cloudmesh_cluster.operations.session import Session, session, together
-from cloudmesh_cluster.operations.wiring import wire_all
-from cloudmesh_cluster.plugin_choice import resolve
-from cloudmesh_cluster.plugins import ChosenPlugin
-from cloudmesh_cluster.remote import Connections
-from cloudmesh_cluster.secret_settings import NONE, Ask, Secrets, forget_secrets, given_secrets, keep_secrets
-from cloudmesh_cluster.state import State
+from cloudmesh_cluster.operations.steps import plugins as plugin_steps
+from cloudmesh_cluster.operations.steps.environments import bring_environments, remove_environments
+from cloudmesh_cluster.operations.steps.preconditions import (
+    refuse_dead,
+    refuse_obstacles,
+    refuse_stopped,
+    require_cluster,
+)
+from cloudmesh_cluster.operations.steps.wiring import wire_all
+from cloudmesh_cluster.operations.transaction.session import Session, session, together
+from cloudmesh_cluster.plugins.model import ChosenPlugin
+from cloudmesh_cluster.plugins.resolve import resolve
+from cloudmesh_cluster.plugins.secret_settings import NONE, Ask, Secrets, forget_secrets, given_secrets, keep_secrets
+from cloudmesh_cluster.ssh.connections import Connections
+from cloudmesh_cluster.state.store import State
 
 T = TypeVar("T")
 BOOT_DEADLINE = 120.0

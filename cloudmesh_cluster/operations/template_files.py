@@ -7,17 +7,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from cloudmesh_cluster.errors import UsageError
-from cloudmesh_cluster.files import write_atomically
-from cloudmesh_cluster.home import Home
-from cloudmesh_cluster.keys import bootstrap_comment, generate, login_comment, write_private
-from cloudmesh_cluster.marks import Marks
-from cloudmesh_cluster.operations.booting import make_boot
-from cloudmesh_cluster.operations.description import ScriptName, describe
-from cloudmesh_cluster.operations.journal import new_operation
+from cloudmesh_cluster.core.errors import UsageError
+from cloudmesh_cluster.core.files import write_atomically
+from cloudmesh_cluster.core.home import Home
+from cloudmesh_cluster.core.marks import Marks
+from cloudmesh_cluster.nodes.keys import bootstrap_comment, generate, login_comment, write_private
+from cloudmesh_cluster.nodes.scripts import digest
 from cloudmesh_cluster.operations.plan import Plan
+from cloudmesh_cluster.operations.steps.boot import make_boot
+from cloudmesh_cluster.operations.steps.description import ScriptName, describe
+from cloudmesh_cluster.operations.transaction.journal import new_operation
 from cloudmesh_cluster.providers import provider_of
-from cloudmesh_cluster.role_scripts import digest
 
 TEMPLATE, ENVIRONMENT, KEY, PUBLIC_KEY = "template.yaml", "env.yaml", "id_ed25519", "id_ed25519.pub"
 

@@ -10,19 +10,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
-from cloudmesh_cluster.errors import NotFound, Unreachable, UsageError
-from cloudmesh_cluster.home import Home
-from cloudmesh_cluster.model import Node
-from cloudmesh_cluster.operations.existing import refuse_stopped
-from cloudmesh_cluster.operations.session import connections_of
-from cloudmesh_cluster.plugin_choice import resolve
-from cloudmesh_cluster.plugins import ChosenPlugin, Port
+from cloudmesh_cluster.core.errors import NotFound, Unreachable, UsageError
+from cloudmesh_cluster.core.home import Home
+from cloudmesh_cluster.core.model import Node
+from cloudmesh_cluster.core.targets import select
+from cloudmesh_cluster.operations.steps.preconditions import refuse_stopped
+from cloudmesh_cluster.operations.transaction.session import connections_of
+from cloudmesh_cluster.plugins.model import ChosenPlugin, Port
+from cloudmesh_cluster.plugins.resolve import resolve
 from cloudmesh_cluster.providers import provider_of
-from cloudmesh_cluster.state import State
-from cloudmesh_cluster.targets import select
+from cloudmesh_cluster.state.store import State
 
 if TYPE_CHECKING:
-    from cloudmesh_cluster.remote import Connections
+    from cloudmesh_cluster.ssh.connections import Connections
 
 _READ_TOKEN = 30.0  # seconds
 

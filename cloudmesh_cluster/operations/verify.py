@@ -6,16 +6,16 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from cloudmesh_cluster.checks import event_of, run_checks
-from cloudmesh_cluster.errors import ChecksFailed
-from cloudmesh_cluster.events import Emit, now
-from cloudmesh_cluster.home import Home
-from cloudmesh_cluster.model import CheckResult, Node, Verdict
-from cloudmesh_cluster.operations.built_in_checks import built_in_checks
-from cloudmesh_cluster.operations.existing import require_any_running
-from cloudmesh_cluster.operations.session import Session, session
-from cloudmesh_cluster.redaction import redact, without
-from cloudmesh_cluster.remote import Connections
+from cloudmesh_cluster.checks.runner import event_of, run_checks
+from cloudmesh_cluster.core.errors import ChecksFailed
+from cloudmesh_cluster.core.events import Emit, now
+from cloudmesh_cluster.core.home import Home
+from cloudmesh_cluster.core.model import CheckResult, Node, Verdict
+from cloudmesh_cluster.core.redaction import redact, without
+from cloudmesh_cluster.operations.steps.built_in_checks import built_in_checks
+from cloudmesh_cluster.operations.steps.preconditions import require_any_running
+from cloudmesh_cluster.operations.transaction.session import Session, session
+from cloudmesh_cluster.ssh.connections import Connections
 
 
 @dataclass(frozen=True)

@@ -7,19 +7,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from cloudmesh_cluster.errors import NotFound, UsageError
-from cloudmesh_cluster.events import Emit, now
-from cloudmesh_cluster.home import Home
-from cloudmesh_cluster.model import CommandResult, Node, ScriptExpectation
-from cloudmesh_cluster.operations.existing import require_running
-from cloudmesh_cluster.operations.host_keys import refuse_rebuild
-from cloudmesh_cluster.operations.scripts import judge_script, run_script, test_script
-from cloudmesh_cluster.operations.session import Session, session
-from cloudmesh_cluster.records import WrittenScript
-from cloudmesh_cluster.redaction import redact
-from cloudmesh_cluster.role_scripts import digest
-from cloudmesh_cluster.state import State
-from cloudmesh_cluster.targets import select
+from cloudmesh_cluster.core.errors import NotFound, UsageError
+from cloudmesh_cluster.core.events import Emit, now
+from cloudmesh_cluster.core.home import Home
+from cloudmesh_cluster.core.model import CommandResult, Node, ScriptExpectation
+from cloudmesh_cluster.core.redaction import redact
+from cloudmesh_cluster.core.targets import select
+from cloudmesh_cluster.nodes.scripts import digest
+from cloudmesh_cluster.operations.steps.host_keys import refuse_rebuild
+from cloudmesh_cluster.operations.steps.preconditions import require_running
+from cloudmesh_cluster.operations.steps.scripts import judge_script, run_script, test_script
+from cloudmesh_cluster.operations.transaction.session import Session, session
+from cloudmesh_cluster.state.records import WrittenScript
+from cloudmesh_cluster.state.store import State
 
 Recovery = Literal["undo", "rebuild", "keep"]
 ROLES = ("all", "master", "worker")

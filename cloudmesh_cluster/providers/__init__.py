@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cloudmesh_cluster.errors import NotFound
+from cloudmesh_cluster.core.errors import NotFound
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from cloudmesh_cluster.home import Home
+    from cloudmesh_cluster.core.home import Home
     from cloudmesh_cluster.providers.base import Provider
 
 TYPES = ("local", "openstack", "baremetal")

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from cloudmesh_cluster.events import Emit, Event
-from cloudmesh_cluster.model import Additions, CloudProject, HostKeys, Leftover, Node, Problem, Profile, RoleSpec
+from cloudmesh_cluster.core.events import Emit, Event
+from cloudmesh_cluster.core.model import Additions, CloudProject, HostKeys, Leftover, Node, Problem, Profile, RoleSpec
 
 
 @dataclass(frozen=True)

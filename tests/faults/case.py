@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cloudmesh_cluster.home import Home
-from cloudmesh_cluster.operations import inspect
-from cloudmesh_cluster.state import State
+from cloudmesh_cluster.core.home import Home
+from cloudmesh_cluster.operations.queries import inspect
+from cloudmesh_cluster.state.store import State
 from tests.support.command_line import CommandLine
 from tests.support.plugin_folder import write_plugin
 from tests.support.traces import traces

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 
-from cloudmesh_cluster.home import Home
+from cloudmesh_cluster.core.home import Home
 from tests.faults import cloud, conda, cuts, metal, nodes
 from tests.faults.case import Case, Row, carry_out
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from cloudmesh_cluster import Cluster
-from cloudmesh_cluster.errors import OperationFailed, RemoteFailed, UsageError
-from cloudmesh_cluster.events import Event
-from cloudmesh_cluster.home import Home
+from cloudmesh_cluster.core.errors import OperationFailed, RemoteFailed, UsageError
+from cloudmesh_cluster.core.events import Event
+from cloudmesh_cluster.core.home import Home
 from tests.support.command_line import CommandLine
 
 

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from cloudmesh_cluster.home import Home
-from cloudmesh_cluster.state import State
+from cloudmesh_cluster.core.home import Home
+from cloudmesh_cluster.state.store import State
 from tests.support.command_line import Answer, CommandLine
 from tests.support.private_mounts import cm_with_mounts, needs_root
 from tests.support.terminal import Terminal

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cloudmesh_cluster.bundles import use_bundle, write_bundle
+from cloudmesh_cluster.operations.bundle.archive import use_bundle, write_bundle
 from cloudmesh_cluster.providers.local.engine.ids import ids_of_this_user
 from tests.conftest import refuse
 from tests.support.command_line import CommandLine

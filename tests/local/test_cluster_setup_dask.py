@@ -20,7 +20,7 @@ from cloudmesh_cluster import multivariate, univariate
 from cloudmesh_cluster.cluster_setup import dask
 from cloudmesh_cluster.cluster_setup.dask import Certificates
 from cloudmesh_cluster.cluster_setup.service import Service
-from cloudmesh_cluster.errors import CallFailed
+from cloudmesh_cluster.core.errors import CallFailed
 from tests.conftest import refuse
 from tests.support import unified_map as theirs
 from tests.support.command_line import CommandLine
@@ -221,7 +221,7 @@ def test_failures_keep_their_class_and_their_argument(scheduler: Service) -> Non
     code = f"""
 import sys
 from cloudmesh_cluster import univariate
-from cloudmesh_cluster.errors import CallFailed
+from cloudmesh_cluster.core.errors import CallFailed
 class Mine(Exception): pass
 def fail(x):
     if x == 1: raise Mine("no good")

@@ -16,7 +16,7 @@ import pytest
 from cloudmesh_cluster import multivariate, univariate
 from cloudmesh_cluster.cluster_setup import spark
 from cloudmesh_cluster.cluster_setup.service import Service
-from cloudmesh_cluster.errors import CallFailed
+from cloudmesh_cluster.core.errors import CallFailed
 from tests.conftest import refuse
 from tests.support import unified_map as theirs
 from tests.support.command_line import CommandLine

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from cloudmesh_cluster.certificates import node_certificate
 from cloudmesh_cluster.conda.channels import Channel, channels_of
-from cloudmesh_cluster.home import Home
-from cloudmesh_cluster.model import Node
+from cloudmesh_cluster.core.home import Home
+from cloudmesh_cluster.core.model import Node
+from cloudmesh_cluster.plugins.certificates import node_certificate
 from tests.support.command_line import Answer, CommandLine
 from tests.support.conda_channel import VERSION, Served, address_for_nodes, make_channel, require_tools, serving
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from cloudmesh_cluster import Cluster
-from cloudmesh_cluster.home import Home
+from cloudmesh_cluster.core.home import Home
 from tests.support.command_line import CommandLine
 from tests.support.crash import crash
 

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from cloudmesh_cluster.home import Home
-from cloudmesh_cluster.operations.inspect import cluster as cluster_as_it_is
+from cloudmesh_cluster.core.home import Home
+from cloudmesh_cluster.operations.queries.inspect import cluster as cluster_as_it_is
 from cloudmesh_cluster.providers.local.engine.engine import Engine
 from cloudmesh_cluster.providers.local.engine.processes import marked_processes
 from tests.support.command_line import CommandLine

@@ -17,7 +17,7 @@ from pathlib import Path
 import asyncssh
 import pytest
 
-from cloudmesh_cluster.hosts import parse_console_host_keys
+from cloudmesh_cluster.nodes.hosts import parse_console_host_keys
 from cloudmesh_cluster.providers.local.engine import dial, images
 from cloudmesh_cluster.providers.local.engine.engine import Engine
 from cloudmesh_cluster.providers.local.engine.errors import EngineError

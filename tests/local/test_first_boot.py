@@ -9,14 +9,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from cloudmesh_cluster import first_contact, hosts, keys
-from cloudmesh_cluster.events import silent
-from cloudmesh_cluster.home import Home
-from cloudmesh_cluster.model import CommandResult, Node, RoleSpec
+from cloudmesh_cluster.core.events import silent
+from cloudmesh_cluster.core.home import Home
+from cloudmesh_cluster.core.model import CommandResult, Node, RoleSpec
+from cloudmesh_cluster.nodes import boot_steps as first_contact
+from cloudmesh_cluster.nodes import hosts, keys
+from cloudmesh_cluster.nodes.user_data import user_data
 from cloudmesh_cluster.providers.base import Boot, NodeBoot
 from cloudmesh_cluster.providers.local.provider import LocalProvider
-from cloudmesh_cluster.remote import Connections
-from cloudmesh_cluster.userdata import user_data
+from cloudmesh_cluster.ssh.connections import Connections
 
 NETWORK = "10.88.0.0/16"
 MASTER, ONE, TWO = NODES = [

@@ -12,16 +12,17 @@ from pathlib import Path
 
 import pytest
 
-from cloudmesh_cluster import first_contact, keys
-from cloudmesh_cluster.home import Home
-from cloudmesh_cluster.hosts import authorized_keys_block, hosts_block, known_hosts_block
-from cloudmesh_cluster.model import Node, PluginUse, RoleSpec
-from cloudmesh_cluster.plugin_choice import resolve
-from cloudmesh_cluster.plugin_settings import settings_sh
+from cloudmesh_cluster.core.home import Home
+from cloudmesh_cluster.core.model import Node, PluginUse, RoleSpec
+from cloudmesh_cluster.core.resources import resource
+from cloudmesh_cluster.nodes import boot_steps as first_contact
+from cloudmesh_cluster.nodes import keys
+from cloudmesh_cluster.nodes.hosts import authorized_keys_block, hosts_block, known_hosts_block
+from cloudmesh_cluster.plugins.resolve import resolve
+from cloudmesh_cluster.plugins.settings import settings_sh
 from cloudmesh_cluster.providers.local.engine import images
 from cloudmesh_cluster.providers.local.engine.ids import ids_of_this_user
-from cloudmesh_cluster.remote_files import tarball
-from cloudmesh_cluster.resources import resource
+from cloudmesh_cluster.ssh.files import tarball
 from tests.support.engine_nodes import Nodes, nodes
 
 MEMBERS = [

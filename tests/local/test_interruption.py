@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from cloudmesh_cluster.home import Home
-from cloudmesh_cluster.operations.inspect import cluster as cluster_as_it_is
-from cloudmesh_cluster.operations.inspect import clusters
+from cloudmesh_cluster.core.home import Home
+from cloudmesh_cluster.operations.queries.inspect import cluster as cluster_as_it_is
+from cloudmesh_cluster.operations.queries.inspect import clusters
 from tests.support.command_line import CommandLine
 from tests.support.journal_watch import NODE_REACHED, WRITTEN_DOWN, Instant, begun, done, signalled
 from tests.support.traces import traces

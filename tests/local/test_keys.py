@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cloudmesh_cluster import keys
-from cloudmesh_cluster.home import Home
-from cloudmesh_cluster.resources import resource
+from cloudmesh_cluster.core.home import Home
+from cloudmesh_cluster.core.resources import resource
+from cloudmesh_cluster.nodes import keys
 from tests.support.command_line import Answer, CommandLine
 from tests.support.secrets import Watch, files_that_hold, holds, spellings, wait_until, watching
 

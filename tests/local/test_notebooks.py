@@ -10,8 +10,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from cloudmesh_cluster.home import Home
-from cloudmesh_cluster.state import State
+from cloudmesh_cluster.core.home import Home
+from cloudmesh_cluster.state.store import State
 from tests.support.conda_channel import require_tools
 from tests.support.notebooks import NOTEBOOKS, assert_as_committed, environment_for, executed
 

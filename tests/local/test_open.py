@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from cloudmesh_cluster.home import Home
+from cloudmesh_cluster.core.home import Home
 from cloudmesh_cluster.operations.tunnels import tunnel
 from tests.support.command_line import CommandLine
 from tests.support.plugin_folder import write_plugin

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cloudmesh_cluster.resources import resource
+from cloudmesh_cluster.core.resources import resource
 from tests.conftest import refuse
 
 VOLUME = "c0ffee00-1234-4321-abcd-0123456789ab"

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from cloudmesh_cluster.hosts import parse_console_host_keys
+from cloudmesh_cluster.nodes.hosts import parse_console_host_keys
 from devcloud import nodes, processes
 from tests.support.devcloud_clients import Devcloud, wait_for
 

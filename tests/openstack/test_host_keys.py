@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 import requests
 
-from cloudmesh_cluster.hosts import parse_console_host_keys
+from cloudmesh_cluster.nodes.hosts import parse_console_host_keys
 from cloudmesh_cluster.providers.openstack.host_keys import seal
-from cloudmesh_cluster.template import host_key_handles
+from cloudmesh_cluster.providers.openstack.template import host_key_handles
 from tests.support.cloud_project import Project, cm_of, own_project
 from tests.support.command_line import CommandLine
 from tests.support.devcloud_clients import Devcloud

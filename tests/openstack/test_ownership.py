@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from cloudmesh_cluster.home import Home
-from cloudmesh_cluster.keys import generate
-from cloudmesh_cluster.marks import Marks, new_cluster_id
-from cloudmesh_cluster.state import State
+from cloudmesh_cluster.core.home import Home
+from cloudmesh_cluster.core.marks import Marks, new_cluster_id
+from cloudmesh_cluster.nodes.keys import generate
+from cloudmesh_cluster.state.store import State
 from tests.support.cloud_project import Project, cm_of, own_project, second_project
 from tests.support.command_line import CommandLine
 from tests.support.devcloud_clients import Devcloud, wait_for

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from cloudmesh_cluster.marks import Marks
+from cloudmesh_cluster.core.marks import Marks
 from cloudmesh_cluster.providers.openstack.cloud import Cloud
 from cloudmesh_cluster.providers.openstack.orphans import orphans
 from devcloud import nodes, wiring

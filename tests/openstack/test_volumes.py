@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from cloudmesh_cluster.errors import ProviderError
-from cloudmesh_cluster.model import Node
+from cloudmesh_cluster.core.errors import ProviderError
+from cloudmesh_cluster.core.model import Node
 from cloudmesh_cluster.providers.openstack import servers
 from cloudmesh_cluster.providers.openstack.cloud import Cloud
 from tests.support.cloud_project import Project, cm_of, nothing_left

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cloudmesh_cluster.hosts import parse_console_host_keys
+from cloudmesh_cluster.nodes.hosts import parse_console_host_keys
 from cloudmesh_cluster.providers.local.engine import dial
 from cloudmesh_cluster.providers.local.engine.engine import Engine, NodeSpec
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from cloudmesh_cluster.home import Home
-from cloudmesh_cluster.model import Cluster, Node, Profile
-from cloudmesh_cluster.records import ClusterRecord
-from cloudmesh_cluster.state import State
+from cloudmesh_cluster.core.home import Home
+from cloudmesh_cluster.core.model import Cluster, Node, Profile
+from cloudmesh_cluster.state.records import ClusterRecord
+from cloudmesh_cluster.state.store import State
 
 
 def add_cluster(home: Home, name: str, *, workers: int = 2) -> Cluster:

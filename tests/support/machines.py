@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from cloudmesh_cluster.hosts import parse_console_host_keys
+from cloudmesh_cluster.nodes.hosts import parse_console_host_keys
 from cloudmesh_cluster.providers.local.engine import dial
 from tests.support.command_line import CommandLine
 from tests.support.engine_nodes import Nodes, address, nodes

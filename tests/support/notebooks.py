@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from cloudmesh_cluster.home import Home
+from cloudmesh_cluster.core.home import Home
 from tests.conftest import delete_clusters
 from tests.support.command_line import ROOT, SYSTEM_PATH, CommandLine
 from tests.support.lab import lab

@@ -14,9 +14,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cloudmesh_cluster.home import Home
+from cloudmesh_cluster.core.home import Home
 from cloudmesh_cluster.providers.local.engine import dial
-from cloudmesh_cluster.tables import Table
+from cloudmesh_cluster.views.tables import Table
 from tests.support.command_line import CommandLine
 
 PATIENCE = 2.0

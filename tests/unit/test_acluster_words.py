@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from cloudmesh_cluster.errors import InvalidInput
-from cloudmesh_cluster.home import Home
-from cloudmesh_cluster.model import Machine, Profile
-from cloudmesh_cluster.plugin_choice import resolve
-from cloudmesh_cluster.profile import load_profile, with_overrides
-from cloudmesh_cluster.profile_yaml import to_yaml
+from cloudmesh_cluster.config.profile import load_profile, with_overrides
+from cloudmesh_cluster.config.profile_yaml import to_yaml
+from cloudmesh_cluster.core.errors import InvalidInput
+from cloudmesh_cluster.core.home import Home
+from cloudmesh_cluster.core.model import Machine, Profile
+from cloudmesh_cluster.plugins.resolve import resolve
 
 RUNBOOK = """\
 name: demo-cluster

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 import yaml
 
-from cloudmesh_cluster.codec import decode, encode
-from cloudmesh_cluster.errors import InvalidInput
-from cloudmesh_cluster.model import Additions, Profile
-from cloudmesh_cluster.profile import load_profile, with_overrides
-from cloudmesh_cluster.profile_yaml import to_yaml
-from cloudmesh_cluster.template import grown, render
+from cloudmesh_cluster.config.profile import load_profile, with_overrides
+from cloudmesh_cluster.config.profile_yaml import to_yaml
+from cloudmesh_cluster.core.codec import decode, encode
+from cloudmesh_cluster.core.errors import InvalidInput
+from cloudmesh_cluster.core.model import Additions, Profile
+from cloudmesh_cluster.providers.openstack.template import grown, render
 from tests.support.command_line import CommandLine
 from tests.unit.test_template import stack
 

@@ -15,17 +15,18 @@ from pathlib import Path
 import pytest
 
 import cloudmesh_cluster
-from cloudmesh_cluster import Cluster, foreground
-from cloudmesh_cluster.errors import Interrupted, NotFound, RemoteFailed, UsageError
-from cloudmesh_cluster.home import Home
-from cloudmesh_cluster.model import CommandResult, Node
-from cloudmesh_cluster.tables import Table
+from cloudmesh_cluster import Cluster
+from cloudmesh_cluster.api import foreground
+from cloudmesh_cluster.core.errors import Interrupted, NotFound, RemoteFailed, UsageError
+from cloudmesh_cluster.core.home import Home
+from cloudmesh_cluster.core.model import CommandResult, Node
+from cloudmesh_cluster.views.tables import Table
 from tests.support.command_line import ROOT
 from tests.support.journalled import add_cluster
 
 IMPORTED = """
 import sys, cloudmesh_cluster
-assert "cloudmesh_cluster.api" not in sys.modules
+assert "cloudmesh_cluster.api.cluster" not in sys.modules
 from cloudmesh_cluster import Cluster
 Cluster.list()
 print(*(name for name in ("cmd2", "asyncssh", "openstack", "rich", "yaml", "jinja2", "IPython") if name in sys.modules))

@@ -13,15 +13,15 @@ from pathlib import Path
 import pytest
 
 from cloudmesh_cluster.cli.main import main
-from cloudmesh_cluster.errors import UsageError
-from cloudmesh_cluster.home import Home
-from cloudmesh_cluster.keys import KeyPair
-from cloudmesh_cluster.locks import cluster_lock
-from cloudmesh_cluster.model import Check, Cluster, Node, Profile
+from cloudmesh_cluster.core.errors import UsageError
+from cloudmesh_cluster.core.home import Home
+from cloudmesh_cluster.core.model import Check, Cluster, Node, Profile
+from cloudmesh_cluster.nodes.keys import KeyPair
+from cloudmesh_cluster.nodes.user_data import LIMIT, user_data
 from cloudmesh_cluster.operations.scale import wanted_workers
-from cloudmesh_cluster.records import SCHEMA_VERSION, ClusterRecord
-from cloudmesh_cluster.state import State
-from cloudmesh_cluster.userdata import LIMIT, user_data
+from cloudmesh_cluster.state.locks import cluster_lock
+from cloudmesh_cluster.state.records import SCHEMA_VERSION, ClusterRecord
+from cloudmesh_cluster.state.store import State
 
 FILES = {
     "malformed.yaml": "name: a\nroles: {worker: {count: 2}\n",

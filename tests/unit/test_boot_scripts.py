@@ -13,13 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from cloudmesh_cluster import first_contact, keys
-from cloudmesh_cluster.errors import ProviderError, RemoteFailed
-from cloudmesh_cluster.hosts import authorized_keys_block, hosts_block, known_hosts_block
-from cloudmesh_cluster.marks import Marks
-from cloudmesh_cluster.model import CommandResult, Node
-from cloudmesh_cluster.operations.bring_up import judge_first_boot
-from cloudmesh_cluster.resources import resource
+from cloudmesh_cluster.core.errors import ProviderError, RemoteFailed
+from cloudmesh_cluster.core.marks import Marks
+from cloudmesh_cluster.core.model import CommandResult, Node
+from cloudmesh_cluster.core.resources import resource
+from cloudmesh_cluster.nodes import boot_steps as first_contact
+from cloudmesh_cluster.nodes import keys
+from cloudmesh_cluster.nodes.hosts import authorized_keys_block, hosts_block, known_hosts_block
+from cloudmesh_cluster.operations.steps.bring_up import judge_first_boot
 from tests.conftest import refuse
 
 NODES = [

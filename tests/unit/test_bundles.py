@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from cloudmesh_cluster.bundles import Bundle, use_bundle, write_bundle
-from cloudmesh_cluster.errors import UsageError
+from cloudmesh_cluster.core.errors import UsageError
+from cloudmesh_cluster.operations.bundle.archive import Bundle, use_bundle, write_bundle
 from tests.support.command_line import CommandLine
 
 SAID: list[str] = []

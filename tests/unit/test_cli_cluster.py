@@ -14,13 +14,13 @@ import pytest
 from cloudmesh_cluster.cli.main import main
 from cloudmesh_cluster.cli.script import run_lines
 from cloudmesh_cluster.cli.session import Session
-from cloudmesh_cluster.cli.summary import summary_as
-from cloudmesh_cluster.errors import ChecksFailed
-from cloudmesh_cluster.home import Home
-from cloudmesh_cluster.model import CheckResult, CommandResult
+from cloudmesh_cluster.core.errors import ChecksFailed
+from cloudmesh_cluster.core.home import Home
+from cloudmesh_cluster.core.model import CheckResult, CommandResult
 from cloudmesh_cluster.operations.create import Summary
-from cloudmesh_cluster.operations.journal import StepTime
+from cloudmesh_cluster.operations.transaction.journal import StepTime
 from cloudmesh_cluster.operations.write import WriteRequest, WriteResult
+from cloudmesh_cluster.views.summary import summary_as
 from tests.conftest import why_no_nodes
 from tests.support.command_line import CommandLine
 from tests.support.journalled import add_cluster

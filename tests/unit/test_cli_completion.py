@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from cloudmesh_cluster.cli.commands import TREE
+from cloudmesh_cluster.cli.commands.registry import TREE
 from cloudmesh_cluster.cli.completion import offer
-from cloudmesh_cluster.home import Home
+from cloudmesh_cluster.core.home import Home
 from tests.support.command_line import CommandLine
 from tests.support.journalled import add_cluster
 

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from cloudmesh_cluster.causes import Cause, cause_of
+from cloudmesh_cluster.checks.causes import Cause, cause_of
 from cloudmesh_cluster.cli.failures import exit_code, explain
-from cloudmesh_cluster.cli.progress import Told
-from cloudmesh_cluster.errors import (
+from cloudmesh_cluster.core.errors import (
     ChecksFailed,
     ClusterBusy,
     CmError,
@@ -21,13 +20,14 @@ from cloudmesh_cluster.errors import (
     OperationFailed,
     RemoteFailed,
 )
-from cloudmesh_cluster.events import Event
-from cloudmesh_cluster.home import Home
-from cloudmesh_cluster.model import CheckResult, CommandResult, Leftover, Problem
-from cloudmesh_cluster.operations.journal import Journal, new_operation
-from cloudmesh_cluster.operations.wiring import raise_failed
-from cloudmesh_cluster.state import State
-from cloudmesh_cluster.timeline import timeline
+from cloudmesh_cluster.core.events import Event
+from cloudmesh_cluster.core.home import Home
+from cloudmesh_cluster.core.model import CheckResult, CommandResult, Leftover, Problem
+from cloudmesh_cluster.operations.queries.timeline import timeline
+from cloudmesh_cluster.operations.steps.wiring import raise_failed
+from cloudmesh_cluster.operations.transaction.journal import Journal, new_operation
+from cloudmesh_cluster.state.store import State
+from cloudmesh_cluster.views.progress.progress import Told
 
 ANSWERS = [
     CommandResult("t-worker-1", 0, "fine\n", "", 0.1),

@@ -7,7 +7,7 @@ import shlex
 import pytest
 
 from cloudmesh_cluster.cli.lines import Incomplete, Line, parse
-from cloudmesh_cluster.errors import UsageError
+from cloudmesh_cluster.core.errors import UsageError
 
 
 @pytest.mark.parametrize(

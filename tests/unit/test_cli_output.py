@@ -9,8 +9,8 @@ import json
 import pytest
 import yaml
 
-from cloudmesh_cluster.cli.output import chosen_columns, printable, record_as, rows_as
-from cloudmesh_cluster.errors import UsageError
+from cloudmesh_cluster.core.errors import UsageError
+from cloudmesh_cluster.views.formats import chosen_columns, printable, record_as, rows_as
 
 COLUMNS = ("name", "nodes", "ok", "seconds", "note")
 ROWS = [

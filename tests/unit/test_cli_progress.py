@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from cloudmesh_cluster.cli.progress import PlainLines, line_of, progress_on
-from cloudmesh_cluster.events import Event
-from cloudmesh_cluster.home import Home
-from cloudmesh_cluster.records import Operation
-from cloudmesh_cluster.state import State
+from cloudmesh_cluster.core.events import Event
+from cloudmesh_cluster.core.home import Home
+from cloudmesh_cluster.state.records import Operation
+from cloudmesh_cluster.state.store import State
+from cloudmesh_cluster.views.progress.progress import PlainLines, line_of, progress_on
 from tests.support.command_line import CommandLine
 from tests.support.journalled import add_cluster
 from tests.support.terminal import Terminal
@@ -65,8 +65,8 @@ def test_a_watcher_that_goes_away_stops_nothing() -> None:
 
 WATCH = """
 import sys, time
-from cloudmesh_cluster.cli.progress import progress_on
-from cloudmesh_cluster.events import Event
+from cloudmesh_cluster.views.progress.progress import progress_on
+from cloudmesh_cluster.core.events import Event
 with progress_on(sys.stderr) as emit:
     emit(Event("plan", message="the plan"))
     emit(Event("begin", "reach"))
@@ -101,7 +101,7 @@ import asyncio, sys
 from pathlib import Path
 from cloudmesh_cluster.cli.dispatch import failures
 from cloudmesh_cluster.cli.session import Session
-from cloudmesh_cluster.home import Home
+from cloudmesh_cluster.core.home import Home
 home = Home(Path(sys.argv[1]), Path(sys.argv[1]))
 async def work(emit):
     try:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cloudmesh_cluster.cli.shell import Shell
-from cloudmesh_cluster.home import Home
+from cloudmesh_cluster.core.home import Home
 from tests.support.command_line import CommandLine
 from tests.support.journalled import add_cluster
 from tests.support.terminal import Terminal

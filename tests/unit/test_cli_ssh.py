@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cloudmesh_cluster.home import Home
+from cloudmesh_cluster.core.home import Home
 from tests.support.command_line import SYSTEM_PATH, CommandLine
 from tests.support.journalled import add_cluster
 from tests.support.terminal import Terminal

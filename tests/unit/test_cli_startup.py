@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from cloudmesh_cluster import __version__
-from cloudmesh_cluster.cli.commands import TREE
+from cloudmesh_cluster.cli.commands.registry import TREE
 from cloudmesh_cluster.cli.dispatch import run
 from cloudmesh_cluster.cli.session import Session
 from cloudmesh_cluster.cli.tree import Command, Parser, build
-from cloudmesh_cluster.errors import UsageError
-from cloudmesh_cluster.home import Home
+from cloudmesh_cluster.core.errors import UsageError
+from cloudmesh_cluster.core.home import Home
 from tests.support.command_line import CommandLine
 
 SLOW = ("cmd2", "prompt_toolkit", "rich", "asyncssh", "asyncio", "cryptography", "yaml", "jinja2", "openstack")

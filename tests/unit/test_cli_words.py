@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from cloudmesh_cluster.cli.commands import TREE
+from cloudmesh_cluster.cli.commands.registry import TREE
 from cloudmesh_cluster.cli.main import main
 from cloudmesh_cluster.cli.script import run_lines
 from cloudmesh_cluster.cli.session import Session
 from cloudmesh_cluster.cli.shell import Shell
 from cloudmesh_cluster.cli.words import split_words
-from cloudmesh_cluster.home import Home
-from cloudmesh_cluster.model import CommandResult
+from cloudmesh_cluster.core.home import Home
+from cloudmesh_cluster.core.model import CommandResult
 
 Run = Callable[[str], int]
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from cloudmesh_cluster.model import CloudProject
+from cloudmesh_cluster.core.model import CloudProject
 
 HERE = CloudProject("https://cloud:5000/v3", "RegionOne", "p1", "demo", "u1")
 

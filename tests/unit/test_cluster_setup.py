@@ -23,7 +23,7 @@ from cloudmesh_cluster.cluster_setup.address import (
 from cloudmesh_cluster.cluster_setup.options import check_cores, check_ports, mebibytes
 from cloudmesh_cluster.cluster_setup.service import Service
 from cloudmesh_cluster.cluster_setup.status import Status, WorkerStatus, differences
-from cloudmesh_cluster.errors import CmError, ConnectionFailed
+from cloudmesh_cluster.core.errors import CmError, ConnectionFailed
 
 SLEEP = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(600)"]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from cloudmesh_cluster.resources import resource
+from cloudmesh_cluster.core.resources import resource
 
 SCRIPT = resource("scripts", "boot", "cm-service")
 # Python, since a shell's own children would get the signal, too.

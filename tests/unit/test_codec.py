@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from cloudmesh_cluster.codec import decode, encode
-from cloudmesh_cluster.model import (
+from cloudmesh_cluster.core.codec import decode, encode
+from cloudmesh_cluster.core.model import (
     Check,
     CloudProject,
     Expectation,
@@ -23,7 +23,7 @@ from cloudmesh_cluster.operations.delete import DeleteRequest
 from cloudmesh_cluster.operations.scale import ReplaceRequest, ScaleRequest
 from cloudmesh_cluster.operations.services import PluginsRequest
 from cloudmesh_cluster.operations.write import WriteRequest
-from cloudmesh_cluster.records import ClusterRecord
+from cloudmesh_cluster.state.records import ClusterRecord
 
 PROFILE = Profile(
     name="p",

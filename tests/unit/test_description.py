@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from cloudmesh_cluster.errors import UsageError
-from cloudmesh_cluster.home import Home
-from cloudmesh_cluster.model import Additions, Node, PluginUse, Profile, RoleScript
-from cloudmesh_cluster.operations.description import Description, ScriptName, describe, read_description
-from cloudmesh_cluster.operations.foreign import problems_of_nodes
+from cloudmesh_cluster.core.errors import UsageError
+from cloudmesh_cluster.core.home import Home
+from cloudmesh_cluster.core.model import Additions, Node, PluginUse, Profile, RoleScript
+from cloudmesh_cluster.operations.queries.foreign import problems_of_nodes
+from cloudmesh_cluster.operations.steps.description import Description, ScriptName, describe, read_description
 
 HOME = Home(Path("/nonexistent"), Path("/nonexistent"))
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from cloudmesh_cluster.cli.commands import TREE
+from cloudmesh_cluster.cli.commands.registry import TREE
 from cloudmesh_cluster.cli.tree import Command, Parser, build
 from cloudmesh_cluster.cli.words import split_words
-from cloudmesh_cluster.plugin_reader import load_plugin
-from cloudmesh_cluster.profile import validate
+from cloudmesh_cluster.config.profile import validate
+from cloudmesh_cluster.plugins.reader import load_plugin
 from tests.support.pages import shown_files, typed_lines
 
 ROOT = Path(__file__).resolve().parents[2]

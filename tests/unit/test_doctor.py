@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from cloudmesh_cluster.codec import encode
-from cloudmesh_cluster.events import Event
-from cloudmesh_cluster.home import Home
-from cloudmesh_cluster.keys import generate
-from cloudmesh_cluster.model import Cluster, PluginUse, Profile
-from cloudmesh_cluster.operations.journal import new_operation
-from cloudmesh_cluster.records import ClusterRecord
-from cloudmesh_cluster.redaction import Lines, redact
-from cloudmesh_cluster.state import State
+from cloudmesh_cluster.core.codec import encode
+from cloudmesh_cluster.core.events import Event
+from cloudmesh_cluster.core.home import Home
+from cloudmesh_cluster.core.model import Cluster, PluginUse, Profile
+from cloudmesh_cluster.core.redaction import Lines, redact
+from cloudmesh_cluster.nodes.keys import generate
+from cloudmesh_cluster.operations.transaction.journal import new_operation
+from cloudmesh_cluster.state.records import ClusterRecord
+from cloudmesh_cluster.state.store import State
 from tests.support.command_line import CommandLine
 from tests.support.secrets import holds, spellings
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from cloudmesh_cluster.home import Home
-from cloudmesh_cluster.payloads import missing_payloads
-from cloudmesh_cluster.plugin_choice import resolve
-from cloudmesh_cluster.profile import near_profile, profile_named
+from cloudmesh_cluster.config.profile import near_profile, profile_named
+from cloudmesh_cluster.core.home import Home
+from cloudmesh_cluster.plugins.payloads import missing_payloads
+from cloudmesh_cluster.plugins.resolve import resolve
 from tests.conftest import why_no_nodes
 from tests.support.command_line import Answer, CommandLine
 from tests.support.journalled import add_cluster

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from cloudmesh_cluster.errors import InvalidInput
-from cloudmesh_cluster.firewall import firewall
-from cloudmesh_cluster.home import Home
-from cloudmesh_cluster.model import ListenTo, Node, PluginUse
-from cloudmesh_cluster.plugin_choice import resolve
-from cloudmesh_cluster.plugin_reader import find_plugins, load_plugin
-from cloudmesh_cluster.plugins import ChosenPlugin
+from cloudmesh_cluster.core.errors import InvalidInput
+from cloudmesh_cluster.core.home import Home
+from cloudmesh_cluster.core.model import ListenTo, Node, PluginUse
+from cloudmesh_cluster.plugins.firewall import firewall
+from cloudmesh_cluster.plugins.model import ChosenPlugin
+from cloudmesh_cluster.plugins.reader import find_plugins, load_plugin
+from cloudmesh_cluster.plugins.resolve import resolve
 
 NODES = [Node("t-master", "master", 0, "running", "10.0.0.1"), Node("t-worker-1", "worker", 1, "running", "10.0.0.2")]
 

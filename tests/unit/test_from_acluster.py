@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from cloudmesh_cluster.cli.commands import TREE
+from cloudmesh_cluster.cli.commands.registry import TREE
 from cloudmesh_cluster.cli.tree import Parser, build
 from cloudmesh_cluster.cli.words import split_words
-from cloudmesh_cluster.home import Home
-from cloudmesh_cluster.model import Node, node_names
-from cloudmesh_cluster.profile import load_profile, validate
-from cloudmesh_cluster.providers_file import load_providers
-from cloudmesh_cluster.targets import select
+from cloudmesh_cluster.config.profile import load_profile, validate
+from cloudmesh_cluster.config.providers_file import load_providers
+from cloudmesh_cluster.core.home import Home
+from cloudmesh_cluster.core.model import Node, node_names
+from cloudmesh_cluster.core.targets import select
 from tests.support.pages import section
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "from-acluster.md"

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from cloudmesh_cluster.errors import ProviderError, UsageError
-from cloudmesh_cluster.home import Home
-from cloudmesh_cluster.locks import cluster_lock
-from cloudmesh_cluster.operations.clouds import ask_each, known_clouds
+from cloudmesh_cluster.core.errors import ProviderError, UsageError
+from cloudmesh_cluster.core.home import Home
 from cloudmesh_cluster.operations.garbage import find_garbage
+from cloudmesh_cluster.operations.queries.clouds import ask_each, known_clouds
 from cloudmesh_cluster.providers.local.engine.shelf_life import UNUSED_FOR, _mounted, old_layers
+from cloudmesh_cluster.state.locks import cluster_lock
 from tests.support.command_line import CommandLine
 from tests.support.journalled import add_cluster
 

@@ -11,12 +11,12 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from cloudmesh_cluster.home import Home
-from cloudmesh_cluster.model import PluginUse, RoleName, RoleSpec
-from cloudmesh_cluster.plugin_choice import resolve
-from cloudmesh_cluster.plugin_settings import private_texts, settings_sh
-from cloudmesh_cluster.resources import resource
-from cloudmesh_cluster.secret_settings import assignments
+from cloudmesh_cluster.core.home import Home
+from cloudmesh_cluster.core.model import PluginUse, RoleName, RoleSpec
+from cloudmesh_cluster.core.resources import resource
+from cloudmesh_cluster.plugins.resolve import resolve
+from cloudmesh_cluster.plugins.secret_settings import assignments
+from cloudmesh_cluster.plugins.settings import private_texts, settings_sh
 
 # This machine need not have a user and a group hadoop.
 OWNERS = """

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from cloudmesh_cluster.home import Home
-from cloudmesh_cluster.model import PluginUse, RoleSpec
-from cloudmesh_cluster.plugin_choice import resolve
-from cloudmesh_cluster.plugin_settings import settings_sh
-from cloudmesh_cluster.resources import resource
+from cloudmesh_cluster.core.home import Home
+from cloudmesh_cluster.core.model import PluginUse, RoleSpec
+from cloudmesh_cluster.core.resources import resource
+from cloudmesh_cluster.plugins.resolve import resolve
+from cloudmesh_cluster.plugins.settings import settings_sh
 
 ADDRESS = "127.98.70.88"  # of this machine, where nobody else listens
 STARTING = 3  # answers before the NameNode has read what HDFS holds

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from cloudmesh_cluster.errors import UsageError
-from cloudmesh_cluster.home import Home
+from cloudmesh_cluster.core.errors import UsageError
+from cloudmesh_cluster.core.home import Home
 
 MAKE = """
 import os, sys
 from pathlib import Path
-from cloudmesh_cluster.home import Home
+from cloudmesh_cluster.core.home import Home
 os.umask(0)
 Home(Path(sys.argv[1]), Path(sys.argv[2])).make()
 """

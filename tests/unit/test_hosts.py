@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from cloudmesh_cluster import hosts
-from cloudmesh_cluster.model import Mesh, Node
+from cloudmesh_cluster.core.model import Mesh, Node
+from cloudmesh_cluster.nodes import hosts
 
 MASTER = Node("t-master", "master", 0, "running", "10.0.0.10")
 WORKER = Node("t-worker-1", "worker", 1, "running", "10.0.0.11")

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cloudmesh_cluster.errors import NotFound
-from cloudmesh_cluster.home import Home
-from cloudmesh_cluster.inventory import FORMATS, render
-from cloudmesh_cluster.model import Cluster, Node
+from cloudmesh_cluster.core.errors import NotFound
+from cloudmesh_cluster.core.home import Home
+from cloudmesh_cluster.core.model import Cluster, Node
+from cloudmesh_cluster.nodes.inventory import FORMATS, render
 from cloudmesh_cluster.providers import provider_of
 
 DATA = Path(__file__).parents[1] / "data" / "inventory"

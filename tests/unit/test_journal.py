@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from cloudmesh_cluster.events import Event
-from cloudmesh_cluster.home import Home
-from cloudmesh_cluster.operations.journal import FLUSH_AFTER, Journal, new_operation
-from cloudmesh_cluster.state import State
+from cloudmesh_cluster.core.events import Event
+from cloudmesh_cluster.core.home import Home
+from cloudmesh_cluster.operations.transaction.journal import FLUSH_AFTER, Journal, new_operation
+from cloudmesh_cluster.state.store import State
 
 
 @pytest.fixture

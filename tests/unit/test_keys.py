@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from cloudmesh_cluster import keys
-from cloudmesh_cluster.errors import UsageError
+from cloudmesh_cluster.core.errors import UsageError
+from cloudmesh_cluster.nodes import keys
 
 
 def test_openssh_reads_our_keys(tmp_path: Path) -> None:

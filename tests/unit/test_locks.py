@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from cloudmesh_cluster.errors import ClusterBusy, NotFound
-from cloudmesh_cluster.home import Home
-from cloudmesh_cluster.locks import cluster_lock, lock_holder
+from cloudmesh_cluster.core.errors import ClusterBusy, NotFound
+from cloudmesh_cluster.core.home import Home
+from cloudmesh_cluster.state.locks import cluster_lock, lock_holder
 
 SPAWN = multiprocessing.get_context("spawn")
 

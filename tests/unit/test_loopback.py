@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from cloudmesh_cluster.loopback import uid_of_peer
+from cloudmesh_cluster.ssh.loopback import uid_of_peer
 
 NOBODY = 65534
 CONNECT = "import socket, sys; peer = socket.create_connection(('127.0.0.1', int(sys.argv[1]))); sys.stdin.read()"

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from cloudmesh_cluster import multivariate, univariate
-from cloudmesh_cluster.errors import CallFailed
+from cloudmesh_cluster.core.errors import CallFailed
 from cloudmesh_cluster.maps.batches import batches_of, flat
 from cloudmesh_cluster.maps.serial import collect
 from tests.conftest import refuse

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cloudmesh_cluster.marks import Marks, in_keypair, in_metadata, in_name, in_tags, in_text, new_cluster_id
+from cloudmesh_cluster.core.marks import Marks, in_keypair, in_metadata, in_name, in_tags, in_text, new_cluster_id
 
 OURS, OLD = Marks("web-2", "0123456789abcdef"), Marks("web-2")
 PROJECT = "8f14e45fceea167a5a36dedd4bea2543"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cloudmesh_cluster.model import RoleSpec
+from cloudmesh_cluster.core.model import RoleSpec
 from cloudmesh_cluster.providers.openstack.choices import newest_debian, sized
 
 FLAVORS = [

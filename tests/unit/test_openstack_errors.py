@@ -11,7 +11,7 @@ import novaclient.exceptions
 import openstack.exceptions
 import pytest
 
-from cloudmesh_cluster.errors import ProviderError, UsageError
+from cloudmesh_cluster.core.errors import ProviderError, UsageError
 from cloudmesh_cluster.providers.openstack.explained import explained, provider_error
 
 REFUSED = (

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cloudmesh_cluster.errors import UsageError
+from cloudmesh_cluster.core.errors import UsageError
 from cloudmesh_cluster.providers.openstack.settings import Settings
 
 

@@ -19,7 +19,7 @@ SHIPPED = ("cloudmesh_cluster", "scripts", "heat_templates", "setup.py", "pyproj
 TEXTS = ("README.md", "LICENSE")
 LIST_RESOURCES = """
 import json, stat
-from cloudmesh_cluster.resources import resource
+from cloudmesh_cluster.core.resources import resource
 found = {}
 for folder in ("scripts", "heat_templates"):
     top = resource(folder)

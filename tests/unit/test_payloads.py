@@ -19,15 +19,15 @@ from pathlib import Path
 
 import pytest
 
-from cloudmesh_cluster import payload_sources
-from cloudmesh_cluster.errors import Interrupted, InvalidInput, UsageError
-from cloudmesh_cluster.home import Home
-from cloudmesh_cluster.model import PluginUse
-from cloudmesh_cluster.payload_sources import unprotected_source
-from cloudmesh_cluster.payloads import fetch, pack, read_lock
-from cloudmesh_cluster.plugin_choice import resolve
-from cloudmesh_cluster.plugins import ChosenPlugin
-from cloudmesh_cluster.resources import resource
+from cloudmesh_cluster.core.errors import Interrupted, InvalidInput, UsageError
+from cloudmesh_cluster.core.home import Home
+from cloudmesh_cluster.core.model import PluginUse
+from cloudmesh_cluster.core.resources import resource
+from cloudmesh_cluster.plugins import payload_sources
+from cloudmesh_cluster.plugins.model import ChosenPlugin
+from cloudmesh_cluster.plugins.payload_sources import unprotected_source
+from cloudmesh_cluster.plugins.payloads import fetch, pack, read_lock
+from cloudmesh_cluster.plugins.resolve import resolve
 
 APACHE = {
     "hadoop-3.4.2/README.txt": b"read me",

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from cloudmesh_cluster.errors import UsageError
-from cloudmesh_cluster.home import Home
-from cloudmesh_cluster.model import PluginUse
-from cloudmesh_cluster.payloads import fetch
-from cloudmesh_cluster.plugin_choice import resolve
+from cloudmesh_cluster.core.errors import UsageError
+from cloudmesh_cluster.core.home import Home
+from cloudmesh_cluster.core.model import PluginUse
+from cloudmesh_cluster.plugins.payloads import fetch
+from cloudmesh_cluster.plugins.resolve import resolve
 
 PLUGIN_YAML = """\
 description: for tests

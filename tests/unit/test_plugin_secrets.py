@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from cloudmesh_cluster.certificates import client_certificate
-from cloudmesh_cluster.home import Home
-from cloudmesh_cluster.model import Node, PluginUse
-from cloudmesh_cluster.plugin_choice import resolve
-from cloudmesh_cluster.plugin_secrets import secret_files
+from cloudmesh_cluster.core.home import Home
+from cloudmesh_cluster.core.model import Node, PluginUse
+from cloudmesh_cluster.plugins.certificates import client_certificate
+from cloudmesh_cluster.plugins.resolve import resolve
+from cloudmesh_cluster.plugins.secrets import secret_files
 
 
 def node(cluster: str, role: str = "master") -> Node:

@@ -14,11 +14,11 @@ from typing import Any, cast
 
 import pytest
 
-from cloudmesh_cluster import checks
-from cloudmesh_cluster.checks import ENDED, run_checks
-from cloudmesh_cluster.model import Check, Cluster, CommandResult, Node
-from cloudmesh_cluster.remote import Connections
-from cloudmesh_cluster.resources import resource
+from cloudmesh_cluster.checks import runner as checks
+from cloudmesh_cluster.checks.runner import ENDED, run_checks
+from cloudmesh_cluster.core.model import Check, Cluster, CommandResult, Node
+from cloudmesh_cluster.core.resources import resource
+from cloudmesh_cluster.ssh.connections import Connections
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 LOG = """\

@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from cloudmesh_cluster.errors import InvalidInput, NotFound
-from cloudmesh_cluster.home import Home
-from cloudmesh_cluster.model import PluginUse, RoleSpec
-from cloudmesh_cluster.plugin_choice import resolve
-from cloudmesh_cluster.plugin_reader import find_plugins, load_plugin
-from cloudmesh_cluster.plugin_settings import settings_sh
-from cloudmesh_cluster.plugins import ChosenPlugin, Plugin
-from cloudmesh_cluster.profile import load_profile, profile_named, with_overrides
-from cloudmesh_cluster.resources import resource
-from cloudmesh_cluster.targets import select
+from cloudmesh_cluster.config.profile import load_profile, profile_named, with_overrides
+from cloudmesh_cluster.core.errors import InvalidInput, NotFound
+from cloudmesh_cluster.core.home import Home
+from cloudmesh_cluster.core.model import PluginUse, RoleSpec
+from cloudmesh_cluster.core.resources import resource
+from cloudmesh_cluster.core.targets import select
+from cloudmesh_cluster.plugins.model import ChosenPlugin, Plugin
+from cloudmesh_cluster.plugins.reader import find_plugins, load_plugin
+from cloudmesh_cluster.plugins.resolve import resolve
+from cloudmesh_cluster.plugins.settings import settings_sh
 
 MASTER, WORKER = RoleSpec(count=1, memory=4096, cpus=2.0), RoleSpec(count=3, memory=1024, cpus=0.5)
 
@@ -292,7 +292,7 @@ def test_a_plugin_needs_no_more_than_a_description(home: Home) -> None:
 
 def test_the_checks_of_hadoop_have_targets_in_the_smallest_cluster(home: Home) -> None:
     """One master and one worker."""
-    from cloudmesh_cluster.model import Node
+    from cloudmesh_cluster.core.model import Node
 
     nodes = (
         Node("t-master", "master", 0, "running", "10.0.0.2"),

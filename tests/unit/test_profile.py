@@ -7,10 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from cloudmesh_cluster.codec import decode, encode
-from cloudmesh_cluster.errors import InvalidInput, NotFound, UsageError
-from cloudmesh_cluster.home import Home
-from cloudmesh_cluster.model import (
+from cloudmesh_cluster.config.profile import (
+    find_profiles,
+    load_profile,
+    profile_for,
+    profile_named,
+    validate,
+    with_overrides,
+)
+from cloudmesh_cluster.config.profile_yaml import plain, to_yaml
+from cloudmesh_cluster.core.codec import decode, encode
+from cloudmesh_cluster.core.errors import InvalidInput, NotFound, UsageError
+from cloudmesh_cluster.core.home import Home
+from cloudmesh_cluster.core.model import (
     Check,
     Expectation,
     PluginUse,
@@ -19,15 +28,6 @@ from cloudmesh_cluster.model import (
     RoleSpec,
     Volume,
 )
-from cloudmesh_cluster.profile import (
-    find_profiles,
-    load_profile,
-    profile_for,
-    profile_named,
-    validate,
-    with_overrides,
-)
-from cloudmesh_cluster.profile_yaml import plain, to_yaml
 
 DATA = Path(__file__).parents[1] / "data" / "profiles"
 BAD = sorted((DATA / "bad").glob("*.yaml"))

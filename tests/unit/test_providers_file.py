@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from cloudmesh_cluster.errors import InvalidInput, NotFound, UsageError
-from cloudmesh_cluster.home import Home
-from cloudmesh_cluster.providers_file import ProviderChoice, Providers, choose_provider, load_providers
+from cloudmesh_cluster.config.providers_file import ProviderChoice, Providers, choose_provider, load_providers
+from cloudmesh_cluster.core.errors import InvalidInput, NotFound, UsageError
+from cloudmesh_cluster.core.home import Home
 
 LAB = """\
 default: lab

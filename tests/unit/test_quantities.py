@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cloudmesh_cluster.quantities import format_duration, format_size, parse_duration, parse_size
+from cloudmesh_cluster.core.quantities import format_duration, format_size, parse_duration, parse_size
 
 
 @pytest.mark.parametrize(

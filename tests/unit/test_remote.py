@@ -18,12 +18,12 @@ from typing import Any, TypeVar
 import asyncssh
 import pytest
 
-from cloudmesh_cluster import keys
-from cloudmesh_cluster.errors import HostKeyMismatch, LoginDenied, Unreachable, UsageError
-from cloudmesh_cluster.model import CommandResult, Node
-from cloudmesh_cluster.remote import Connections, command_line
-from cloudmesh_cluster.remote_command import OUTPUT_LIMIT, Output, framed
-from cloudmesh_cluster.remote_files import tarball
+from cloudmesh_cluster.core.errors import HostKeyMismatch, LoginDenied, Unreachable, UsageError
+from cloudmesh_cluster.core.model import CommandResult, Node
+from cloudmesh_cluster.nodes import keys
+from cloudmesh_cluster.ssh.command import OUTPUT_LIMIT, Output, framed
+from cloudmesh_cluster.ssh.connections import Connections, command_line
+from cloudmesh_cluster.ssh.files import tarball
 from tests.conftest import refuse
 
 NODE = Node("t-master", "master", 0, "running", "127.0.0.1")

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from cloudmesh_cluster.errors import NotFound
-from cloudmesh_cluster.events import Event
-from cloudmesh_cluster.home import Home
-from cloudmesh_cluster.model import CheckResult
-from cloudmesh_cluster.operations.journal import Journal, new_operation
-from cloudmesh_cluster.operations.report import LINES_SHOWN, last_checks, report
-from cloudmesh_cluster.pages import report_html
-from cloudmesh_cluster.redaction import known_secrets
-from cloudmesh_cluster.state import State
+from cloudmesh_cluster.core.errors import NotFound
+from cloudmesh_cluster.core.events import Event
+from cloudmesh_cluster.core.home import Home
+from cloudmesh_cluster.core.model import CheckResult
+from cloudmesh_cluster.core.redaction import known_secrets
+from cloudmesh_cluster.operations.queries.report import LINES_SHOWN, last_checks, report
+from cloudmesh_cluster.operations.transaction.journal import Journal, new_operation
+from cloudmesh_cluster.state.store import State
+from cloudmesh_cluster.views.pages import report_html
 from tests.support.command_line import CommandLine
 
 EVIL = "<script>alert('x')</script>"

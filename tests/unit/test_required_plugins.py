@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from cloudmesh_cluster.errors import UsageError
-from cloudmesh_cluster.events import silent
-from cloudmesh_cluster.home import Home
-from cloudmesh_cluster.model import PluginUse
+from cloudmesh_cluster.core.errors import UsageError
+from cloudmesh_cluster.core.events import silent
+from cloudmesh_cluster.core.home import Home
+from cloudmesh_cluster.core.model import PluginUse
 from cloudmesh_cluster.operations import services
-from cloudmesh_cluster.plugin_reader import find_plugins
-from cloudmesh_cluster.state import State
+from cloudmesh_cluster.plugins.reader import find_plugins
+from cloudmesh_cluster.state.store import State
 from tests.support.journalled import add_cluster
 
 

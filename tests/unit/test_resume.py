@@ -6,12 +6,12 @@ import asyncio
 
 import pytest
 
-from cloudmesh_cluster.errors import UsageError
-from cloudmesh_cluster.events import now, silent
-from cloudmesh_cluster.home import Home
+from cloudmesh_cluster.core.errors import UsageError
+from cloudmesh_cluster.core.events import now, silent
+from cloudmesh_cluster.core.home import Home
 from cloudmesh_cluster.operations.resume import resume
-from cloudmesh_cluster.records import Operation
-from cloudmesh_cluster.state import State
+from cloudmesh_cluster.state.records import Operation
+from cloudmesh_cluster.state.store import State
 from tests.support.command_line import CommandLine
 from tests.support.journalled import add_cluster
 

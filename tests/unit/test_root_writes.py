@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cloudmesh_cluster.resources import resource
+from cloudmesh_cluster.core.resources import resource
 from tests.support.root_writes import problems
 
 SCRIPT = """\

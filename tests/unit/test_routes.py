@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from cloudmesh_cluster.errors import UsageError
-from cloudmesh_cluster.hosts import ssh_ports
-from cloudmesh_cluster.model import Machine, Node
+from cloudmesh_cluster.core.errors import UsageError
+from cloudmesh_cluster.core.model import Machine, Node
+from cloudmesh_cluster.nodes.hosts import ssh_ports
 from cloudmesh_cluster.providers.baremetal.routes import Route, connect, expanded, route_to
 from cloudmesh_cluster.providers.baremetal.settings import Settings
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from cloudmesh_cluster.errors import UsageError
-from cloudmesh_cluster.events import silent
-from cloudmesh_cluster.home import Home
+from cloudmesh_cluster.core.errors import UsageError
+from cloudmesh_cluster.core.events import silent
+from cloudmesh_cluster.core.home import Home
 from cloudmesh_cluster.operations import scale
-from cloudmesh_cluster.operations.session import session
-from cloudmesh_cluster.state import State
+from cloudmesh_cluster.operations.transaction.session import session
+from cloudmesh_cluster.state.store import State
 from tests.support.journalled import add_cluster
 
 

@@ -8,20 +8,20 @@ from pathlib import Path
 
 import pytest
 
-from cloudmesh_cluster.codec import encode
-from cloudmesh_cluster.errors import InvalidInput, UsageError
-from cloudmesh_cluster.home import Home
-from cloudmesh_cluster.model import Node, PluginUse, RoleSpec
-from cloudmesh_cluster.operations.description import describe, read_description
+from cloudmesh_cluster.config.profile import load_profile
+from cloudmesh_cluster.core.codec import encode
+from cloudmesh_cluster.core.errors import InvalidInput, UsageError
+from cloudmesh_cluster.core.home import Home
+from cloudmesh_cluster.core.model import Node, PluginUse, RoleSpec
+from cloudmesh_cluster.core.redaction import known_secrets
+from cloudmesh_cluster.core.resources import resource
 from cloudmesh_cluster.operations.plan import CreateRequest, make_plan
-from cloudmesh_cluster.plugin_choice import resolve
-from cloudmesh_cluster.plugin_secrets import secret_files
-from cloudmesh_cluster.plugin_settings import settings_sh
-from cloudmesh_cluster.plugins import ChosenPlugin
-from cloudmesh_cluster.profile import load_profile
-from cloudmesh_cluster.redaction import known_secrets
-from cloudmesh_cluster.resources import resource
-from cloudmesh_cluster.secret_settings import given_secrets, keep_secrets, read_assignments, secret_settings
+from cloudmesh_cluster.operations.steps.description import describe, read_description
+from cloudmesh_cluster.plugins.model import ChosenPlugin
+from cloudmesh_cluster.plugins.resolve import resolve
+from cloudmesh_cluster.plugins.secret_settings import given_secrets, keep_secrets, read_assignments, secret_settings
+from cloudmesh_cluster.plugins.secrets import secret_files
+from cloudmesh_cluster.plugins.settings import settings_sh
 from tests.support.command_line import CommandLine
 
 SECRET = "it's $(a) \"secret\"\nof two lines"

@@ -9,7 +9,7 @@ import pytest
 
 from cloudmesh_cluster.providers.openstack.changes import dangling, references
 from cloudmesh_cluster.providers.openstack.standing import of_stack
-from cloudmesh_cluster.template import shrunk
+from cloudmesh_cluster.providers.openstack.template import shrunk
 from tests.unit.test_template import loaded, stack
 
 

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from cloudmesh_cluster.errors import CmError, NotFound
-from cloudmesh_cluster.events import Event
-from cloudmesh_cluster.home import Home
-from cloudmesh_cluster.model import (
+from cloudmesh_cluster.core.errors import CmError, NotFound
+from cloudmesh_cluster.core.events import Event
+from cloudmesh_cluster.core.home import Home
+from cloudmesh_cluster.core.model import (
     CheckResult,
     Cluster,
     CommandResult,
@@ -26,8 +26,8 @@ from cloudmesh_cluster.model import (
     Profile,
     ScriptExpectation,
 )
-from cloudmesh_cluster.records import ClusterRecord, Operation, WrittenScript
-from cloudmesh_cluster.state import State
+from cloudmesh_cluster.state.records import ClusterRecord, Operation, WrittenScript
+from cloudmesh_cluster.state.store import State
 
 NODES = (Node("t-master", "master", 0, "planned", "10.0.0.1"), Node("t-worker-1", "worker", 1, "planned", "10.0.0.2"))
 CLUSTER = Cluster("t", "creating", "here", "default", "2026-01-01T00:00:00.000+00:00", NODES)

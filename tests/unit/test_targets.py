@@ -6,9 +6,9 @@ import time
 
 import pytest
 
-from cloudmesh_cluster.errors import NotFound
-from cloudmesh_cluster.model import CommandResult, Node, node_names
-from cloudmesh_cluster.targets import fold, fold_answers, select
+from cloudmesh_cluster.core.errors import NotFound
+from cloudmesh_cluster.core.model import CommandResult, Node, node_names
+from cloudmesh_cluster.core.targets import fold, fold_answers, select
 
 
 def nodes_of(workers: int) -> tuple[Node, ...]:

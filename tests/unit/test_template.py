@@ -14,15 +14,24 @@ from typing import Any
 import pytest
 import yaml
 
-from cloudmesh_cluster import __version__, template
-from cloudmesh_cluster.keys import KeyPair
-from cloudmesh_cluster.marks import Marks
-from cloudmesh_cluster.model import Node, RoleSpec, Volume
+from cloudmesh_cluster import __version__
+from cloudmesh_cluster.core.marks import Marks
+from cloudmesh_cluster.core.model import Node, RoleSpec, Volume
+from cloudmesh_cluster.core.resources import resource
+from cloudmesh_cluster.nodes.keys import KeyPair
+from cloudmesh_cluster.nodes.user_data import user_data
 from cloudmesh_cluster.providers.base import Boot, NodeBoot
+from cloudmesh_cluster.providers.openstack import template
 from cloudmesh_cluster.providers.openstack.blueprint import parameters_of
-from cloudmesh_cluster.resources import resource
-from cloudmesh_cluster.template import Server, Stack, common_user_data, grown, index_of, render, shrunk
-from cloudmesh_cluster.userdata import user_data
+from cloudmesh_cluster.providers.openstack.template import (
+    Server,
+    Stack,
+    common_user_data,
+    grown,
+    index_of,
+    render,
+    shrunk,
+)
 
 GOLDEN = Path(__file__).parent.parent / "data" / "heat" / "cluster.yaml"
 WITH_HANDLES = GOLDEN.with_name("cluster-with-handles.yaml")

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 import yaml
 
-from cloudmesh_cluster.errors import UsageError
-from cloudmesh_cluster.home import Home
-from cloudmesh_cluster.keys import public_of, read_private
-from cloudmesh_cluster.model import Node, Profile, RoleSpec, node_names
+from cloudmesh_cluster.core.errors import UsageError
+from cloudmesh_cluster.core.home import Home
+from cloudmesh_cluster.core.model import Node, Profile, RoleSpec, node_names
+from cloudmesh_cluster.nodes.keys import public_of, read_private
 from cloudmesh_cluster.operations.plan import Plan
 from cloudmesh_cluster.operations.template_files import write_template_files
-from cloudmesh_cluster.template import BOOTSTRAP_PRIVATE_KEY
+from cloudmesh_cluster.providers.openstack.template import BOOTSTRAP_PRIVATE_KEY
 from tests.support.command_line import CommandLine
 
 SETTINGS = {"os_cloud": "there-is-none", "external_network": "public", "ssh_from": "192.0.2.7/32"}

@@ -6,9 +6,9 @@ import re
 import xml.etree.ElementTree as ET
 from datetime import UTC, datetime, timedelta
 
-from cloudmesh_cluster.events import Event, EventKind
-from cloudmesh_cluster.pages import timeline_svg
-from cloudmesh_cluster.timeline import Timeline, timeline
+from cloudmesh_cluster.core.events import Event, EventKind
+from cloudmesh_cluster.operations.queries.timeline import Timeline, timeline
+from cloudmesh_cluster.views.pages import timeline_svg
 
 ZERO = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 M, W = "t-master", "t-worker-1"

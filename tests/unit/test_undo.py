@@ -12,7 +12,7 @@ from unittest.mock import AsyncMock
 
 import pytest
 
-from cloudmesh_cluster.errors import (
+from cloudmesh_cluster.core.errors import (
     ClusterBusy,
     CmError,
     Interrupted,
@@ -21,14 +21,14 @@ from cloudmesh_cluster.errors import (
     OperationFailed,
     UsageError,
 )
-from cloudmesh_cluster.events import Event, silent
-from cloudmesh_cluster.home import Home
-from cloudmesh_cluster.model import Cluster, Leftover, Node, Profile
-from cloudmesh_cluster.operations import undo
+from cloudmesh_cluster.core.events import Event, silent
+from cloudmesh_cluster.core.home import Home
+from cloudmesh_cluster.core.model import Cluster, Leftover, Node, Profile
 from cloudmesh_cluster.operations.delete import DeleteRequest, delete
-from cloudmesh_cluster.operations.session import OnFailure, Session, session, task_group
-from cloudmesh_cluster.records import ClusterRecord
-from cloudmesh_cluster.state import State
+from cloudmesh_cluster.operations.transaction import undo
+from cloudmesh_cluster.operations.transaction.session import OnFailure, Session, session, task_group
+from cloudmesh_cluster.state.records import ClusterRecord
+from cloudmesh_cluster.state.store import State
 
 RECORD = ClusterRecord(Profile("default", "default.yaml"), "local", {}, "10.0.0.0/16")
 Body = Callable[[Session], Any]

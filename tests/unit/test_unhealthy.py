@@ -10,15 +10,15 @@ import pytest
 
 from cloudmesh_cluster import Cluster
 from cloudmesh_cluster.cli.main import main
-from cloudmesh_cluster.errors import UsageError
-from cloudmesh_cluster.home import Home
-from cloudmesh_cluster.locks import cluster_lock
-from cloudmesh_cluster.model import CheckResult, Profile, Verdict
-from cloudmesh_cluster.operations.existing import require_cluster
-from cloudmesh_cluster.operations.inspect import clusters
-from cloudmesh_cluster.operations.journal import new_operation
-from cloudmesh_cluster.records import ClusterRecord
-from cloudmesh_cluster.state import State
+from cloudmesh_cluster.core.errors import UsageError
+from cloudmesh_cluster.core.home import Home
+from cloudmesh_cluster.core.model import CheckResult, Profile, Verdict
+from cloudmesh_cluster.operations.queries.inspect import clusters
+from cloudmesh_cluster.operations.steps.preconditions import require_cluster
+from cloudmesh_cluster.operations.transaction.journal import new_operation
+from cloudmesh_cluster.state.locks import cluster_lock
+from cloudmesh_cluster.state.records import ClusterRecord
+from cloudmesh_cluster.state.store import State
 from tests.support.journalled import add_cluster
 
 BAD = Verdict("2026-02-01T10:00:00+00:00", checks=19, failed=2)

@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 from keystoneauth1.noauth import NoAuth
 
-from cloudmesh_cluster.errors import CmError, OperationFailed, ProviderError, UsageError
-from cloudmesh_cluster.events import silent
-from cloudmesh_cluster.home import Home
+from cloudmesh_cluster.core.errors import CmError, OperationFailed, ProviderError, UsageError
+from cloudmesh_cluster.core.events import silent
+from cloudmesh_cluster.core.home import Home
 from cloudmesh_cluster.operations.delete import DeleteRequest
-from cloudmesh_cluster.operations.existing import require_cluster
 from cloudmesh_cluster.operations.resume import resume
-from cloudmesh_cluster.operations.session import UNTOUCHED, Session, session
+from cloudmesh_cluster.operations.steps.preconditions import require_cluster
+from cloudmesh_cluster.operations.transaction.session import UNTOUCHED, Session, session
 from cloudmesh_cluster.providers.openstack.patience import PatientSession
-from cloudmesh_cluster.state import State
+from cloudmesh_cluster.state.store import State
 from tests.support.journalled import add_cluster
 
 Body = Callable[[Session], None]

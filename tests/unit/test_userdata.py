@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 import yaml
 
-from cloudmesh_cluster.errors import UsageError
-from cloudmesh_cluster.hosts import hosts_block
-from cloudmesh_cluster.keys import KeyPair
-from cloudmesh_cluster.model import Node
-from cloudmesh_cluster.userdata import LIMIT, UserData, user_data
+from cloudmesh_cluster.core.errors import UsageError
+from cloudmesh_cluster.core.model import Node
+from cloudmesh_cluster.nodes.hosts import hosts_block
+from cloudmesh_cluster.nodes.keys import KeyPair
+from cloudmesh_cluster.nodes.user_data import LIMIT, UserData, user_data
 
 GOLDEN = Path(__file__).parent.parent / "data" / "userdata"
 BOOTSTRAP = KeyPair(b"the private half\n", "ssh-ed25519 AAAAbootstrap cm-bootstrap op-1")

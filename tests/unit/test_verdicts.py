@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from cloudmesh_cluster.junit import junit_xml
-from cloudmesh_cluster.model import Check, CheckResult, CommandResult, Expectation
-from cloudmesh_cluster.verdicts import check_command, expected_text, judge, one_line
+from cloudmesh_cluster.checks.verdicts import check_command, expected_text, judge, one_line
+from cloudmesh_cluster.core.model import Check, CheckResult, CommandResult, Expectation
+from cloudmesh_cluster.views.junit import junit_xml
 
 
 def run_here(check: Check, *, name: str = "localhost") -> CommandResult:

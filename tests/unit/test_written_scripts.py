@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from cloudmesh_cluster.errors import OperationFailed, RemoteFailed
-from cloudmesh_cluster.events import silent
-from cloudmesh_cluster.home import Home
-from cloudmesh_cluster.model import CommandResult, Node
-from cloudmesh_cluster.operations import rebuild
-from cloudmesh_cluster.operations.built_in_checks import check_scripts
-from cloudmesh_cluster.operations.session import Session, session
+from cloudmesh_cluster.core.errors import OperationFailed, RemoteFailed
+from cloudmesh_cluster.core.events import silent
+from cloudmesh_cluster.core.home import Home
+from cloudmesh_cluster.core.model import CommandResult, Node
+from cloudmesh_cluster.operations.steps import rebuild
+from cloudmesh_cluster.operations.steps.built_in_checks import check_scripts
+from cloudmesh_cluster.operations.transaction.session import Session, session
 from cloudmesh_cluster.operations.write import WriteRequest, carry_out
-from cloudmesh_cluster.records import WrittenScript
-from cloudmesh_cluster.state import State
+from cloudmesh_cluster.state.records import WrittenScript
+from cloudmesh_cluster.state.store import State
 from tests.support.journalled import add_cluster
 
 STORED = WriteRequest("t", "worker", b"true\n", "stdin", run=False)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from cloudmesh_cluster.errors import InvalidInput
-from cloudmesh_cluster.yaml_nodes import MOST_BYTES, MOST_VALUES, Written
-from cloudmesh_cluster.yaml_source import Source
+from cloudmesh_cluster.core.errors import InvalidInput
+from cloudmesh_cluster.core.yaml_reader import Source
+from cloudmesh_cluster.core.yaml_tree import MOST_BYTES, MOST_VALUES, Written
 
 
 def source_of(text: str) -> Source:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cloudmesh_cluster.resources import resource
+from cloudmesh_cluster.core.resources import resource
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
-from cloudmesh_cluster.first_contact import inspect_machine
-from cloudmesh_cluster.marks import Marks
-from cloudmesh_cluster.model import Machine, Problem, RoleSpec
+from cloudmesh_cluster.core.marks import Marks
+from cloudmesh_cluster.core.model import Machine, Problem, RoleSpec
+from cloudmesh_cluster.nodes.boot_steps import inspect_machine
 from cloudmesh_cluster.providers.baremetal.login import Login, NoLogin, log_in, run, text
 from cloudmesh_cluster.providers.baremetal.ports import Listening, try_ports
 from cloudmesh_cluster.providers.baremetal.settings import Settings

@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 import asyncssh
 
-from cloudmesh_cluster.errors import CmError, UsageError
-from cloudmesh_cluster.model import HostKeys, HostKeySource, Machine
+from cloudmesh_cluster.core.errors import CmError, UsageError
+from cloudmesh_cluster.core.model import HostKeys, HostKeySource, Machine
 from cloudmesh_cluster.providers.baremetal.routes import Route, connect, route_to
 from cloudmesh_cluster.providers.baremetal.settings import Settings
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import asyncssh
 
-from cloudmesh_cluster import first_contact
-from cloudmesh_cluster.model import Problem
+from cloudmesh_cluster.core.model import Problem
+from cloudmesh_cluster.nodes import boot_steps as first_contact
 from cloudmesh_cluster.providers.baremetal.login import Login, NoLogin, run, text
 
 READY = 20.0

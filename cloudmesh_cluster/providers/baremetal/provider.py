@@ -10,19 +10,19 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from cloudmesh_cluster.errors import ProviderError, Unreachable, UsageError
-from cloudmesh_cluster.events import Emit, Event
-from cloudmesh_cluster.first_contact import give_back, take_machine
-from cloudmesh_cluster.home import Home
-from cloudmesh_cluster.marks import Marks
-from cloudmesh_cluster.model import HostKeys, Leftover, Machine, Node, Problem, Profile, RoleName, RoleSpec
+from cloudmesh_cluster.core.errors import ProviderError, Unreachable, UsageError
+from cloudmesh_cluster.core.events import Emit, Event
+from cloudmesh_cluster.core.home import Home
+from cloudmesh_cluster.core.marks import Marks
+from cloudmesh_cluster.core.model import HostKeys, Leftover, Machine, Node, Problem, Profile, RoleName, RoleSpec
+from cloudmesh_cluster.nodes.boot_steps import give_back, take_machine
 from cloudmesh_cluster.providers.baremetal.routes import Route, connect, route_to
 from cloudmesh_cluster.providers.baremetal.settings import Settings
 from cloudmesh_cluster.providers.base import Boot, Change, Placement, Room
-from cloudmesh_cluster.state import State
+from cloudmesh_cluster.state.store import State
 
 if TYPE_CHECKING:
-    from cloudmesh_cluster.plugins import Plugin
+    from cloudmesh_cluster.plugins.model import Plugin
     from cloudmesh_cluster.providers.baremetal.inspection import Wanted
     from cloudmesh_cluster.providers.baremetal.login import Login
 
@@ -75,9 +75,9 @@ class BareMetalProvider:
         trust_on_first_use: bool = False,
     ) -> tuple[list[Problem], list[str]]:
         """Look at every machine at once: what keeps it from being a node, with what to type against it."""
-        from cloudmesh_cluster.firewall import is_closed
-        from cloudmesh_cluster.plugin_choice import resolve
-        from cloudmesh_cluster.plugins import FIREWALL_PACKAGE
+        from cloudmesh_cluster.plugins.firewall import is_closed
+        from cloudmesh_cluster.plugins.model import FIREWALL_PACKAGE
+        from cloudmesh_cluster.plugins.resolve import resolve
         from cloudmesh_cluster.providers.baremetal.inspection import inspect
 
         key = self._settings.private_key

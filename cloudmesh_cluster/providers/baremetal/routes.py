@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from cloudmesh_cluster.errors import UsageError
-from cloudmesh_cluster.model import Machine
+from cloudmesh_cluster.core.errors import UsageError
+from cloudmesh_cluster.core.model import Machine
 from cloudmesh_cluster.providers.baremetal.settings import Settings
 
 _PATIENCE = 20.0

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from cloudmesh_cluster.model import Machine, Profile
+from cloudmesh_cluster.core.model import Machine, Profile
 
 
 @dataclass(frozen=True)

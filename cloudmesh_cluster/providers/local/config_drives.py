@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from cloudmesh_cluster.marks import Marks
+from cloudmesh_cluster.core.marks import Marks
 from cloudmesh_cluster.providers.base import Boot, NodeBoot
 
 

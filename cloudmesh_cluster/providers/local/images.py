@@ -7,8 +7,8 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from cloudmesh_cluster.errors import UsageError
-from cloudmesh_cluster.events import Emit, Event
+from cloudmesh_cluster.core.errors import UsageError
+from cloudmesh_cluster.core.events import Emit, Event
 from cloudmesh_cluster.providers.blocking import to_its_end
 from cloudmesh_cluster.providers.local.engine.errors import EngineError
 

@@ -16,11 +16,11 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from cloudmesh_cluster.errors import ProviderError, Unreachable, UsageError
-from cloudmesh_cluster.events import Emit, Event
-from cloudmesh_cluster.home import Home
-from cloudmesh_cluster.hosts import parse_console_host_keys
-from cloudmesh_cluster.model import HostKeys, Leftover, Node, Problem, Profile, RoleSpec
+from cloudmesh_cluster.core.errors import ProviderError, Unreachable, UsageError
+from cloudmesh_cluster.core.events import Emit, Event
+from cloudmesh_cluster.core.home import Home
+from cloudmesh_cluster.core.model import HostKeys, Leftover, Node, Problem, Profile, RoleSpec
+from cloudmesh_cluster.nodes.hosts import parse_console_host_keys
 from cloudmesh_cluster.providers.base import Boot, Change, NodeBoot, Placement, Room
 from cloudmesh_cluster.providers.blocking import to_its_end
 from cloudmesh_cluster.providers.local.config_drives import config_drives, write_config_drive

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from cloudmesh_cluster import template
-from cloudmesh_cluster.marks import Marks
-from cloudmesh_cluster.model import Node
+from cloudmesh_cluster.core.marks import Marks
+from cloudmesh_cluster.core.model import Node
 from cloudmesh_cluster.providers.base import Boot, NodeBoot
+from cloudmesh_cluster.providers.openstack import template
 from cloudmesh_cluster.providers.openstack.cloud import Cloud
 from cloudmesh_cluster.providers.openstack.networks import subnet_of
 from cloudmesh_cluster.providers.openstack.settings import Settings

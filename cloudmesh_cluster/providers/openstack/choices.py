@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from cloudmesh_cluster.model import Profile, RoleSpec
+from cloudmesh_cluster.core.model import Profile, RoleSpec
 from cloudmesh_cluster.providers.openstack.cloud import Cloud
 from cloudmesh_cluster.providers.openstack.settings import Settings
 

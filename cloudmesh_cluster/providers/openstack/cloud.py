@@ -8,9 +8,9 @@ from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
 
-from cloudmesh_cluster.errors import ProviderError, UsageError
-from cloudmesh_cluster.marks import Marks, in_metadata
-from cloudmesh_cluster.model import CloudProject
+from cloudmesh_cluster.core.errors import ProviderError, UsageError
+from cloudmesh_cluster.core.marks import Marks, in_metadata
+from cloudmesh_cluster.core.model import CloudProject
 from cloudmesh_cluster.providers.openstack.explained import said
 
 COMPUTE_VERSION = "2.79"

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from cloudmesh_cluster.errors import CmError, ProviderError
+from cloudmesh_cluster.core.errors import CmError, ProviderError
 
 CLIENTS = ("keystoneauth1", "heatclient", "novaclient", "openstack")
 T = TypeVar("T", bound=type)

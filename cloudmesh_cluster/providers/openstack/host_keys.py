@@ -13,12 +13,11 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from cloudmesh_cluster import template
-from cloudmesh_cluster.errors import ProviderError, Unreachable
-from cloudmesh_cluster.hosts import parse_console_host_keys, parse_host_keys
-from cloudmesh_cluster.model import HostKeys, Node
+from cloudmesh_cluster.core.errors import ProviderError, Unreachable
+from cloudmesh_cluster.core.model import HostKeys, Node
+from cloudmesh_cluster.nodes.hosts import parse_console_host_keys, parse_host_keys
 from cloudmesh_cluster.providers.base import Boot, NodeBoot
-from cloudmesh_cluster.providers.openstack import servers
+from cloudmesh_cluster.providers.openstack import servers, template
 from cloudmesh_cluster.providers.openstack.changes import obstacles
 from cloudmesh_cluster.providers.openstack.cloud import Cloud
 from cloudmesh_cluster.providers.openstack.explained import in_words

@@ -6,7 +6,7 @@ import ipaddress
 from collections.abc import Sequence
 from typing import Any
 
-from cloudmesh_cluster.errors import UsageError
+from cloudmesh_cluster.core.errors import UsageError
 from cloudmesh_cluster.providers.openstack.cloud import Cloud
 
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from cloudmesh_cluster.marks import PREFIX, Marks, in_keypair, in_metadata, in_name, in_tags, in_text
+from cloudmesh_cluster.core.marks import PREFIX, Marks, in_keypair, in_metadata, in_name, in_tags, in_text
 from cloudmesh_cluster.providers.openstack.cloud import Cloud
 from cloudmesh_cluster.providers.openstack.found import list_clusters
 from cloudmesh_cluster.providers.openstack.stack import Stack

@@ -7,12 +7,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cloudmesh_cluster import template
-from cloudmesh_cluster.errors import ProviderError, UsageError
-from cloudmesh_cluster.marks import Marks
-from cloudmesh_cluster.model import Node, Problem, Profile, RoleSpec
+from cloudmesh_cluster.core.errors import ProviderError, UsageError
+from cloudmesh_cluster.core.marks import Marks
+from cloudmesh_cluster.core.model import Node, Problem, Profile, RoleSpec
 from cloudmesh_cluster.providers.base import Boot, NodeBoot
-from cloudmesh_cluster.providers.openstack import quotas
+from cloudmesh_cluster.providers.openstack import quotas, template
 from cloudmesh_cluster.providers.openstack.blueprint import stack_of
 from cloudmesh_cluster.providers.openstack.cloud import Cloud
 from cloudmesh_cluster.providers.openstack.explained import in_words

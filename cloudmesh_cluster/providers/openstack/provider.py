@@ -8,15 +8,14 @@ import socket
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from typing import Any
 
-from cloudmesh_cluster import template
-from cloudmesh_cluster.errors import ProviderError, UsageError
-from cloudmesh_cluster.events import Emit, Event
-from cloudmesh_cluster.home import Home
-from cloudmesh_cluster.marks import Marks
-from cloudmesh_cluster.model import CloudProject, HostKeys, Leftover, Node, Problem, Profile, RoleSpec
+from cloudmesh_cluster.core.errors import ProviderError, UsageError
+from cloudmesh_cluster.core.events import Emit, Event
+from cloudmesh_cluster.core.home import Home
+from cloudmesh_cluster.core.marks import Marks
+from cloudmesh_cluster.core.model import CloudProject, HostKeys, Leftover, Node, Problem, Profile, RoleSpec
 from cloudmesh_cluster.providers.base import Boot, Change, Placement, Room
 from cloudmesh_cluster.providers.blocking import to_its_end
-from cloudmesh_cluster.providers.openstack import quotas, servers
+from cloudmesh_cluster.providers.openstack import quotas, servers, template
 from cloudmesh_cluster.providers.openstack.blueprint import parameters_of, stack_of
 from cloudmesh_cluster.providers.openstack.cloud import Cloud
 from cloudmesh_cluster.providers.openstack.explained import explained, in_words

@@ -7,13 +7,12 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from functools import partial
 
-from cloudmesh_cluster import template
-from cloudmesh_cluster.errors import ProviderError, UsageError
-from cloudmesh_cluster.events import Emit, Event
-from cloudmesh_cluster.model import Node
+from cloudmesh_cluster.core.errors import ProviderError, UsageError
+from cloudmesh_cluster.core.events import Emit, Event
+from cloudmesh_cluster.core.model import Node
 from cloudmesh_cluster.providers.base import Boot
 from cloudmesh_cluster.providers.blocking import to_its_end
-from cloudmesh_cluster.providers.openstack import servers
+from cloudmesh_cluster.providers.openstack import servers, template
 from cloudmesh_cluster.providers.openstack.blueprint import has_floating_ip, parameters_of, stack_of, with_ids
 from cloudmesh_cluster.providers.openstack.cloud import Cloud
 from cloudmesh_cluster.providers.openstack.settings import Settings

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from cloudmesh_cluster.model import Node, Problem, RoleSpec
+from cloudmesh_cluster.core.model import Node, Problem, RoleSpec
 from cloudmesh_cluster.providers.base import Room
 from cloudmesh_cluster.providers.openstack.blueprint import has_floating_ip
 from cloudmesh_cluster.providers.openstack.cloud import Cloud

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from cloudmesh_cluster.errors import CmError, UsageError
-from cloudmesh_cluster.home import Home
-from cloudmesh_cluster.keys import blob, public_of, read_private
-from cloudmesh_cluster.marks import Marks
-from cloudmesh_cluster.model import CloudProject
+from cloudmesh_cluster.core.errors import CmError, UsageError
+from cloudmesh_cluster.core.home import Home
+from cloudmesh_cluster.core.marks import Marks
+from cloudmesh_cluster.core.model import CloudProject
+from cloudmesh_cluster.nodes.keys import blob, public_of, read_private
 from cloudmesh_cluster.providers.openstack.cloud import Cloud
 from cloudmesh_cluster.providers.openstack.stack import Stack, marks_of
-from cloudmesh_cluster.records import ClusterRecord
-from cloudmesh_cluster.state import State
+from cloudmesh_cluster.state.records import ClusterRecord
+from cloudmesh_cluster.state.store import State
 
 
 def own_marks(home: Home, cloud: Cloud, cluster: str) -> Marks:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cloudmesh_cluster.errors import ProviderError
-from cloudmesh_cluster.model import Leftover
+from cloudmesh_cluster.core.errors import ProviderError
+from cloudmesh_cluster.core.model import Leftover
 from cloudmesh_cluster.providers.openstack.cloud import Cloud
 from cloudmesh_cluster.providers.openstack.explained import in_words
 from cloudmesh_cluster.providers.openstack.orphans import marked

@@ -7,9 +7,9 @@ import time
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import replace
 
-from cloudmesh_cluster.errors import ProviderError
-from cloudmesh_cluster.marks import Marks
-from cloudmesh_cluster.model import Node
+from cloudmesh_cluster.core.errors import ProviderError
+from cloudmesh_cluster.core.marks import Marks
+from cloudmesh_cluster.core.model import Node
 from cloudmesh_cluster.providers.base import NodeBoot
 from cloudmesh_cluster.providers.openstack.cloud import Cloud
 from cloudmesh_cluster.providers.openstack.explained import in_words

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Literal, get_args
 
-from cloudmesh_cluster.errors import UsageError, did_you_mean
+from cloudmesh_cluster.core.errors import UsageError, did_you_mean
 
 FloatingIPs = Literal["master", "all", "none"]
 HostKeysBy = Literal["console", "handle"]

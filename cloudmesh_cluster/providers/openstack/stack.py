@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cloudmesh_cluster.errors import ProviderError
-from cloudmesh_cluster.marks import PREFIX, Marks, in_tags, in_text
+from cloudmesh_cluster.core.errors import ProviderError
+from cloudmesh_cluster.core.marks import PREFIX, Marks, in_tags, in_text
 from cloudmesh_cluster.providers.openstack.cloud import Cloud
-from cloudmesh_cluster.template import host_key_handles, index_of
+from cloudmesh_cluster.providers.openstack.template import host_key_handles, index_of
 
 PAUSE = 1.0
 TIMEOUT_MINUTES = 60

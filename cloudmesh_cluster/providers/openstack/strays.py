@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any
 
-from cloudmesh_cluster.marks import Marks
+from cloudmesh_cluster.core.marks import Marks
 from cloudmesh_cluster.providers.openstack.cloud import Cloud
 from cloudmesh_cluster.providers.openstack.orphans import Orphan, marked, remove
 

@@ -1,0 +1,1 @@
+"""Checks of a cluster: how they run, what their results mean."""

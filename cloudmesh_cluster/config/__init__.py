@@ -1,0 +1,1 @@
+"""What users write: profiles, `providers.yaml`, additions to Heat templates, acluster's words."""

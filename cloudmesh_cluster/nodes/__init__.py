@@ -1,0 +1,1 @@
+"""What nodes are given: user data, `/etc/hosts`, keys, scripts."""

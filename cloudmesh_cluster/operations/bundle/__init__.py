@@ -1,0 +1,1 @@
+"""Bundles: everything that a cluster without internet needs, in one file."""

@@ -1,0 +1,1 @@
+"""Operations on conda environments of a cluster."""

@@ -1,0 +1,1 @@
+"""Questions about clusters; nothing is changed."""

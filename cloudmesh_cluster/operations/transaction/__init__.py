@@ -1,0 +1,1 @@
+"""An operation from begin to end: journal, undo, evidence."""

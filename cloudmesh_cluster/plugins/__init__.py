@@ -1,0 +1,1 @@
+"""Plugins: how they are described, chosen, set, fetched."""

@@ -1,0 +1,1 @@
+"""SSH connections to nodes: commands, files, keys that log in."""

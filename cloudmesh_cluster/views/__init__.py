@@ -1,0 +1,1 @@
+"""What people see: tables, formats, pages, pictures of timelines."""

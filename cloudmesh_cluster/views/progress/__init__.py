@@ -1,0 +1,1 @@
+"""Progress of a running operation: lines, a live terminal, a notebook's output."""
