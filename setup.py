@@ -46,10 +46,10 @@ class BuildWithNodeSideFiles(build_py):
 
 def version() -> str:
     """Return the version that the package itself states."""
-    text = Path(HERE, "cloudmesh_cluster", "__init__.py").read_text(encoding="utf-8")
+    text = Path(HERE, "cloudmesh_cluster", "core", "version.py").read_text(encoding="utf-8")
     match = re.search(r'^__version__ = "([^"]+)"', text, re.MULTILINE)
     if match is None:
-        raise SystemExit("cloudmesh_cluster/__init__.py states no __version__")
+        raise SystemExit("cloudmesh_cluster/core/version.py states no __version__")
     return match[1]
 
 

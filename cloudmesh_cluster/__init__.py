@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from cloudmesh_cluster.core.version import __version__
+
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from cloudmesh_cluster.api.cluster import Cluster
 
-__version__ = "0.1.0"
 __all__ = ["Cluster", "__version__", "load_ipython_extension", "unload_ipython_extension"]
 
 

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cloudmesh_cluster.api.view import ClusterView, Progress, checks_table
-from cloudmesh_cluster.cli.commands.arguments import RESULT_COLUMNS, read_bytes
 from cloudmesh_cluster.core.errors import UsageError
 from cloudmesh_cluster.core.events import Emit
+from cloudmesh_cluster.core.files import read_named
 from cloudmesh_cluster.core.home import Home
 from cloudmesh_cluster.core.model import CheckResult, CommandResult
+from cloudmesh_cluster.views.columns import RESULT_COLUMNS
 from cloudmesh_cluster.views.tables import Table
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from cloudmesh_cluster.api.clients import HeldTunnel
     from cloudmesh_cluster.operations.plan import Plan
-    from cloudmesh_cluster.operations.transaction.session import OnFailure
+    from cloudmesh_cluster.operations.session import OnFailure
     from cloudmesh_cluster.operations.write import Recovery
 
 Held = builtins.list[tuple[Callable[[], object], "HeldTunnel"]]  # how to close a client, and its tunnel
@@ -397,5 +398,5 @@ def _setting(value: object) -> str:
 
 def _bytes(script: str | bytes | Path) -> bytes:
     if isinstance(script, Path):
-        return read_bytes(str(script))
+        return read_named(str(script))
     return script.encode() if isinstance(script, str) else script

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from cloudmesh_cluster.api import foreground
-from cloudmesh_cluster.cli.commands.arguments import CHECK_COLUMNS, NODE_COLUMNS
 from cloudmesh_cluster.core.errors import NotFound
 from cloudmesh_cluster.core.events import Emit
 from cloudmesh_cluster.core.home import Home
 from cloudmesh_cluster.core.model import CheckResult, Cluster, Node, Verdict
+from cloudmesh_cluster.core.version import __version__
+from cloudmesh_cluster.views.columns import CHECK_COLUMNS, NODE_COLUMNS
 from cloudmesh_cluster.views.tables import Picture, Table
 
 if TYPE_CHECKING:
@@ -73,24 +74,24 @@ class ClusterView:
     @property
     def scripts(self) -> Table[dict[str, Any]]:
         """What was written to it, in order; nodes that come later run it too."""
-        from cloudmesh_cluster.cli.commands.cluster_look import SCRIPT_COLUMNS
         from cloudmesh_cluster.operations.queries.inspect import scripts
+        from cloudmesh_cluster.views.columns import SCRIPT_COLUMNS
 
         return Table(scripts(self._home, self.name, None), SCRIPT_COLUMNS)
 
     @property
     def history(self) -> Table[dict[str, Any]]:
         """Its operations, oldest first."""
-        from cloudmesh_cluster.cli.commands.cluster_look import HISTORY_COLUMNS
         from cloudmesh_cluster.operations.queries.inspect import history
+        from cloudmesh_cluster.views.columns import HISTORY_COLUMNS
 
         return Table(history(self._home, self.name), HISTORY_COLUMNS)
 
     @property
     def events(self) -> Table[dict[str, Any]]:
         """What its operations told and what its cloud says, oldest first; it warns where the cloud can't be asked."""
-        from cloudmesh_cluster.cli.commands.cluster_look import EVENT_COLUMNS
         from cloudmesh_cluster.operations.queries.inspect import events
+        from cloudmesh_cluster.views.columns import EVENT_COLUMNS
 
         rows, problem = events(self._home, self.name)
         if problem:
@@ -110,8 +111,8 @@ class ClusterView:
 
     def status(self, plugin: str | None = None) -> Table[dict[str, Any]]:
         """Return what each plugin, or one of them, says of itself on each node."""
-        from cloudmesh_cluster.cli.commands.cluster_look import STATUS_COLUMNS
         from cloudmesh_cluster.operations.services import status
+        from cloudmesh_cluster.views.columns import STATUS_COLUMNS
 
         rows = self._run("status", lambda emit: status(self._home, self.name, plugin, emit), quiet=True)
         return Table(rows, STATUS_COLUMNS)
@@ -128,9 +129,7 @@ class ClusterView:
 
         found = report(self._home, self.name, operation)
         if html is not None:
-            from cloudmesh_cluster import __version__
-            from cloudmesh_cluster.cli.commands.report import write_page
-            from cloudmesh_cluster.views.pages import report_html
+            from cloudmesh_cluster.views.pages import report_html, write_page
 
             write_page(Path(html).expanduser(), report_html(found, version=__version__))
         return found

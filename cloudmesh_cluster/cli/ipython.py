@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from cloudmesh_cluster.api import foreground
-from cloudmesh_cluster.cli.commands.arguments import read_bytes
 from cloudmesh_cluster.cli.commands.registry import TREE
 from cloudmesh_cluster.cli.completion import offer
 from cloudmesh_cluster.cli.dispatch import run, wants_tracebacks
@@ -26,6 +25,7 @@ from cloudmesh_cluster.cli.script import numbered_lines, output_to
 from cloudmesh_cluster.cli.session import Session
 from cloudmesh_cluster.core.errors import CmError, UsageError
 from cloudmesh_cluster.core.events import Emit
+from cloudmesh_cluster.core.files import read_named
 from cloudmesh_cluster.core.home import Home
 from cloudmesh_cluster.views.progress.progress import Watched, in_notebook
 from cloudmesh_cluster.views.tables import Record, Table
@@ -84,7 +84,7 @@ def cm(line: str, cell: str | None = None) -> object:
 
 def _run_line(said: Line, *, document: bytes | None = None) -> object:
     home, words = Home.from_environment(os.environ), list(said.words) or ["--help"]
-    given = said.document if said.input_file is None else read_bytes(said.input_file)
+    given = said.document if said.input_file is None else read_named(said.input_file)
     session = MagicSession(
         home, os.environ, mode="script" if in_notebook() else "shell",
         document=given if document is None else document, title=shlex.join(words),

@@ -7,8 +7,8 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from cloudmesh_cluster import __version__
 from cloudmesh_cluster.core.home import Home
+from cloudmesh_cluster.core.version import __version__
 
 SIGPIPE_EXIT = 141
 

@@ -11,12 +11,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TextIO, cast
 
-from cloudmesh_cluster.cli.commands.arguments import read_bytes
 from cloudmesh_cluster.cli.dispatch import run_words
 from cloudmesh_cluster.cli.failures import explain
 from cloudmesh_cluster.cli.lines import Incomplete, Line, parse
 from cloudmesh_cluster.cli.session import Session
 from cloudmesh_cluster.core.errors import UsageError
+from cloudmesh_cluster.core.files import read_named
 
 LAST_WORDS = ("quit", "exit")
 
@@ -72,7 +72,7 @@ def numbered_lines(source: Iterable[str]) -> Iterator[tuple[int, Line]]:
 def run_line(line: Line, session: Session) -> int:
     """Run one line of a script or of the shell with its input and its output where it says."""
     try:
-        document = line.document if line.input_file is None else read_bytes(line.input_file)
+        document = line.document if line.input_file is None else read_named(line.input_file)
         with output_to(line):
             inner = replace(session, document=document)
             code = run_words(line.words, inner)

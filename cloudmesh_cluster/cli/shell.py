@@ -20,7 +20,6 @@ import cmd2
 from cmd2.exceptions import Cmd2ArgparseError
 from cmd2.parsing import Statement, StatementParser
 
-from cloudmesh_cluster import __version__
 from cloudmesh_cluster.cli import completion, script
 from cloudmesh_cluster.cli.commands.registry import TREE
 from cloudmesh_cluster.cli.failures import explain
@@ -30,6 +29,7 @@ from cloudmesh_cluster.cli.tree import Argument, Kind, build
 from cloudmesh_cluster.cli.words import hint_of
 from cloudmesh_cluster.core.errors import UsageError
 from cloudmesh_cluster.core.home import Home
+from cloudmesh_cluster.core.version import __version__
 
 USAGE = UsageError.exit_code
 LEAVING = ("quit", "_eof")

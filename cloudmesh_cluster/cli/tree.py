@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar
 
-from cloudmesh_cluster import __version__
 from cloudmesh_cluster.core.errors import UsageError
+from cloudmesh_cluster.core.version import __version__
 
 if TYPE_CHECKING:
     from cloudmesh_cluster.cli.session import Session

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from cloudmesh_cluster.core.heat_names import is_own
 from cloudmesh_cluster.core.model import Additions, Problem
 from cloudmesh_cluster.core.yaml_reader import Source, Value
-from cloudmesh_cluster.providers.openstack.template import is_own
 
 SECTIONS = ("parameters", "resources", "outputs")
 

@@ -6,6 +6,8 @@ import os
 import shutil
 from pathlib import Path
 
+from cloudmesh_cluster.core.errors import UsageError
+
 
 def make_private(folder: Path) -> None:
     """Make a folder and the parents that are missing, readable for their owner only."""
@@ -61,3 +63,16 @@ def move_to_named(source: Path, path: Path) -> None:
         return
     with source.open("rb") as finished, path.open("wb") as target:
         shutil.copyfileobj(finished, target)
+
+
+def read_named(path: str) -> bytes:
+    """Return the content of a file that a user named.
+
+    Raises:
+        UsageError: it cannot be read.
+
+    """
+    try:
+        return Path(path).expanduser().read_bytes()
+    except OSError as error:
+        raise UsageError(f"{path}: can't be read: {error.strerror}", hint="name a file that you can read") from None

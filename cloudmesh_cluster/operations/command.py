@@ -14,8 +14,8 @@ from cloudmesh_cluster.core.files import would_be_lost
 from cloudmesh_cluster.core.home import Home
 from cloudmesh_cluster.core.model import CommandResult, Node
 from cloudmesh_cluster.core.targets import select
+from cloudmesh_cluster.operations.session import connections_of
 from cloudmesh_cluster.operations.steps.preconditions import refuse_stopped
-from cloudmesh_cluster.operations.transaction.session import connections_of
 from cloudmesh_cluster.providers import provider_of
 from cloudmesh_cluster.providers.base import Provider
 from cloudmesh_cluster.ssh.connections import command_line

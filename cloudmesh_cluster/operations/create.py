@@ -12,11 +12,12 @@ from cloudmesh_cluster.core.home import Home
 from cloudmesh_cluster.core.model import CheckResult, Cluster, Node, RoleScript
 from cloudmesh_cluster.nodes.keys import generate, login_comment, write_private
 from cloudmesh_cluster.nodes.scripts import digest
+from cloudmesh_cluster.operations.journal import StepTime
 from cloudmesh_cluster.operations.plan import CreateRequest, Plan, make_plan
+from cloudmesh_cluster.operations.session import Session
 from cloudmesh_cluster.operations.steps.bring_up import bring_up, make_ready
-from cloudmesh_cluster.operations.transaction.journal import StepTime
-from cloudmesh_cluster.operations.transaction.session import Session, session
-from cloudmesh_cluster.operations.verify import verdict_on, verify_all
+from cloudmesh_cluster.operations.steps.checks import verdict_on, verify_all
+from cloudmesh_cluster.operations.transaction.operation import session
 from cloudmesh_cluster.plugins.payload_sources import unprotected_source
 from cloudmesh_cluster.plugins.resolve import resolve
 from cloudmesh_cluster.plugins.secret_settings import NONE, Ask, Secrets, given_secrets, keep_secrets, kept_secrets

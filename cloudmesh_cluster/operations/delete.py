@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from cloudmesh_cluster.core.errors import LeftBehind, NotFound, ProviderError, UsageError
 from cloudmesh_cluster.core.events import Emit
 from cloudmesh_cluster.core.home import Home
+from cloudmesh_cluster.operations.session import Session
 from cloudmesh_cluster.operations.steps.preconditions import refuse_obstacles
-from cloudmesh_cluster.operations.transaction.session import Session, session
+from cloudmesh_cluster.operations.transaction.operation import session
 from cloudmesh_cluster.operations.transaction.undo import destroy_all, forget_cluster
 from cloudmesh_cluster.state.records import RESUMABLE
 from cloudmesh_cluster.state.store import State

@@ -14,8 +14,8 @@ from cloudmesh_cluster.core.errors import InvalidInput, UsageError
 from cloudmesh_cluster.core.home import Home
 from cloudmesh_cluster.core.marks import new_cluster_id
 from cloudmesh_cluster.core.model import CLUSTER_NAME, CloudProject, Cluster, Node, PluginUse, Profile, node_names
+from cloudmesh_cluster.operations.session import OnFailure
 from cloudmesh_cluster.operations.steps.host_keys import refuse_pointless_trust
-from cloudmesh_cluster.operations.transaction.session import OnFailure
 from cloudmesh_cluster.plugins.firewall import is_closed
 from cloudmesh_cluster.plugins.model import ChosenPlugin
 from cloudmesh_cluster.plugins.payload_sources import unprotected_source

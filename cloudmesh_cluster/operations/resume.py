@@ -13,7 +13,8 @@ from cloudmesh_cluster.core.home import Home
 from cloudmesh_cluster.operations import create, delete, importing, scale, services, write
 from cloudmesh_cluster.operations.conda import change as environments
 from cloudmesh_cluster.operations.plan import Plan
-from cloudmesh_cluster.operations.transaction.session import OnFailure, Session, session
+from cloudmesh_cluster.operations.session import OnFailure, Session
+from cloudmesh_cluster.operations.transaction.operation import session
 from cloudmesh_cluster.operations.transaction.undo import finish_undoing
 from cloudmesh_cluster.state.records import RESUMABLE, Operation
 from cloudmesh_cluster.state.store import State

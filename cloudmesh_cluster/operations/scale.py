@@ -17,6 +17,7 @@ from cloudmesh_cluster.core.home import Home
 from cloudmesh_cluster.core.model import Cluster, Node
 from cloudmesh_cluster.core.targets import select
 from cloudmesh_cluster.operations.create import Summary, finish
+from cloudmesh_cluster.operations.session import OnFailure, Session
 from cloudmesh_cluster.operations.steps.bring_up import bring_up, make_ready
 from cloudmesh_cluster.operations.steps.host_keys import refuse_pointless_trust
 from cloudmesh_cluster.operations.steps.machines import strip
@@ -29,7 +30,7 @@ from cloudmesh_cluster.operations.steps.preconditions import (
 )
 from cloudmesh_cluster.operations.steps.rebuild import renew
 from cloudmesh_cluster.operations.steps.wiring import wire_all
-from cloudmesh_cluster.operations.transaction.session import OnFailure, Session, session
+from cloudmesh_cluster.operations.transaction.operation import session
 from cloudmesh_cluster.providers.base import ChangeKind, Placement
 from cloudmesh_cluster.ssh.connections import Connections
 from cloudmesh_cluster.state.records import ClusterRecord

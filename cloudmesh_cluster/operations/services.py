@@ -13,7 +13,9 @@ from cloudmesh_cluster.core.errors import NotFound, UsageError
 from cloudmesh_cluster.core.events import Emit
 from cloudmesh_cluster.core.home import Home
 from cloudmesh_cluster.core.model import Node, PluginUse
+from cloudmesh_cluster.core.tasks import together
 from cloudmesh_cluster.operations.create import Summary, finish
+from cloudmesh_cluster.operations.session import Session
 from cloudmesh_cluster.operations.steps import plugins as plugin_steps
 from cloudmesh_cluster.operations.steps.environments import bring_environments, remove_environments
 from cloudmesh_cluster.operations.steps.preconditions import (
@@ -23,7 +25,7 @@ from cloudmesh_cluster.operations.steps.preconditions import (
     require_cluster,
 )
 from cloudmesh_cluster.operations.steps.wiring import wire_all
-from cloudmesh_cluster.operations.transaction.session import Session, session, together
+from cloudmesh_cluster.operations.transaction.operation import session
 from cloudmesh_cluster.plugins.model import ChosenPlugin
 from cloudmesh_cluster.plugins.resolve import resolve
 from cloudmesh_cluster.plugins.secret_settings import NONE, Ask, Secrets, forget_secrets, given_secrets, keep_secrets

@@ -13,10 +13,10 @@ from cloudmesh_cluster.core.home import Home
 from cloudmesh_cluster.core.marks import Marks
 from cloudmesh_cluster.nodes.keys import bootstrap_comment, generate, login_comment, write_private
 from cloudmesh_cluster.nodes.scripts import digest
+from cloudmesh_cluster.operations.journal import new_operation
 from cloudmesh_cluster.operations.plan import Plan
 from cloudmesh_cluster.operations.steps.boot import make_boot
 from cloudmesh_cluster.operations.steps.description import ScriptName, describe
-from cloudmesh_cluster.operations.transaction.journal import new_operation
 from cloudmesh_cluster.providers import provider_of
 
 TEMPLATE, ENVIRONMENT, KEY, PUBLIC_KEY = "template.yaml", "env.yaml", "id_ed25519", "id_ed25519.pub"

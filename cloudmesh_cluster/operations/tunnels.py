@@ -14,8 +14,8 @@ from cloudmesh_cluster.core.errors import NotFound, Unreachable, UsageError
 from cloudmesh_cluster.core.home import Home
 from cloudmesh_cluster.core.model import Node
 from cloudmesh_cluster.core.targets import select
+from cloudmesh_cluster.operations.session import connections_of
 from cloudmesh_cluster.operations.steps.preconditions import refuse_stopped
-from cloudmesh_cluster.operations.transaction.session import connections_of
 from cloudmesh_cluster.plugins.model import ChosenPlugin, Port
 from cloudmesh_cluster.plugins.resolve import resolve
 from cloudmesh_cluster.providers import provider_of

@@ -14,10 +14,11 @@ from cloudmesh_cluster.core.model import CommandResult, Node, ScriptExpectation
 from cloudmesh_cluster.core.redaction import redact
 from cloudmesh_cluster.core.targets import select
 from cloudmesh_cluster.nodes.scripts import digest
+from cloudmesh_cluster.operations.session import Session
 from cloudmesh_cluster.operations.steps.host_keys import refuse_rebuild
 from cloudmesh_cluster.operations.steps.preconditions import require_running
 from cloudmesh_cluster.operations.steps.scripts import judge_script, run_script, test_script
-from cloudmesh_cluster.operations.transaction.session import Session, session
+from cloudmesh_cluster.operations.transaction.operation import session
 from cloudmesh_cluster.state.records import WrittenScript
 from cloudmesh_cluster.state.store import State
 

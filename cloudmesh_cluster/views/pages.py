@@ -8,6 +8,8 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cloudmesh_cluster.core.errors import UsageError
+from cloudmesh_cluster.core.files import write_named
 from cloudmesh_cluster.core.model import CheckResult, Cluster
 from cloudmesh_cluster.views.formats import human
 
@@ -134,3 +136,16 @@ def _versions(report: Report) -> list[Row]:
     for node, what in report.versions:
         nodes.setdefault(what, []).extend([node] if node and node not in nodes.get(what, []) else [])
     return [{"where": fold(names) if names else "", "what": what} for what, names in nodes.items()]
+
+
+def write_page(path: Path, page: str) -> None:
+    """Write a page, whole or not at all where it is a file of its own.
+
+    Raises:
+        UsageError: it can't be written there.
+
+    """
+    try:
+        write_named(path, page.encode(), mode=0o600)
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}", hint="name a file in a folder that is there") from None

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
-from cloudmesh_cluster.cli.commands.arguments import CHECK_COLUMNS, NODE_COLUMNS, cluster_row
 from cloudmesh_cluster.core.amounts import counted
 from cloudmesh_cluster.core.codec import encode
 from cloudmesh_cluster.core.model import CheckResult, Cluster, CommandResult, Profile
 from cloudmesh_cluster.core.redaction import without_secrets
+from cloudmesh_cluster.views.columns import CHECK_COLUMNS, NODE_COLUMNS, cluster_row
 from cloudmesh_cluster.views.formats import Row, printable, record_as, rows_as, terminal_width
 
 if TYPE_CHECKING:

@@ -23,9 +23,9 @@ from cloudmesh_cluster.core.errors import (
 from cloudmesh_cluster.core.events import Event
 from cloudmesh_cluster.core.home import Home
 from cloudmesh_cluster.core.model import CheckResult, CommandResult, Leftover, Problem
+from cloudmesh_cluster.operations.journal import Journal, new_operation
 from cloudmesh_cluster.operations.queries.timeline import timeline
 from cloudmesh_cluster.operations.steps.wiring import raise_failed
-from cloudmesh_cluster.operations.transaction.journal import Journal, new_operation
 from cloudmesh_cluster.state.store import State
 from cloudmesh_cluster.views.progress.progress import Told
 

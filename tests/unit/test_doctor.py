@@ -16,7 +16,7 @@ from cloudmesh_cluster.core.home import Home
 from cloudmesh_cluster.core.model import Cluster, PluginUse, Profile
 from cloudmesh_cluster.core.redaction import Lines, redact
 from cloudmesh_cluster.nodes.keys import generate
-from cloudmesh_cluster.operations.transaction.journal import new_operation
+from cloudmesh_cluster.operations.journal import new_operation
 from cloudmesh_cluster.state.records import ClusterRecord
 from cloudmesh_cluster.state.store import State
 from tests.support.command_line import CommandLine

@@ -10,7 +10,7 @@ import pytest
 
 from cloudmesh_cluster.core.events import Event
 from cloudmesh_cluster.core.home import Home
-from cloudmesh_cluster.operations.transaction.journal import FLUSH_AFTER, Journal, new_operation
+from cloudmesh_cluster.operations.journal import FLUSH_AFTER, Journal, new_operation
 from cloudmesh_cluster.state.store import State
 
 

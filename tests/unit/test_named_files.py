@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from cloudmesh_cluster.cli.commands.cluster_look import _write_junit
-from cloudmesh_cluster.cli.commands.report import write_page
 from cloudmesh_cluster.core.errors import UsageError
 from cloudmesh_cluster.core.files import write_named
 from cloudmesh_cluster.operations.bundle.archive import write_bundle
+from cloudmesh_cluster.views.pages import write_page
 from tests.support.command_line import CommandLine
 
 Write = Callable[[Path], None]

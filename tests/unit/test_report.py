@@ -12,8 +12,8 @@ from cloudmesh_cluster.core.events import Event
 from cloudmesh_cluster.core.home import Home
 from cloudmesh_cluster.core.model import CheckResult
 from cloudmesh_cluster.core.redaction import known_secrets
+from cloudmesh_cluster.operations.journal import Journal, new_operation
 from cloudmesh_cluster.operations.queries.report import LINES_SHOWN, last_checks, report
-from cloudmesh_cluster.operations.transaction.journal import Journal, new_operation
 from cloudmesh_cluster.state.store import State
 from cloudmesh_cluster.views.pages import report_html
 from tests.support.command_line import CommandLine

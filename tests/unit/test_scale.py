@@ -13,7 +13,7 @@ from cloudmesh_cluster.core.errors import UsageError
 from cloudmesh_cluster.core.events import silent
 from cloudmesh_cluster.core.home import Home
 from cloudmesh_cluster.operations import scale
-from cloudmesh_cluster.operations.transaction.session import session
+from cloudmesh_cluster.operations.transaction.operation import session
 from cloudmesh_cluster.state.store import State
 from tests.support.journalled import add_cluster
 

@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from cloudmesh_cluster import __version__
+from cloudmesh_cluster.core.heat_names import index_of
 from cloudmesh_cluster.core.marks import Marks
 from cloudmesh_cluster.core.model import Node, RoleSpec, Volume
 from cloudmesh_cluster.core.resources import resource
@@ -28,7 +29,6 @@ from cloudmesh_cluster.providers.openstack.template import (
     Stack,
     common_user_data,
     grown,
-    index_of,
     render,
     shrunk,
 )

@@ -24,9 +24,11 @@ from cloudmesh_cluster.core.errors import (
 from cloudmesh_cluster.core.events import Event, silent
 from cloudmesh_cluster.core.home import Home
 from cloudmesh_cluster.core.model import Cluster, Leftover, Node, Profile
+from cloudmesh_cluster.core.tasks import task_group
 from cloudmesh_cluster.operations.delete import DeleteRequest, delete
+from cloudmesh_cluster.operations.session import OnFailure, Session
 from cloudmesh_cluster.operations.transaction import undo
-from cloudmesh_cluster.operations.transaction.session import OnFailure, Session, session, task_group
+from cloudmesh_cluster.operations.transaction.operation import session
 from cloudmesh_cluster.state.records import ClusterRecord
 from cloudmesh_cluster.state.store import State
 

@@ -13,9 +13,9 @@ from cloudmesh_cluster.cli.main import main
 from cloudmesh_cluster.core.errors import UsageError
 from cloudmesh_cluster.core.home import Home
 from cloudmesh_cluster.core.model import CheckResult, Profile, Verdict
+from cloudmesh_cluster.operations.journal import new_operation
 from cloudmesh_cluster.operations.queries.inspect import clusters
 from cloudmesh_cluster.operations.steps.preconditions import require_cluster
-from cloudmesh_cluster.operations.transaction.journal import new_operation
 from cloudmesh_cluster.state.locks import cluster_lock
 from cloudmesh_cluster.state.records import ClusterRecord
 from cloudmesh_cluster.state.store import State

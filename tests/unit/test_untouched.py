@@ -16,8 +16,9 @@ from cloudmesh_cluster.core.events import silent
 from cloudmesh_cluster.core.home import Home
 from cloudmesh_cluster.operations.delete import DeleteRequest
 from cloudmesh_cluster.operations.resume import resume
+from cloudmesh_cluster.operations.session import Session
 from cloudmesh_cluster.operations.steps.preconditions import require_cluster
-from cloudmesh_cluster.operations.transaction.session import UNTOUCHED, Session, session
+from cloudmesh_cluster.operations.transaction.operation import UNTOUCHED, session
 from cloudmesh_cluster.providers.openstack.patience import PatientSession
 from cloudmesh_cluster.state.store import State
 from tests.support.journalled import add_cluster

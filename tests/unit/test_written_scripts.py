@@ -13,9 +13,10 @@ from cloudmesh_cluster.core.errors import OperationFailed, RemoteFailed
 from cloudmesh_cluster.core.events import silent
 from cloudmesh_cluster.core.home import Home
 from cloudmesh_cluster.core.model import CommandResult, Node
+from cloudmesh_cluster.operations.session import Session
 from cloudmesh_cluster.operations.steps import rebuild
 from cloudmesh_cluster.operations.steps.built_in_checks import check_scripts
-from cloudmesh_cluster.operations.transaction.session import Session, session
+from cloudmesh_cluster.operations.transaction.operation import session
 from cloudmesh_cluster.operations.write import WriteRequest, carry_out
 from cloudmesh_cluster.state.records import WrittenScript
 from cloudmesh_cluster.state.store import State

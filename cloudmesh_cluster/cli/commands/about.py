@@ -44,10 +44,10 @@ def doctor(args: Namespace, session: Session) -> int:
 
 def run_script(args: Namespace, session: Session) -> int:
     """Run the lines of a file, up to the first that fails."""
-    from cloudmesh_cluster.cli.commands.arguments import read_bytes
     from cloudmesh_cluster.cli.script import run_lines
+    from cloudmesh_cluster.core.files import read_named
 
-    return run_lines(read_bytes(args.file).decode(errors="replace").splitlines(), session, name=args.file)
+    return run_lines(read_named(args.file).decode(errors="replace").splitlines(), session, name=args.file)
 
 
 COMMANDS = (

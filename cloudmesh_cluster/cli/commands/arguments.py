@@ -4,25 +4,16 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cloudmesh_cluster.cli.tree import Argument, argument
-from cloudmesh_cluster.core.errors import UsageError
 
 if TYPE_CHECKING:
     from cloudmesh_cluster.cli.session import Session
-    from cloudmesh_cluster.core.model import Cluster
 
 NAME = argument("name", metavar="NAME", completes="cluster", help="the cluster")
 OS_CLOUD = argument("--os-cloud", metavar="CLOUD", help="the entry of clouds.yaml (default: providers.yaml, OS_CLOUD)")
 TARGET_HELP = "all, a role, head, compute, a node, an index (0 = master), a range 2-5, worker-[1-3,7]; comma joins"
-NODE_COLUMNS = ("name", "role", "index", "state", "private_ip", "public_ip", "provider_id")
-NODE_DETAILS = (*NODE_COLUMNS, "host_key_from")
-REMOTE_CLUSTER_COLUMNS = ("name", "state", "provider", "profile", "nodes", "created_at")
-CLUSTER_COLUMNS = (*REMOTE_CLUSTER_COLUMNS, "verified", "checks", "failed_checks")
-CHECK_COLUMNS = ("check", "node", "expected", "actual", "ok", "seconds")
-RESULT_COLUMNS = ("node", "exit", "stdout", "stderr", "seconds")
 
 
 def seconds(text: str) -> float:
@@ -67,17 +58,6 @@ def yes_argument() -> Argument:
     return argument("-y", "--yes", action="store_true", help="ask nothing")
 
 
-def cluster_row(cluster: Cluster) -> dict[str, Any]:
-    """Return a cluster as the row of the contract, where `nodes` is their number."""
-    verdict = cluster.verdict
-    return {name: getattr(cluster, name) for name in REMOTE_CLUSTER_COLUMNS} | {
-        "nodes": len(cluster.nodes),
-        "verified": cluster.verified,
-        "checks": verdict.checks if verdict else None,
-        "failed_checks": verdict.failed if verdict else None,
-    }
-
-
 def show_summary(summary: object, session: Session, style: str = "table") -> int:
     """Print what came of an operation that ends with a proof, and return 0; others end without words."""
     from cloudmesh_cluster.operations.create import Summary
@@ -94,16 +74,3 @@ def print_warning(text: str) -> None:
     from cloudmesh_cluster.views.formats import printable
 
     sys.stderr.write(f"warning: {printable(text)}\n")
-
-
-def read_bytes(path: str) -> bytes:
-    """Return a file's content.
-
-    Raises:
-        UsageError: it cannot be read.
-
-    """
-    try:
-        return Path(path).expanduser().read_bytes()
-    except OSError as error:
-        raise UsageError(f"{path}: can't be read: {error.strerror}", hint="name a file that you can read") from None

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from cloudmesh_cluster.cli.commands.arguments import (
     NAME,
-    NODE_COLUMNS,
     OS_CLOUD,
     TRUST_ON_FIRST_USE,
     print_warning,
@@ -22,6 +21,7 @@ from cloudmesh_cluster.cli.commands.arguments import (
 from cloudmesh_cluster.cli.session import Session
 from cloudmesh_cluster.cli.tree import Command, argument
 from cloudmesh_cluster.core.errors import UsageError
+from cloudmesh_cluster.views.columns import NODE_COLUMNS
 
 if TYPE_CHECKING:
     from cloudmesh_cluster.core.events import Event

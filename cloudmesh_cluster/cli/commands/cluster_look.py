@@ -9,30 +9,28 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cloudmesh_cluster.cli.commands.arguments import (
-    CHECK_COLUMNS,
-    CLUSTER_COLUMNS,
-    NAME,
-    NODE_COLUMNS,
-    NODE_DETAILS,
-    REMOTE_CLUSTER_COLUMNS,
-    cluster_row,
-    print_warning,
-    whole_number,
-)
+from cloudmesh_cluster.cli.commands.arguments import NAME, print_warning, whole_number
 from cloudmesh_cluster.cli.session import Session
 from cloudmesh_cluster.cli.tree import Command, argument
 from cloudmesh_cluster.core.errors import ChecksFailed, UsageError
+from cloudmesh_cluster.views.columns import (
+    CHECK_COLUMNS,
+    CLUSTER_COLUMNS,
+    EVENT_COLUMNS,
+    HISTORY_COLUMNS,
+    NODE_COLUMNS,
+    NODE_DETAILS,
+    REMOTE_CLUSTER_COLUMNS,
+    SCRIPT_COLUMNS,
+    STATUS_COLUMNS,
+    cluster_row,
+)
 
 if TYPE_CHECKING:
     from cloudmesh_cluster.core.model import CheckResult, Cluster
 
 REMOTE_COLUMNS = (*REMOTE_CLUSTER_COLUMNS, "known")
 SHOWN_COLUMNS = (*CLUSTER_COLUMNS, "cluster_id", "project")
-STATUS_COLUMNS = ("node", "plugin", "ok", "status")
-HISTORY_COLUMNS = ("operation", "cluster", "kind", "state", "began_at", "ended_at", "error")
-EVENT_COLUMNS = ("at", "operation", "kind", "step", "node", "seconds", "message")
-SCRIPT_COLUMNS = ("order", "role", "name", "digest", "written_at", "state", "result")
 
 
 def list_clusters(args: Namespace, session: Session) -> int:

@@ -10,18 +10,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from cloudmesh_cluster.cli.commands.arguments import (
-    NAME,
-    RESULT_COLUMNS,
-    read_bytes,
-    target_argument,
-    timeout_argument,
-    whole_number,
-)
+from cloudmesh_cluster.cli.commands.arguments import NAME, target_argument, timeout_argument, whole_number
 from cloudmesh_cluster.cli.session import Session
 from cloudmesh_cluster.cli.tree import Command, argument
 from cloudmesh_cluster.core.errors import UsageError
+from cloudmesh_cluster.core.files import read_named
 from cloudmesh_cluster.core.model import CommandResult
+from cloudmesh_cluster.views.columns import RESULT_COLUMNS
 
 SSH_FAILED = 255
 
@@ -29,7 +24,7 @@ SSH_FAILED = 255
 def write(args: Namespace, session: Session) -> int:
     """Store a script with the cluster and run it on all nodes of a role."""
     content, script_name = _script(args, session)
-    undo = None if args.undo is None else read_bytes(args.undo)
+    undo = None if args.undo is None else read_named(args.undo)
     from cloudmesh_cluster.operations.write import WriteRequest
     from cloudmesh_cluster.operations.write import write as store
 
@@ -65,7 +60,7 @@ def _script(args: Namespace, session: Session) -> tuple[bytes, str]:
     if args.words:
         content, name = (shell_line(args.words) + "\n").encode(), " ".join(args.words)
     elif args.file and args.file != "-":
-        content, name = read_bytes(args.file), Path(args.file).name
+        content, name = read_named(args.file), Path(args.file).name
     else:
         content, name = _input(args, session), "stdin"
     if not content.strip():

@@ -5,11 +5,10 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
-from cloudmesh_cluster import __version__
 from cloudmesh_cluster.cli.commands.arguments import NAME
 from cloudmesh_cluster.cli.session import Session
 from cloudmesh_cluster.cli.tree import Command, argument
-from cloudmesh_cluster.core.errors import UsageError
+from cloudmesh_cluster.core.version import __version__
 
 COLUMNS = ("node", "step", "begin", "seconds", "state", "decisive", "waited_for")
 
@@ -23,25 +22,10 @@ def report(args: Namespace, session: Session) -> int:
         rows = [{**vars(bar), "seconds": bar.seconds} for bar in found.timeline.bars]
         session.show_rows(args, rows, COLUMNS)
         return 0
-    from cloudmesh_cluster.views.pages import report_html
+    from cloudmesh_cluster.views.pages import report_html, write_page
 
     write_page(Path(args.html).expanduser(), report_html(found, version=__version__))
     return 0
-
-
-def write_page(path: Path, page: str) -> None:
-    """Write a page, whole or not at all where it is a file of its own.
-
-    Raises:
-        UsageError: it can't be written there.
-
-    """
-    from cloudmesh_cluster.core.files import write_named
-
-    try:
-        write_named(path, page.encode(), mode=0o600)
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}", hint="name a file in a folder that is there") from None
 
 
 COMMANDS = (

@@ -22,9 +22,10 @@ from cloudmesh_cluster.core.home import Home
 from cloudmesh_cluster.core.model import Node
 from cloudmesh_cluster.core.redaction import in_channels as redacted
 from cloudmesh_cluster.core.targets import select
+from cloudmesh_cluster.operations.session import Session
 from cloudmesh_cluster.operations.steps import environments as steps
 from cloudmesh_cluster.operations.steps.preconditions import refuse_dead, require_cluster
-from cloudmesh_cluster.operations.transaction.session import Session, session
+from cloudmesh_cluster.operations.transaction.operation import session
 from cloudmesh_cluster.plugins.resolve import resolve
 from cloudmesh_cluster.ssh.connections import Connections
 from cloudmesh_cluster.state.store import State

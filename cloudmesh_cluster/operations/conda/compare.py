@@ -17,10 +17,10 @@ from cloudmesh_cluster.core.home import Home
 from cloudmesh_cluster.core.model import Node
 from cloudmesh_cluster.core.resources import resource
 from cloudmesh_cluster.core.targets import fold, select
+from cloudmesh_cluster.operations.session import connections_of
 from cloudmesh_cluster.operations.steps.environments import nodes_of
 from cloudmesh_cluster.operations.steps.preconditions import refuse_stopped
 from cloudmesh_cluster.operations.steps.wiring import raise_failed
-from cloudmesh_cluster.operations.transaction.session import connections_of
 from cloudmesh_cluster.providers import provider_of
 from cloudmesh_cluster.ssh.connections import Connections
 from cloudmesh_cluster.state.store import State

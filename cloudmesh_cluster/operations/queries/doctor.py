@@ -20,7 +20,7 @@ from cloudmesh_cluster.core.home import Home
 from cloudmesh_cluster.core.redaction import known_secrets, redact, secret_values
 from cloudmesh_cluster.core.yaml_reader import Source
 from cloudmesh_cluster.operations.queries import inspect
-from cloudmesh_cluster.operations.transaction.session import connections_of
+from cloudmesh_cluster.operations.session import connections_of
 from cloudmesh_cluster.providers import provider_of
 from cloudmesh_cluster.ssh.files import tarball
 from cloudmesh_cluster.state.store import State

@@ -11,6 +11,7 @@ from cloudmesh_cluster.core.events import Event
 from cloudmesh_cluster.core.home import Home
 from cloudmesh_cluster.core.model import Cluster
 from cloudmesh_cluster.core.redaction import known_secrets, redact
+from cloudmesh_cluster.core.version import __version__
 from cloudmesh_cluster.providers import provider_of
 from cloudmesh_cluster.state.locks import lock_holder
 from cloudmesh_cluster.state.records import CHANGING, WORKING
@@ -189,7 +190,6 @@ def information(home: Home, environ: Mapping[str, str]) -> dict[str, Any]:
     import platform
     import sqlite3
 
-    from cloudmesh_cluster import __version__
 
     return {
         "version": __version__,

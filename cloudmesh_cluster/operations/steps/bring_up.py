@@ -14,6 +14,7 @@ from typing import Any
 from cloudmesh_cluster.core.errors import RemoteFailed
 from cloudmesh_cluster.core.events import Event
 from cloudmesh_cluster.core.model import CommandResult, Node
+from cloudmesh_cluster.core.tasks import task_group
 from cloudmesh_cluster.nodes.boot_steps import (
     Greeting,
     greet,
@@ -23,6 +24,7 @@ from cloudmesh_cluster.nodes.boot_steps import (
 )
 from cloudmesh_cluster.nodes.keys import KeyPair, bootstrap_comment, generate, login_comment, public_of, write_private
 from cloudmesh_cluster.nodes.keys import read_private as read_key
+from cloudmesh_cluster.operations.session import Session
 from cloudmesh_cluster.operations.steps.boot import PROPAGATION_DEADLINE, make_boot
 from cloudmesh_cluster.operations.steps.description import ScriptName, describe
 from cloudmesh_cluster.operations.steps.environments import bring_environments, check_wanted
@@ -37,7 +39,6 @@ from cloudmesh_cluster.operations.steps.plugins import (
 from cloudmesh_cluster.operations.steps.scripts import replay
 from cloudmesh_cluster.operations.steps.volumes import mount_volumes
 from cloudmesh_cluster.operations.steps.wiring import raise_failed, wire_all
-from cloudmesh_cluster.operations.transaction.session import Session, task_group
 from cloudmesh_cluster.providers.base import Boot, NodeBoot
 from cloudmesh_cluster.ssh.connections import Connections
 

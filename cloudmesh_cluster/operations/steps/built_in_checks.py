@@ -14,7 +14,7 @@ from cloudmesh_cluster.core.resources import resource
 from cloudmesh_cluster.nodes.boot_steps import find_keys
 from cloudmesh_cluster.nodes.keys import blob
 from cloudmesh_cluster.nodes.keys import read_private as read_key
-from cloudmesh_cluster.operations.transaction.session import Session
+from cloudmesh_cluster.operations.session import Session
 from cloudmesh_cluster.ssh.connections import Connections, command_line
 
 CLOCK_TOLERANCE = 5.0

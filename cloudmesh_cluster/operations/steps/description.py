@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from cloudmesh_cluster import __version__
 from cloudmesh_cluster.core.codec import decode, encode
 from cloudmesh_cluster.core.errors import InvalidInput, UsageError
 from cloudmesh_cluster.core.home import Home
 from cloudmesh_cluster.core.model import Additions, PluginUse, Profile
+from cloudmesh_cluster.core.version import __version__
 from cloudmesh_cluster.operations.queries.foreign import checked_profile, fit_for_elsewhere, problems_of_rest
 from cloudmesh_cluster.providers.openstack.settings import Settings
 

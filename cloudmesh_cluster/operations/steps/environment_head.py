@@ -14,8 +14,8 @@ from cloudmesh_cluster.conda.channels import Channel, conceal
 from cloudmesh_cluster.conda.environments import CondaEnvironment, Environments
 from cloudmesh_cluster.core.errors import UsageError
 from cloudmesh_cluster.core.model import CommandResult, Node
+from cloudmesh_cluster.operations.session import Session
 from cloudmesh_cluster.operations.steps.wiring import raise_failed
-from cloudmesh_cluster.operations.transaction.session import Session
 from cloudmesh_cluster.ssh.connections import Connections
 
 TIMEOUT = 1800.0

@@ -24,9 +24,10 @@ from cloudmesh_cluster.core.home import Home
 from cloudmesh_cluster.core.model import Node
 from cloudmesh_cluster.core.resources import resource
 from cloudmesh_cluster.core.targets import select
+from cloudmesh_cluster.core.tasks import together
+from cloudmesh_cluster.operations.session import Session
 from cloudmesh_cluster.operations.steps import environment_head as head
 from cloudmesh_cluster.operations.steps.wiring import raise_failed
-from cloudmesh_cluster.operations.transaction.session import Session, together
 from cloudmesh_cluster.plugins.model import ChosenPlugin
 from cloudmesh_cluster.ssh.connections import Connections
 

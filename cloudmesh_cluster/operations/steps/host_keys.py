@@ -8,7 +8,7 @@ from typing import Final
 
 from cloudmesh_cluster.core.errors import Unreachable, UsageError
 from cloudmesh_cluster.core.model import HostKeys, Node
-from cloudmesh_cluster.operations.transaction.session import Session
+from cloudmesh_cluster.operations.session import Session
 from cloudmesh_cluster.ssh.connections import Connections
 
 LAST_WORD = 20.0

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from cloudmesh_cluster.conda.environments import Environments
 from cloudmesh_cluster.core.errors import LeftBehind, RemoteFailed, Unreachable
 from cloudmesh_cluster.core.model import Leftover, Node
+from cloudmesh_cluster.operations.session import Session
 from cloudmesh_cluster.operations.steps import plugins as plugin_steps
 from cloudmesh_cluster.operations.steps.environments import remove
-from cloudmesh_cluster.operations.transaction.session import Session
 from cloudmesh_cluster.ssh.connections import Connections
 
 ANSWER = 10.0

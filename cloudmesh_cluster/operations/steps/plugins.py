@@ -12,11 +12,12 @@ from cloudmesh_cluster.core.errors import Interrupted
 from cloudmesh_cluster.core.events import Event
 from cloudmesh_cluster.core.model import Cluster, CommandResult, Node
 from cloudmesh_cluster.core.resources import resource
+from cloudmesh_cluster.core.tasks import together
 from cloudmesh_cluster.nodes.scripts import packages_command, plugin_command
 from cloudmesh_cluster.operations.bundle import debian_packages
+from cloudmesh_cluster.operations.session import Session
 from cloudmesh_cluster.operations.steps.scripts import output_listener, without_secrets
 from cloudmesh_cluster.operations.steps.wiring import raise_failed
-from cloudmesh_cluster.operations.transaction.session import Session, together
 from cloudmesh_cluster.plugins.model import ChosenPlugin
 from cloudmesh_cluster.plugins.payloads import fetch
 from cloudmesh_cluster.plugins.secrets import secret_files

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from cloudmesh_cluster.core.model import Node
+from cloudmesh_cluster.operations.session import Session
 from cloudmesh_cluster.operations.steps.bring_up import bring_up, make_ready
+from cloudmesh_cluster.operations.steps.checks import prove
 from cloudmesh_cluster.operations.steps.machines import strip
-from cloudmesh_cluster.operations.transaction.session import Session
-from cloudmesh_cluster.operations.verify import prove
 
 
 async def rebuild(session: Session, nodes: Sequence[Node]) -> None:

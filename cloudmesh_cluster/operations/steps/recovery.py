@@ -10,8 +10,8 @@ from cloudmesh_cluster.core.events import Event, now
 from cloudmesh_cluster.core.files import make_private, write_atomically
 from cloudmesh_cluster.core.model import Node, ScriptExpectation
 from cloudmesh_cluster.nodes.scripts import digest
+from cloudmesh_cluster.operations.session import Session
 from cloudmesh_cluster.operations.steps.description import Description, ScriptName
-from cloudmesh_cluster.operations.transaction.session import Session
 from cloudmesh_cluster.plugins.model import ChosenPlugin
 from cloudmesh_cluster.plugins.secret_settings import FILE, keep_secrets, read_assignments, secret_settings
 from cloudmesh_cluster.ssh.connections import Connections

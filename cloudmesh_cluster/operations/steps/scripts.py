@@ -16,8 +16,8 @@ from cloudmesh_cluster.core.files import append_private, make_private
 from cloudmesh_cluster.core.model import CommandResult, Node, ScriptExpectation
 from cloudmesh_cluster.core.redaction import Lines, without
 from cloudmesh_cluster.nodes.scripts import script_command
+from cloudmesh_cluster.operations.session import Session
 from cloudmesh_cluster.operations.steps.wiring import raise_failed
-from cloudmesh_cluster.operations.transaction.session import Session
 from cloudmesh_cluster.ssh.connections import Connections
 from cloudmesh_cluster.state.records import WrittenScript
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from cloudmesh_cluster.core.model import Node
 from cloudmesh_cluster.nodes.scripts import volumes_command
+from cloudmesh_cluster.operations.session import Session
 from cloudmesh_cluster.operations.steps.wiring import raise_failed
-from cloudmesh_cluster.operations.transaction.session import Session
 from cloudmesh_cluster.ssh.connections import Connections
 
 TIMEOUT = 600.0

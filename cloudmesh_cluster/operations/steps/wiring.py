@@ -18,7 +18,7 @@ from cloudmesh_cluster.nodes.hosts import (
     ssh_ports,
 )
 from cloudmesh_cluster.nodes.inventory import render
-from cloudmesh_cluster.operations.transaction.session import Session
+from cloudmesh_cluster.operations.session import Session
 from cloudmesh_cluster.plugins.firewall import firewall
 from cloudmesh_cluster.ssh.connections import Connections
 

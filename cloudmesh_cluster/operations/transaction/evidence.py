@@ -11,7 +11,7 @@ from cloudmesh_cluster.core.files import make_private, write_atomically
 from cloudmesh_cluster.core.model import Node
 from cloudmesh_cluster.core.redaction import redact
 from cloudmesh_cluster.core.targets import fold
-from cloudmesh_cluster.operations.transaction.session import Session
+from cloudmesh_cluster.operations.session import Session
 from cloudmesh_cluster.ssh.connections import Connections
 
 DEADLINE = 20.0

@@ -9,10 +9,10 @@ from typing import Any
 
 from cloudmesh_cluster.core.errors import CmError, LeftBehind, NotFound
 from cloudmesh_cluster.core.model import Leftover, Node, ScriptExpectation
+from cloudmesh_cluster.operations.session import Session
 from cloudmesh_cluster.operations.steps import plugins as plugin_steps
 from cloudmesh_cluster.operations.steps.machines import strip
 from cloudmesh_cluster.operations.steps.wiring import raise_failed, wire_all
-from cloudmesh_cluster.operations.transaction.session import Session
 from cloudmesh_cluster.state.records import Step, WrittenScript
 
 Undo = Callable[[Session, dict[str, Any]], Awaitable[None]]

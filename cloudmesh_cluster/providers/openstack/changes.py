@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
+from cloudmesh_cluster.core.heat_names import index_of, is_signal
 from cloudmesh_cluster.core.model import Problem
 from cloudmesh_cluster.providers.openstack.cloud import Cloud
 from cloudmesh_cluster.providers.openstack.stack import Stack
-from cloudmesh_cluster.providers.openstack.template import index_of, is_signal, shrunk
+from cloudmesh_cluster.providers.openstack.template import shrunk
 
 SHARED = ("network", "subnet", "server_group")
 """Resources with which every server would be made anew."""

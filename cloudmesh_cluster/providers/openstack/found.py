@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
+from cloudmesh_cluster.core.heat_names import DESCRIPTION, index_of
 from cloudmesh_cluster.core.marks import PREFIX, Marks, in_metadata
 from cloudmesh_cluster.core.model import Node, RoleName
 from cloudmesh_cluster.providers.openstack.cloud import Cloud
 from cloudmesh_cluster.providers.openstack.stack import Stack, marks_of, utc
-from cloudmesh_cluster.providers.openstack.template import DESCRIPTION, index_of
 
 
 @dataclass(frozen=True)

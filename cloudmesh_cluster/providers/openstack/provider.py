@@ -8,6 +8,7 @@ import socket
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from typing import Any
 
+from cloudmesh_cluster.core import heat_names
 from cloudmesh_cluster.core.errors import ProviderError, UsageError
 from cloudmesh_cluster.core.events import Emit, Event
 from cloudmesh_cluster.core.home import Home
@@ -309,7 +310,7 @@ def _specs(profile: Profile) -> dict[str, RoleSpec]:
 
 def _node_name(cluster: str, resource: str) -> str:
     """Return the name of the node that a resource of the stack belongs to; empty for what all share."""
-    index = template.index_of(resource)
+    index = heat_names.index_of(resource)
     return "" if index is None else f"{cluster}-master" if index == 0 else f"{cluster}-worker-{index}"
 
 

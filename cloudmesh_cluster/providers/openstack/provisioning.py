@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from functools import partial
 
+from cloudmesh_cluster.core import heat_names
 from cloudmesh_cluster.core.errors import ProviderError, UsageError
 from cloudmesh_cluster.core.events import Emit, Event
 from cloudmesh_cluster.core.model import Node
@@ -147,7 +148,7 @@ class Provisioning:
                 failed = failed or event
             if event.failed and event.of_stack:
                 raise await failure(self._cloud, self._stack, failed or event)
-            index = template.index_of(event.resource)
+            index = heat_names.index_of(event.resource)
             if index is None or not event.complete:
                 continue
             if event.resource.startswith("server_"):

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from cloudmesh_cluster.core.errors import ProviderError
+from cloudmesh_cluster.core.heat_names import index_of
 from cloudmesh_cluster.core.marks import PREFIX, Marks, in_tags, in_text
 from cloudmesh_cluster.providers.openstack.cloud import Cloud
-from cloudmesh_cluster.providers.openstack.template import host_key_handles, index_of
+from cloudmesh_cluster.providers.openstack.template import host_key_handles
 
 PAUSE = 1.0
 TIMEOUT_MINUTES = 60

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from cloudmesh_cluster.core.heat_names import index_of, is_own
 from cloudmesh_cluster.core.marks import Marks
 from cloudmesh_cluster.core.model import Node, Problem
 from cloudmesh_cluster.providers.base import Change
@@ -14,7 +15,6 @@ from cloudmesh_cluster.providers.openstack.preflight import images_and_flavors, 
 from cloudmesh_cluster.providers.openstack.servers import WAKING
 from cloudmesh_cluster.providers.openstack.settings import Settings
 from cloudmesh_cluster.providers.openstack.stack import Stack
-from cloudmesh_cluster.providers.openstack.template import index_of, is_own
 
 REMEDIES = {
     "ERROR": "openstack server reboot --hard {name}",

@@ -7,13 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from cloudmesh_cluster import __version__
+from cloudmesh_cluster.core.heat_names import HOST_KEYS, index_of, is_signal
 from cloudmesh_cluster.core.marks import Marks
 from cloudmesh_cluster.core.model import Additions, Volume
 from cloudmesh_cluster.core.resources import resource
-
-DESCRIPTION = "cm_cluster"
-"""The output of the stack that says what it is."""
+from cloudmesh_cluster.core.version import __version__
 
 NAME, SHORT_NAME, ADDRESS = "@cm-name@", "@cm-short-name@", "@cm-address@"
 """What stands for a node's own values in the user_data that all nodes but the last share."""
@@ -24,7 +22,6 @@ BOOTSTRAP_PRIVATE_KEY, SIGNAL = "@cm-bootstrap-private-key@", "@cm-signal@"
 HOST_KEYS_SIGNAL = "@cm-host-keys-signal@"
 """What Heat replaces in the user_data of every node that is to tell it its host keys."""
 
-_HOST_KEYS = "host_keys_"
 
 
 @dataclass(frozen=True)
@@ -140,7 +137,7 @@ def handle_of(operation: str) -> str:
 
 def host_key_handle(index: int, operation: str) -> str:
     """Return the name of the handle by which a node that an operation boots tells its host keys."""
-    return f"{_HOST_KEYS}{index}_{operation.replace('-', '_')}"
+    return f"{HOST_KEYS}{index}_{operation.replace('-', '_')}"
 
 
 def attachments(index: int, count: int) -> set[str]:
@@ -150,7 +147,7 @@ def attachments(index: int, count: int) -> set[str]:
 
 def host_key_handles(names: Iterable[str]) -> dict[int, str]:
     """Return the handles for host keys among the names of resources, by the index of their nodes."""
-    return {index: name for name in names if name.startswith(_HOST_KEYS) and (index := index_of(name)) is not None}
+    return {index: name for name in names if name.startswith(HOST_KEYS) and (index := index_of(name)) is not None}
 
 
 def with_host_key_handles(template: Mapping[str, Any], *, operation: str, indices: Sequence[int]) -> dict[str, Any]:
@@ -223,31 +220,3 @@ def _without_user_data(body: Mapping[str, Any]) -> Mapping[str, Any]:
     if body["type"] != "OS::Nova::Server":
         return body
     return {**body, "properties": {**body["properties"], "user_data": ""}}
-
-
-def is_signal(name: str) -> bool:
-    """Return whether a resource tells Heat that the nodes of one operation are up."""
-    return name.startswith(("handle_", "nodes_up_"))
-
-
-OWN_RESOURCES = (
-    *("keypair", "network", "subnet", "router", "router_interface", "security_group", "login_security_group"),
-    "server_group",
-)
-OWN_PARAMETERS = ("login_public_key", "bootstrap_private_key", "user_data", "last_user_data")
-
-
-def is_own(name: str) -> bool:
-    """Return whether a name is one that the template of some cluster has for a resource, parameter or output."""
-    known = (*OWN_RESOURCES, *OWN_PARAMETERS, DESCRIPTION)
-    return name in known or is_signal(name) or index_of(name) is not None
-
-
-def index_of(name: str) -> int | None:
-    """Return which server a resource belongs to: `port_3`, `volume_3_1_attachment`."""
-    kinds = ("port_", "floating_ip_", "server_", "volume_", _HOST_KEYS)
-    kind = next((kind for kind in kinds if name.startswith(kind)), None)
-    if kind is None:
-        return None
-    number = name.removeprefix(kind).split("_")[0]
-    return int(number) if number.isdecimal() else None
