@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from cloudmesh_cluster.core.errors import InvalidInput, NameTaken
 from cloudmesh_cluster.core.events import Emit, Event, now
 from cloudmesh_cluster.core.home import Home
-from cloudmesh_cluster.core.model import CheckResult, Cluster, Node, RoleScript
+from cloudmesh_cluster.core.model import Cluster, RoleScript
 from cloudmesh_cluster.nodes.keys import generate, login_comment, write_private
 from cloudmesh_cluster.nodes.scripts import digest
-from cloudmesh_cluster.operations.journal import StepTime
 from cloudmesh_cluster.operations.plan import CreateRequest, Plan, make_plan
 from cloudmesh_cluster.operations.session import Session
 from cloudmesh_cluster.operations.steps.bring_up import bring_up, make_ready
-from cloudmesh_cluster.operations.steps.checks import verdict_on, verify_all
+from cloudmesh_cluster.operations.steps.finish import Summary, finish
 from cloudmesh_cluster.operations.transaction.operation import session
 from cloudmesh_cluster.plugins.payload_sources import unprotected_source
 from cloudmesh_cluster.plugins.resolve import resolve
@@ -24,30 +22,6 @@ from cloudmesh_cluster.plugins.secret_settings import NONE, Ask, Secrets, given_
 from cloudmesh_cluster.providers import provider_of
 from cloudmesh_cluster.state.records import ClusterRecord, WrittenScript
 from cloudmesh_cluster.state.store import State
-
-
-@dataclass(frozen=True)
-class Summary:
-    """What came of an operation that brings nodes up.
-
-    Args:
-        cluster: as it is now.
-        checks: all results; every one is ok.
-        seconds: how long it took in all.
-        steps: how long each step took; steps overlap.
-        login: the line to type to log in.
-        uis: name and address of each user interface, inside the cluster.
-        warnings: what did not stop the operation but should be known.
-
-    """
-
-    cluster: Cluster
-    checks: tuple[CheckResult, ...]
-    seconds: float
-    steps: tuple[StepTime, ...]
-    login: str
-    uis: tuple[tuple[str, str], ...]
-    warnings: tuple[str, ...]
 
 
 async def create(
@@ -165,38 +139,4 @@ def _prepare(current: Session, plan: Plan, secrets: Secrets) -> None:
 def _remembered(script: RoleScript, operation: str) -> WrittenScript:
     return WrittenScript(
         0, script.role, script.name, digest(script.content), script.content, now(), "remembered", operation
-    )
-
-
-async def finish(current: Session, began: float, *, touching: tuple[Node, ...] | None = None) -> Summary:
-    """Verify the cluster, call it ready, and return the summary.
-
-    Args:
-        current: the running operation.
-        began: when it began, by `time.monotonic()`.
-        touching: the nodes whose SSH edges are verified; None for all.
-
-    Raises:
-        ChecksFailed: the cluster is not ready.
-
-    """
-    with current.journal.step("verify"):
-        async with current.connections() as connections:
-            checks = await verify_all(current, connections, touching=touching)
-    current.state.put_verdict(current.name, verdict_on(checks))
-    current.state.set_whole(current.name)
-    return Summary(
-        cluster=current.cluster,
-        checks=tuple(checks),
-        seconds=time.monotonic() - began,
-        steps=tuple(current.journal.times),
-        login=f"cm cluster ssh {current.name}",
-        uis=tuple(
-            (port.name, f"http://{node.name}:{port.number}")
-            for chosen in current.plugins
-            for port in chosen.pages
-            for node in current.cluster.nodes
-            if port.role == node.role and node.index < 2
-        ),
-        warnings=tuple(current.journal.warnings),
     )

@@ -15,12 +15,12 @@ from cloudmesh_cluster.core.model import CloudProject, Cluster
 from cloudmesh_cluster.core.tasks import together
 from cloudmesh_cluster.nodes.keys import blob, public_of, read_private, write_private
 from cloudmesh_cluster.operations.plan import check_name
-from cloudmesh_cluster.operations.queries.foreign import problems_of_nodes
 from cloudmesh_cluster.operations.session import Session
 from cloudmesh_cluster.operations.steps.bring_up import reach
 from cloudmesh_cluster.operations.steps.checks import prove
 from cloudmesh_cluster.operations.steps.description import Description, read_description
 from cloudmesh_cluster.operations.steps.environments import settings_from
+from cloudmesh_cluster.operations.steps.foreign import problems_of_nodes
 from cloudmesh_cluster.operations.steps.recovery import recover
 from cloudmesh_cluster.operations.steps.wiring import wire_all
 from cloudmesh_cluster.operations.transaction.operation import session

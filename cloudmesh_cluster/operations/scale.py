@@ -16,9 +16,9 @@ from cloudmesh_cluster.core.events import Emit
 from cloudmesh_cluster.core.home import Home
 from cloudmesh_cluster.core.model import Cluster, Node
 from cloudmesh_cluster.core.targets import select
-from cloudmesh_cluster.operations.create import Summary, finish
 from cloudmesh_cluster.operations.session import OnFailure, Session
 from cloudmesh_cluster.operations.steps.bring_up import bring_up, make_ready
+from cloudmesh_cluster.operations.steps.finish import Summary, finish
 from cloudmesh_cluster.operations.steps.host_keys import refuse_pointless_trust
 from cloudmesh_cluster.operations.steps.machines import strip
 from cloudmesh_cluster.operations.steps.plugins import leave, without

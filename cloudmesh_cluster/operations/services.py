@@ -14,21 +14,22 @@ from cloudmesh_cluster.core.events import Emit
 from cloudmesh_cluster.core.home import Home
 from cloudmesh_cluster.core.model import Node, PluginUse
 from cloudmesh_cluster.core.tasks import together
-from cloudmesh_cluster.operations.create import Summary, finish
 from cloudmesh_cluster.operations.session import Session
 from cloudmesh_cluster.operations.steps import plugins as plugin_steps
-from cloudmesh_cluster.operations.steps.environments import bring_environments, remove_environments
+from cloudmesh_cluster.operations.steps.environments import bring_environments
+from cloudmesh_cluster.operations.steps.finish import Summary, finish
 from cloudmesh_cluster.operations.steps.preconditions import (
     refuse_dead,
     refuse_obstacles,
     refuse_stopped,
     require_cluster,
 )
+from cloudmesh_cluster.operations.steps.removal import chosen_of, remove_plugins
 from cloudmesh_cluster.operations.steps.wiring import wire_all
 from cloudmesh_cluster.operations.transaction.operation import session
 from cloudmesh_cluster.plugins.model import ChosenPlugin
 from cloudmesh_cluster.plugins.resolve import resolve
-from cloudmesh_cluster.plugins.secret_settings import NONE, Ask, Secrets, forget_secrets, given_secrets, keep_secrets
+from cloudmesh_cluster.plugins.secret_settings import NONE, Ask, Secrets, given_secrets, keep_secrets
 from cloudmesh_cluster.ssh.connections import Connections
 from cloudmesh_cluster.state.store import State
 
@@ -98,7 +99,7 @@ async def carry_out_install(current: Session, request: PluginsRequest, secrets: 
         payloads = await plugin_steps.fetch_payloads(current)
         async with current.connections() as connections:
             await wire_all(current, connections)
-            for chosen in _chosen(current, request.plugins):
+            for chosen in chosen_of(current, request.plugins):
                 nodes = current.cluster.nodes
                 await together(
                     plugin_steps.prepare_node(current, connections, node, chosen, payloads) for node in nodes
@@ -143,20 +144,6 @@ async def carry_out_uninstall(current: Session, request: PluginsRequest) -> Summ
     with current.journal.step("uninstall"):
         await remove_plugins(current, request.plugins)
     return await finish(current, began)
-
-
-async def remove_plugins(current: Session, names: Sequence[str]) -> None:
-    """Stop and uninstall plugins on all nodes, then forget them."""
-    async with current.connections() as connections:
-        for chosen in reversed(_chosen(current, names)):
-            if chosen.plugin.name == CONDA:
-                await remove_environments(current, connections)
-            await plugin_steps.uninstall(current, connections, chosen, nodes=current.cluster.nodes)
-            forget_secrets(current.home, current.name, chosen.plugin.name)
-    record = current.record
-    kept = tuple(use for use in record.profile.plugins if use.name not in names)
-    current.state.put_record(current.name, replace(record, profile=replace(record.profile, plugins=kept)))
-    await wire_all(current)
 
 
 async def start(home: Home, name: str, plugins: Sequence[str], emit: Emit) -> Summary:
@@ -208,7 +195,7 @@ async def carry_out_start(current: Session, request: PluginsRequest) -> Summary:
         async with current.connections() as connections:
             await _await_boot(current, connections)
             await wire_all(current, connections)
-            for chosen in _chosen(current, request.plugins):
+            for chosen in chosen_of(current, request.plugins):
                 await plugin_steps.start(current, connections, current.cluster.nodes, chosen)
     return await finish(current, began)
 
@@ -247,7 +234,7 @@ async def carry_out_stop(current: Session, request: PluginsRequest) -> None:
     """Stop the plugins, and the nodes unless plugins are named; also from the middle."""
     running = current.provider.states(current.name)
     nodes = [node for node in current.cluster.nodes if running.get(node.name) == "running"]
-    if plugins := _chosen(current, request.plugins):
+    if plugins := chosen_of(current, request.plugins):
         with current.journal.step("stop plugins"):
             async with current.connections() as connections:
                 for chosen in reversed(plugins):
@@ -286,7 +273,7 @@ async def status(home: Home, name: str, plugin: str | None, emit: Emit) -> list[
                 return None
 
             rows = await asyncio.gather(
-                *(ask(chosen, node) for chosen in _chosen(current, request.plugins) for node in current.cluster.nodes)
+                *(ask(chosen, node) for chosen in chosen_of(current, request.plugins) for node in current.cluster.nodes)
             )
     return [row for row in rows if row is not None]
 
@@ -297,8 +284,3 @@ def _require_plugins(state: State, name: str, plugins: Sequence[str]) -> None:
         if plugin not in present:
             hint = "" if present else f"cm cluster install {name} {plugin}"
             raise NotFound("plugin on the cluster", plugin, present, hint=hint)
-
-
-def _chosen(current: Session, names: Sequence[str]) -> list[ChosenPlugin]:
-    """Return the named plugins of the cluster, all when none is named, those that others require first."""
-    return [chosen for chosen in current.plugins if not names or chosen.plugin.name in names]

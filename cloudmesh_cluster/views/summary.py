@@ -15,9 +15,9 @@ from cloudmesh_cluster.views.columns import CHECK_COLUMNS, NODE_COLUMNS, cluster
 from cloudmesh_cluster.views.formats import Row, printable, record_as, rows_as, terminal_width
 
 if TYPE_CHECKING:
-    from cloudmesh_cluster.operations.create import Summary
     from cloudmesh_cluster.operations.plan import Plan
     from cloudmesh_cluster.operations.queries.totals import Totals
+    from cloudmesh_cluster.operations.steps.finish import Summary
 
 STEPS_SHOWN_FROM = 0.05
 

@@ -17,8 +17,8 @@ from cloudmesh_cluster.cli.session import Session
 from cloudmesh_cluster.core.errors import ChecksFailed
 from cloudmesh_cluster.core.home import Home
 from cloudmesh_cluster.core.model import CheckResult, CommandResult
-from cloudmesh_cluster.operations.create import Summary
 from cloudmesh_cluster.operations.journal import StepTime
+from cloudmesh_cluster.operations.steps.finish import Summary
 from cloudmesh_cluster.operations.write import WriteRequest, WriteResult
 from cloudmesh_cluster.views.summary import summary_as
 from tests.conftest import why_no_nodes

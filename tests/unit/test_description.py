@@ -13,8 +13,8 @@ import pytest
 from cloudmesh_cluster.core.errors import UsageError
 from cloudmesh_cluster.core.home import Home
 from cloudmesh_cluster.core.model import Additions, Node, PluginUse, Profile, RoleScript
-from cloudmesh_cluster.operations.queries.foreign import problems_of_nodes
 from cloudmesh_cluster.operations.steps.description import Description, ScriptName, describe, read_description
+from cloudmesh_cluster.operations.steps.foreign import problems_of_nodes
 
 HOME = Home(Path("/nonexistent"), Path("/nonexistent"))
 

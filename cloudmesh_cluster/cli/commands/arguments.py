@@ -60,7 +60,7 @@ def yes_argument() -> Argument:
 
 def show_summary(summary: object, session: Session, style: str = "table") -> int:
     """Print what came of an operation that ends with a proof, and return 0; others end without words."""
-    from cloudmesh_cluster.operations.create import Summary
+    from cloudmesh_cluster.operations.steps.finish import Summary
     from cloudmesh_cluster.views.summary import summary_as
 
     if isinstance(summary, Summary):

@@ -14,7 +14,7 @@ from cloudmesh_cluster.conda import archives, solver
 from cloudmesh_cluster.conda.channels import channels_of
 from cloudmesh_cluster.conda.environments import CondaEnvironment, Environments, Fetch, Package
 from cloudmesh_cluster.conda.settings import ENVIRONMENT_NAME, ROOT, CondaSettings
-from cloudmesh_cluster.core.codec import decode, encode
+from cloudmesh_cluster.core.codec import encode
 from cloudmesh_cluster.core.errors import NameTaken, NotFound, UsageError
 from cloudmesh_cluster.core.events import Emit, now
 from cloudmesh_cluster.core.files import write_atomically
@@ -285,21 +285,3 @@ def _packed(
     archive = archives.pack_prefix(prefix, environment, store.archive_file(environment))
     write_atomically(store.manifest_file(environment), archive.manifest.encode())
     return replace(environment, archive_sha256=archive.sha256)
-
-
-async def undo_environment(current: Session, undo: dict[str, Any]) -> None:
-    """Let every node use again what it used before, and drop what was to take its place."""
-    store, name = Environments(current.home, current.name), str(undo["environment"])
-    before = decode(CondaEnvironment, undo["before"]) if undo["before"] else None
-    running = current.running(current.cluster.nodes)
-    async with current.connections() as connections:
-        if before is not None:
-            store.write(before)
-            nodes = [node for node in steps.nodes_of(before, current.cluster.nodes) if node in running]
-            await steps.place(current, connections, before, nodes)
-            return
-        gone = store.find(name) or CondaEnvironment(
-            name, (), (), "all", steps.settings_of(current).install_prefix, "", (), (), "none"
-        )
-        await steps.remove(current, connections, gone, running)
-        store.remove(name)

@@ -10,7 +10,7 @@ from cloudmesh_cluster.core.errors import InvalidInput, UsageError
 from cloudmesh_cluster.core.home import Home
 from cloudmesh_cluster.core.model import Additions, PluginUse, Profile
 from cloudmesh_cluster.core.version import __version__
-from cloudmesh_cluster.operations.queries.foreign import checked_profile, fit_for_elsewhere, problems_of_rest
+from cloudmesh_cluster.operations.steps.foreign import checked_profile, fit_for_elsewhere, problems_of_rest
 from cloudmesh_cluster.providers.openstack.settings import Settings
 
 OWN_TO_A_MACHINE = ("os_cloud",)

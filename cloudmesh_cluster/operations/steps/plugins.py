@@ -14,10 +14,10 @@ from cloudmesh_cluster.core.model import Cluster, CommandResult, Node
 from cloudmesh_cluster.core.resources import resource
 from cloudmesh_cluster.core.tasks import together
 from cloudmesh_cluster.nodes.scripts import packages_command, plugin_command
-from cloudmesh_cluster.operations.bundle import debian_packages
 from cloudmesh_cluster.operations.session import Session
 from cloudmesh_cluster.operations.steps.scripts import output_listener, without_secrets
 from cloudmesh_cluster.operations.steps.wiring import raise_failed
+from cloudmesh_cluster.plugins import debian_archives
 from cloudmesh_cluster.plugins.model import ChosenPlugin
 from cloudmesh_cluster.plugins.payloads import fetch
 from cloudmesh_cluster.plugins.secrets import secret_files
@@ -109,10 +109,10 @@ async def _archive_for(
     session: Session, connections: Connections, node: Node, packages: Sequence[str]
 ) -> Path | None:
     """Return the archive with packages of a node's release that a bundle has brought, if any."""
-    archives = debian_packages.collected(session.home, packages)
+    archives = debian_archives.collected(session.home, packages)
     if not archives:
         return None
-    result = await connections.run(node, debian_packages.CODENAME, timeout=TIMEOUT)
+    result = await connections.run(node, debian_archives.CODENAME, timeout=TIMEOUT)
     raise_failed("look at the release", [result])
     return archives.get(result.stdout)
 

@@ -11,7 +11,11 @@ from cloudmesh_cluster.core.errors import CmError, LeftBehind, NotFound
 from cloudmesh_cluster.core.model import Leftover, Node, ScriptExpectation
 from cloudmesh_cluster.operations.session import Session
 from cloudmesh_cluster.operations.steps import plugins as plugin_steps
+from cloudmesh_cluster.operations.steps.environment_undo import undo_environment
 from cloudmesh_cluster.operations.steps.machines import strip
+from cloudmesh_cluster.operations.steps.rebuild import rebuild
+from cloudmesh_cluster.operations.steps.removal import remove_plugins
+from cloudmesh_cluster.operations.steps.scripts import run_quietly
 from cloudmesh_cluster.operations.steps.wiring import raise_failed, wire_all
 from cloudmesh_cluster.state.records import Step, WrittenScript
 
@@ -123,8 +127,6 @@ async def _forget_nodes(session: Session, undo: dict[str, Any]) -> None:
 
 
 async def _remove_plugins(session: Session, undo: dict[str, Any]) -> None:
-    from cloudmesh_cluster.operations.services import remove_plugins
-
     await remove_plugins(session, undo["plugins"])
 
 
@@ -138,8 +140,6 @@ async def _take_back_script(session: Session, undo: dict[str, Any]) -> None:
         return
     nodes = [node for node in reversed(session.cluster.nodes) if node.name in undo["nodes"]]
     if undo["recovery"] == "rebuild":
-        from cloudmesh_cluster.operations.steps.rebuild import rebuild
-
         await rebuild(session, sorted(nodes, key=lambda node: node.index))
     elif undo["recovery"] == "undo":
         content = undo["content"].encode("utf-8", "surrogateescape")
@@ -155,8 +155,6 @@ async def _take_back_script(session: Session, undo: dict[str, Any]) -> None:
 
 
 async def _run_undo(session: Session, nodes: Sequence[Node], script: WrittenScript) -> None:
-    from cloudmesh_cluster.operations.steps.scripts import run_quietly
-
     async with session.connections() as connections:
         results = await run_quietly(session, connections, nodes, script)
         raise_failed(f"script {script.name}", results)
@@ -191,8 +189,6 @@ def forget_cluster(session: Session, *, force: bool = False) -> None:
 
 
 async def _restore_environment(session: Session, undo: dict[str, Any]) -> None:
-    from cloudmesh_cluster.operations.conda.change import undo_environment
-
     await undo_environment(session, undo)
 
 
