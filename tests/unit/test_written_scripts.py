@@ -14,8 +14,8 @@ from cloudmesh_cluster.core.events import silent
 from cloudmesh_cluster.core.home import Home
 from cloudmesh_cluster.core.model import CommandResult, Node
 from cloudmesh_cluster.operations.session import Session
-from cloudmesh_cluster.operations.steps import rebuild
 from cloudmesh_cluster.operations.steps.built_in_checks import check_scripts
+from cloudmesh_cluster.operations.transaction import undo as undoing
 from cloudmesh_cluster.operations.transaction.operation import session
 from cloudmesh_cluster.operations.write import WriteRequest, carry_out
 from cloudmesh_cluster.state.records import WrittenScript
@@ -84,7 +84,7 @@ def test_a_resumed_script_is_taken_back_once(own_home: Home, monkeypatch: pytest
     async def note(current: Session, nodes: Sequence[Node]) -> None:
         rebuilt.append([node.name for node in nodes])
 
-    monkeypatch.setattr(rebuild, "rebuild", note)
+    monkeypatch.setattr(undoing, "rebuild", note)
 
     async def fail(current: Session) -> None:
         script = current.state.add_script("t", replace(FOREIGN, operation=current.journal.operation.id))
