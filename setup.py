@@ -106,6 +106,7 @@ setup(
             "ansible-core>=2.17",
             "conda-pack>=0.9",
             "conda-package-handling>=2.4",
+            "hypothesis>=6.150",
             "ipykernel>=6.29",
             "ipython>=8.30",
             "nbclient>=0.10",

@@ -93,6 +93,13 @@ def _verdict(result: CheckResult) -> str:
 
 def what_is_left(home: Home, cluster: str) -> str:
     """Return what a cluster's unfinished operation leaves, a line each, and how to go on."""
+    try:
+        return _left(home, cluster)
+    except CmError as error:  # the journal is damaged: this is told while another error ends the program
+        return "".join(f"  {line}\n" for line in (error.message, error.hint))
+
+
+def _left(home: Home, cluster: str) -> str:
     from cloudmesh_cluster.state.store import State
 
     with State(home) as state:

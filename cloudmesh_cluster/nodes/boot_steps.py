@@ -7,10 +7,11 @@ and nothing that must be installed first.
 from __future__ import annotations
 
 import json
+import math
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from cloudmesh_cluster.core.errors import ProviderError
 from cloudmesh_cluster.core.marks import Marks
@@ -180,14 +181,14 @@ def parse_greeting(answer: str, *, node: str = "a node") -> Greeting:
             raise ProviderError(f"{node} has no usable public key: {data['public_key'][:80]!r}")
         state, errors = _cloud_init(data)
         return Greeting(
-            hostname=data["hostname"],
+            hostname=_text(data["hostname"]),
             public_key=data["public_key"],
-            time=float(data["time"]),
+            time=_finite(data["time"]),
             cloud_init=state,
             cloud_init_errors=errors,
             system=str(data.get("system", "")),
         )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise ProviderError(f"the greeting of {node} makes no sense: {answer[:200]!r}") from error
 
 
@@ -200,9 +201,25 @@ def parse_propagation(answer: str) -> PropagationReport:
     """
     try:
         data = json.loads(answer)
-        return PropagationReport(operation=data["operation"], state=data["state"], peers=dict(data["peers"]))
-    except (ValueError, KeyError, TypeError) as error:
+        if data["state"] not in get_args(PropagationState):
+            raise ValueError(data["state"])
+        peers = {_text(name): _text(said) for name, said in dict(data["peers"]).items()}
+        return PropagationReport(operation=_text(data["operation"]), state=data["state"], peers=peers)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ProviderError(f"the propagation's report makes no sense: {answer[:200]!r}") from error
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(value)
+    return value
+
+
+def _finite(value: Any) -> float:
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(number)
+    return number
 
 
 def _cloud_init(data: Mapping[str, Any]) -> tuple[CloudInit, tuple[str, ...]]:

@@ -10,13 +10,15 @@ import json
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from cloudmesh_cluster.core.codec import decode, encode
 from cloudmesh_cluster.core.errors import NotFound, UsageError
 from cloudmesh_cluster.core.events import Event, now
 from cloudmesh_cluster.core.home import Home
 from cloudmesh_cluster.core.model import CheckResult, Cluster, CommandResult, HostKeys, Node, ScriptExpectation, Verdict
+from cloudmesh_cluster.state.journal_file import JournalFile
 from cloudmesh_cluster.state.records import (
     LOOKING,
     SCHEMA,
@@ -29,29 +31,27 @@ from cloudmesh_cluster.state.records import (
     WrittenScript,
 )
 
+T = TypeVar("T")
+
 
 class State:
     """The journal of one home. Cheap to open; each method is one transaction.
 
     Raises:
-        UsageError: the file is no journal of this version, or can't be written.
+        UsageError: the file is no journal of this version, is damaged, or can't be written; so does every method.
 
     """
 
     def __init__(self, home: Home) -> None:
         home.make()
-        file = home.state_file
+        self._db = JournalFile.open(home.state_file)
         try:
-            file.touch(mode=0o600)
-            file.chmod(0o600)
-            self._db = sqlite3.connect(file, isolation_level=None, timeout=30)
-            self._db.row_factory = sqlite3.Row
             self._db.execute("PRAGMA synchronous=FULL")
             self._db.execute("PRAGMA foreign_keys=ON")
             self._make_schema()
-        except (sqlite3.DatabaseError, OSError) as error:
-            hint = "set CM_HOME to a folder of your own"
-            raise UsageError(f"the journal {file} can't be used: {error}", hint=hint) from error
+        except BaseException:
+            self._db.close()
+            raise
 
     def _make_schema(self) -> None:
         version = self._version()
@@ -93,9 +93,16 @@ class State:
         try:
             yield self._db
         except BaseException:  # a transaction that is cut off by Ctrl-C, too, is taken back; raised again
-            self._db.execute("ROLLBACK")
+            if self._db.in_transaction:  # a damaged file has ended it already
+                self._db.execute("ROLLBACK")
             raise
         self._db.execute("COMMIT")
+
+    def _decoded(self, kind: type[T], text: str) -> T:
+        return self._db.decoded(partial(decode, kind), text)
+
+    def _verdict(self, text: str | None) -> Verdict | None:
+        return self._decoded(Verdict, text) if text else None
 
     # Clusters and nodes
 
@@ -129,7 +136,7 @@ class State:
 
     def record(self, name: str) -> ClusterRecord:
         """Return what is kept of a cluster beyond its row."""
-        return decode(ClusterRecord, self._cluster_row(name)["record"])
+        return self._decoded(ClusterRecord, self._cluster_row(name)["record"])
 
     def cluster_id(self, name: str) -> str:
         """Return the random id of a cluster; empty when it has none, or is not known here."""
@@ -159,7 +166,7 @@ class State:
         """Set the state of a cluster on which nothing is half done: ready or unhealthy, by its last verification."""
         with self._transaction():
             row = self._db.execute("SELECT verdict FROM clusters WHERE name=?", (name,)).fetchone()
-            state = _state_after(_verdict(row["verdict"])) if row else ""
+            state = _state_after(self._verdict(row["verdict"])) if row else ""
             self._db.execute("UPDATE clusters SET state=? WHERE name=?", (state, name))
 
     def remove_cluster(self, name: str) -> None:
@@ -203,7 +210,7 @@ class State:
     def host_keys(self, cluster: str) -> dict[str, list[str]]:
         """Return the pinned host keys by node name."""
         rows = self._db.execute("SELECT name, host_keys FROM nodes WHERE cluster=? ORDER BY idx", (cluster,))
-        return {row["name"]: json.loads(row["host_keys"]) for row in rows}
+        return {row["name"]: self._db.decoded(json.loads, row["host_keys"]) for row in rows}
 
     def public_keys(self, cluster: str) -> dict[str, str]:
         """Return the public keys that the nodes made, by node name; a node without one is left out."""
@@ -239,7 +246,7 @@ class State:
             )
             for n in rows
         )  # fmt: skip
-        verdict = _verdict(row["verdict"])
+        verdict = self._verdict(row["verdict"])
         return Cluster(row["name"], row["state"], row["provider"], row["profile"], row["created_at"], nodes, verdict)
 
     # Operations, steps and events
@@ -272,7 +279,7 @@ class State:
         rows = self._db.execute(
             "SELECT * FROM operations WHERE cluster=? OR ? IS NULL ORDER BY began_at, rowid", (cluster, cluster)
         )
-        return [Operation(**{**dict(row), "request": json.loads(row["request"])}) for row in rows]
+        return [Operation(**{**dict(row), "request": self._db.decoded(json.loads, row["request"])}) for row in rows]
 
     def unfinished(self, cluster: str) -> Operation | None:
         """Return the newest change of a cluster if it says that it runs; whoever holds the lock knows it does not."""
@@ -302,9 +309,12 @@ class State:
         """Return the steps of an operation, oldest first."""
         rows = self._db.execute("SELECT * FROM steps WHERE operation=? ORDER BY id", (operation,))
         return [
-            Step(row["id"], row["name"], row["state"], json.loads(row["undo"]) if row["undo"] else None)
+            Step(
+                row["id"], row["name"], row["state"],
+                self._db.decoded(json.loads, row["undo"]) if row["undo"] else None,
+            )
             for row in rows
-        ]
+        ]  # fmt: skip
 
     def add_events(self, operation: str, events: Sequence[Event]) -> None:
         """Store what an operation told the world."""
@@ -375,7 +385,7 @@ class State:
         return [
             WrittenScript(
                 r["id"], r["role"], r["name"], r["digest"], r["content"], r["written_at"], r["state"],
-                r["operation"], decode(ScriptExpectation, r["expect"]),
+                r["operation"], self._decoded(ScriptExpectation, r["expect"]),
             )
             for r in rows
         ]
@@ -399,10 +409,6 @@ class State:
         """Return the exit status of a script by node; None where it is not meant to run."""
         rows = self._db.execute("SELECT node, exit FROM runs WHERE script=? ORDER BY node", (script,))
         return {row["node"]: row["exit"] for row in rows}
-
-
-def _verdict(text: str | None) -> Verdict | None:
-    return decode(Verdict, text) if text else None
 
 
 def _state_after(verdict: Verdict | None) -> str:
