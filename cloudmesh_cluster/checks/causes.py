@@ -24,13 +24,13 @@ class Cause:
 def cause_of(result: CommandResult) -> Cause:
     """Return why a command failed: what its failing line printed, else what it printed last."""
     said = _lines(result.stderr)
+    if result.exit == -1:  # what ended it is said last, after what it printed as it was ended
+        return Cause(f"no answer: {(said or ['no output'])[-1]}")
     for place in range(len(said) - 1, -1, -1):
         if report := _REPORT.match(said[place]):
             before = said[place - 1 : place] or _lines(result.stdout)[-1:] or [report["command"]]
             return Cause(before[-1], int(report["line"]))
     last = (said or _lines(result.stdout) or ["no output"])[-1]
-    if result.exit == -1:
-        return Cause(f"no answer: {last}")
     return Cause(f"exit status {result.exit}: {last}")
 
 
