@@ -122,7 +122,7 @@ def test_the_cause_leads_and_is_said_once() -> None:
         ("", "no line\n", 7, "exit status 7: no line", None),
         ("", "", 7, "exit status 7: no output", None),
         ("", "timed out after 3 s\n", -1, "no answer: timed out after 3 s", None),
-        ("", "cm: s: line 1: sleep: exit status 143\ntimed out after 3 s\n", -1, "no answer: timed out after 3 s", None),
+        ("", "cm: s: line 1: sleep: exit status 1\ntimed out after 3 s\n", -1, "no answer: timed out after 3 s", None),
     ],
 )
 def test_the_cause_of_a_failure(stdout: str, stderr: str, exit_code: int, words: str, line: int | None) -> None:
