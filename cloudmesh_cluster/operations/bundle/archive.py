@@ -136,8 +136,23 @@ def _unpacked(opened: BufferedReader, folder: Path) -> Bundle:
             (folder / member.name).parent.mkdir(parents=True, exist_ok=True)
             with (folder / member.name).open("wb") as target:
                 shutil.copyfileobj(content, target, 1 << 20)
-    about = json.loads((folder / ABOUT).read_text())
-    return Bundle(str(about["profile"]), str(about["made_at"]), dict(about["files"]))
+    return read_about((folder / ABOUT).read_bytes())
+
+
+def read_about(text: bytes) -> Bundle:
+    """Return what a bundle says of itself.
+
+    Raises:
+        ValueError: it does not say it as it should.
+
+    """
+    try:
+        about = json.loads(text)
+        profile, made_at, files = (about[key] for key in ("profile", "made_at", "files"))
+        places = {str(place): str(digest) for place, digest in files.items()}
+    except (KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"its {ABOUT} does not say profile, made_at and files") from error
+    return Bundle(str(profile), str(made_at), places)
 
 
 def _check_members(expected: Mapping[str, str], folder: Path, file: Path) -> None:

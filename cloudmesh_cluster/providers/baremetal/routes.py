@@ -86,19 +86,26 @@ def route_to(machine: Machine, settings: Settings) -> Route:
         raise UsageError(f"ssh can't be started: {error.strerror}", hint="install OpenSSH's client") from error
     if done.returncode:
         raise UsageError(f"machine {machine.host}: ssh: {done.stderr.strip()}", hint="correct your SSH configuration")
+    return route_of(machine, settings, done.stdout)
+
+
+def route_of(machine: Machine, settings: Settings, answer: str) -> Route:
+    """Return the way to a machine by what `ssh -G` answers.
+
+    Raises:
+        UsageError: the answer has a fault.
+
+    """
     found: dict[str, list[str]] = {}
-    for line in done.stdout.splitlines():
+    for line in answer.splitlines():
         key, _, value = line.partition(" ")
         found.setdefault(key, []).append(value)
-    return _route(machine, settings, found)
 
-
-def _route(machine: Machine, settings: Settings, found: Mapping[str, list[str]]) -> Route:
     def one(key: str, default: str = "") -> str:
         value = found.get(key, [default])[0]
         return default if value == "none" else value
 
-    name, port = one("hostname", machine.host), int(one("port", "22"))
+    name, port = one("hostname", machine.host), _port(one("port", "22"))
     tokens = {"%h": name, "%n": machine.host, "%p": str(port), "%r": settings.user, "%%": "%"}
     jump = one("proxyjump")
     program = expanded(one("proxycommand"), tokens)
@@ -116,11 +123,17 @@ def _route(machine: Machine, settings: Settings, found: Mapping[str, list[str]])
         known_hosts=tuple(
             _file(each, tokens)
             for key in ("userknownhostsfile", "globalknownhostsfile")
-            for each in shlex.split(one(key))
+            for each in one(key).split()  # ssh quotes nothing here
         ),
         program=program,
         passes_descriptor=bool(program) and not jump and one("proxyusefdpass") == "yes",
     )
+
+
+def _port(text: str) -> int:
+    if text.isascii() and text.isdecimal() and 0 < int(text[:6]) < 1 << 16:
+        return int(text)
+    raise UsageError(f"ssh: no port: {text}", hint="correct your SSH configuration")
 
 
 def _config(settings: Settings) -> list[str]:
@@ -152,7 +165,11 @@ def expanded(text: str, tokens: Mapping[str, str]) -> str:
 
 def _file(text: str, tokens: Mapping[str, str]) -> Path:
     home = str(Path.home())
-    return Path(expanded(text, {**tokens, "%d": home, "%u": os.environ.get("USER", "")})).expanduser()
+    path = Path(expanded(text, {**tokens, "%d": home, "%u": os.environ.get("USER", "")}))
+    try:
+        return path.expanduser()
+    except RuntimeError:  # ~NAME of somebody who is not known here
+        return path
 
 
 async def connect(route: Route, address: str, port: int) -> socket.socket:
