@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import asyncssh
 import pytest
 
 from cloudmesh_cluster.core.errors import UsageError
 from cloudmesh_cluster.core.model import Machine, Node
 from cloudmesh_cluster.nodes.hosts import ssh_ports
+from cloudmesh_cluster.providers.baremetal.login import keys_for, readable_lines
 from cloudmesh_cluster.providers.baremetal.routes import Route, connect, expanded, route_to
 from cloudmesh_cluster.providers.baremetal.settings import Settings
 
@@ -31,6 +33,40 @@ def test_a_direct_way(tmp_path: Path) -> None:
     )  # fmt: skip
     assert (found.identities, found.program) == ((Path("/k"),), "")
     assert found.known_hosts == (Path("/u1"), Path("/u2"), Path("/g"))
+
+
+@pytest.mark.parametrize(
+    ("words", "agent"),
+    [("IdentityAgent none", ""), ("IdentityAgent $OTHER", "/other"), ("IdentityAgent /a", "/a"), ("Port 22", "/usual")],
+)
+def test_the_agent_is_the_one_that_ssh_would_ask(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str, agent: str
+) -> None:
+    """None, one that a variable names, one by its path, the usual one."""
+    monkeypatch.setenv("SSH_AUTH_SOCK", "/usual")
+    monkeypatch.setenv("OTHER", "/other")
+    assert route(tmp_path, f"Host *\n  {words}\n", Machine("10.0.0.1")).agent == agent
+
+
+def test_an_agents_other_keys_are_not_tried(tmp_path: Path) -> None:
+    """With IdentitiesOnly an agent is asked only for keys whose public half lies here; without any, not at all."""
+    config = f"Host *\n  IdentitiesOnly yes\n  IdentityAgent /a\n  IdentityFile {tmp_path}/key\n"
+    found = route(tmp_path, config, Machine("10.0.0.1"))
+    assert keys_for(found, Settings(user="admin"), ())["agent_path"] is None
+
+    (tmp_path / "key.pub").touch()
+    keys = keys_for(found, Settings(user="admin"), ())
+    assert (keys["agent_path"], keys["agent_identities"]) == ("/a", [f"{tmp_path}/key.pub"])
+
+
+@pytest.mark.parametrize("odd", [b"=", b"@nothing h ssh-ed25519 AAAA", b"\xe9 ssh-ed25519 AAAA", b"h ssh-ed25519 %"])
+def test_a_line_of_known_hosts_that_is_none_is_skipped(tmp_path: Path, odd: bytes) -> None:
+    """As OpenSSH does; the others count."""
+    key = asyncssh.generate_private_key("ssh-ed25519").export_public_key().decode().strip()
+    file = tmp_path / "known"
+    file.write_bytes(odd + f"\nh1 {key}\n".encode())
+    trusted, *_ = asyncssh.match_known_hosts(readable_lines(file).encode(), "h1", "10.0.0.1", None)
+    assert [each.export_public_key().decode().strip() for each in trusted] == [key]
 
 
 def test_the_profiles_port_wins(tmp_path: Path) -> None:

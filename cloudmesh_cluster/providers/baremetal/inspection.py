@@ -150,7 +150,7 @@ def _way_in(error: NoLogin, machine: Machine, settings: Settings) -> str:
     if error.obstacle == "changed host key":
         shown = f" (it shows {error.presented})" if error.presented else ""
         return f"if it was made anew{shown}: ssh-keygen -R '{bracketed}', then ssh-keyscan{port} {machine.host}"
-    if error.obstacle == "denied":
+    if error.obstacle == "denied" and not error.hint:
         return (
             f"ssh-copy-id{key}{port} {at}; when the key is there already, sshd refuses files that others may write:"
             f" chmod go-w ~{settings.user} ~{settings.user}/.ssh; chmod 600 ~{settings.user}/.ssh/authorized_keys"

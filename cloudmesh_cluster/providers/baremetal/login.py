@@ -17,6 +17,7 @@ from cloudmesh_cluster.providers.baremetal.settings import Settings
 
 _PATIENCE = 30.0
 _ALGORITHMS = ("ssh-ed25519", "ecdsa-sha2-nistp256", "rsa-sha2-512,rsa-sha2-256")
+_TOO_MANY_KEYS = "it was shown too many keys: name the right one, as private_key in providers.yaml"
 Obstacle = Literal["route", "closed", "unknown host key", "changed host key", "denied", "lost"]
 
 
@@ -96,7 +97,8 @@ async def log_in(
         client = _Client(machine.host_key, any_will_do=source == "first use" and not pinned)
         try:
             async with asyncio.timeout(_PATIENCE):
-                connection = await _open(route, address, client, known, algorithms, _keys(route, settings, more_keys))
+                keys = keys_for(route, settings, more_keys)
+                connection = await _open(route, address, client, known, algorithms, keys)
         except (asyncssh.HostKeyNotVerifiable, asyncssh.KeyExchangeFailed) as error:
             if algorithms == asked[-1]:
                 raise _untrusted(route, client, error, known=bool(known[0]) or machine.host_key is not None) from error
@@ -105,6 +107,8 @@ async def log_in(
             raise NoLogin("denied", f"user {route.user} is not let in") from error
         except (OSError, asyncssh.Error) as error:
             reason = (error.strerror if isinstance(error, OSError) else error.reason) or str(error)
+            if "authentication failures" in reason:
+                raise NoLogin("denied", f"user {route.user} is not let in: {reason}", hint=_TOO_MANY_KEYS) from error
             raise NoLogin("closed", f"port {route.port} does not answer: {reason or type(error).__name__}") from error
         return Login(route, address, connection, *_recognized(connection, known, source))
     raise AssertionError  # the loop ends by return or raise
@@ -131,20 +135,35 @@ async def _open(
 
 def _known(route: Route, address: str) -> Any:
     """Return the host keys, authorities and revoked keys that the user's files have for a machine."""
-    files = [str(path) for path in route.known_hosts if path.is_file()]
+    text = "".join(readable_lines(path) for path in route.known_hosts if path.is_file())
     port = route.port if route.port != 22 and not route.alias else None
-    return asyncssh.match_known_hosts(files, route.alias or route.name, address, port) if files else ([], [], [])
+    return asyncssh.match_known_hosts(text.encode(), route.alias or route.name, address, port) if text else ([], [], [])
 
 
-def _keys(route: Route, settings: Settings, more: Sequence[Path]) -> dict[str, Any]:
+def readable_lines(file: Path) -> str:
+    """Return the lines of a file of known hosts that can be read; the others are skipped, as OpenSSH does."""
+    lines = []
+    for line in file.read_bytes().decode("utf-8", "replace").splitlines():
+        try:
+            asyncssh.import_known_hosts(line)
+        except ValueError:
+            continue
+        lines.append(f"{line}\n")
+    return "".join(lines)
+
+
+def keys_for(route: Route, settings: Settings, more: Sequence[Path]) -> dict[str, Any]:
     """Return the user's keys: the one that was named, else those that ssh would try, and what the agent has."""
     named = [settings.private_key] if settings.private_key else list(route.identities)
     loaded = [key for path in [*named, *more] if (key := _loaded(path)) is not None]
     keys: dict[str, Any] = {"client_keys": loaded, "agent_path": route.agent or None}
-    public = settings.private_key.with_name(f"{settings.private_key.name}.pub") if settings.private_key else None
-    if public is not None and public.is_file():
-        # A server lets nobody try all keys of a full agent.
-        keys["agent_identities"] = [str(public)]
+    if settings.private_key or route.identities_only:
+        # A server lets nobody try all keys of a full agent: only those of which a public half lies here.
+        publics = [path.with_name(f"{path.name.removesuffix('.pub')}.pub") for path in named]
+        if there := [str(path) for path in publics if path.is_file()]:
+            keys["agent_identities"] = there
+        elif all(_loaded(path) is not None for path in named if path.is_file()):
+            keys["agent_path"] = None
     return keys
 
 

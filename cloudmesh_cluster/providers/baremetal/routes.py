@@ -37,6 +37,7 @@ class Route:
         user: who logs in.
         alias: the name of its host key, where the configuration gives one.
         identities: private keys that the configuration names, or that ssh tries anyway.
+        identities_only: whether an agent's other keys are not tried.
         agent: the socket of the agent; empty for none.
         known_hosts: the files of known host keys, the user's first.
         program: the shell line of a ProxyCommand, or one that goes through a jump host; empty for a direct connection.
@@ -50,6 +51,7 @@ class Route:
     user: str
     alias: str
     identities: tuple[Path, ...]
+    identities_only: bool
     agent: str
     known_hosts: tuple[Path, ...]
     program: str
@@ -111,7 +113,6 @@ def route_of(machine: Machine, settings: Settings, answer: str) -> Route:
     program = expanded(one("proxycommand"), tokens)
     if jump:
         program = shlex.join(_through(jump, settings, f"[{name}]:{port}"))
-    agent = one("identityagent", "SSH_AUTH_SOCK")
     return Route(
         host=machine.host,
         name=name,
@@ -119,7 +120,8 @@ def route_of(machine: Machine, settings: Settings, answer: str) -> Route:
         user=settings.user,
         alias=one("hostkeyalias"),
         identities=tuple(_file(each, tokens) for each in found.get("identityfile", [])),
-        agent=os.environ.get(agent.removeprefix("$"), "") if agent.isidentifier() else str(_file(agent, tokens)),
+        identities_only=one("identitiesonly") == "yes",
+        agent=_agent(found.get("identityagent", ["SSH_AUTH_SOCK"])[0], tokens),
         known_hosts=tuple(
             _file(each, tokens)
             for key in ("userknownhostsfile", "globalknownhostsfile")
@@ -128,6 +130,14 @@ def route_of(machine: Machine, settings: Settings, answer: str) -> Route:
         program=program,
         passes_descriptor=bool(program) and not jump and one("proxyusefdpass") == "yes",
     )
+
+
+def _agent(text: str, tokens: Mapping[str, str]) -> str:
+    """Return the agent's socket; empty for none."""
+    if text in ("none", ""):
+        return ""
+    name = text.removeprefix("$")
+    return os.environ.get(name, "") if name.isidentifier() else str(_file(text, tokens))
 
 
 def _port(text: str) -> int:
