@@ -19,7 +19,7 @@ from cloudmesh_cluster.core.files import is_written_through
 from cloudmesh_cluster.core.model import CommandResult, Node
 from cloudmesh_cluster.core.resources import resource
 from cloudmesh_cluster.ssh.command import Command, OnLine, command_line, framed
-from cloudmesh_cluster.ssh.files import push_line, refuse_unreadable
+from cloudmesh_cluster.ssh.files import fetch_line, push_line, refuse_unreadable
 from cloudmesh_cluster.ssh.logins import Logins
 from cloudmesh_cluster.ssh.loopback import uid_of_peer
 
@@ -148,13 +148,13 @@ class Connections(Logins):
     async def fetch(
         self, node: Node, remote: str, local: Path, *, sudo: bool = False, timeout: float | None = None
     ) -> CommandResult:
-        """Copy a file of a node to a new local file, whole or not at all, or through a link, a device or a pipe.
+        """Copy a regular file of a node to a new local file, whole or not at all, or through a link, a device or a pipe.
 
         Raises:
             UsageError: the local file exists already.
 
         """
-        line = f"exec cat -- {shlex.quote(remote)}"
+        line = fetch_line(remote)
         if is_written_through(local):
             with local.open("wb") as file:
                 command = Command(stdout=file.write)

@@ -22,6 +22,10 @@ cat >"$new"
 chmod -- "$4" "$new"
 mv -fT -- "$new" "$1"
 """
+_FETCH = """\
+[ ! -e "$1" ] || [ -f "$1" ] || { echo "$1 is no regular file" >&2; exit 1; }
+exec cat -- "$1"
+"""
 
 
 def push_line(source: bytes | Path, remote: str, mode: int) -> str:
@@ -32,6 +36,11 @@ def push_line(source: bytes | Path, remote: str, mode: int) -> str:
 
     """
     return f"set -- {shlex.join([remote, *_size_and_name(source), f'{mode:04o}'])}\n{_PUSH}"
+
+
+def fetch_line(remote: str) -> str:
+    """Return the shell line that prints a regular file; a device or a pipe of a node would have no end."""
+    return f"set -- {shlex.quote(remote)}\n{_FETCH}"
 
 
 def tarball(files: Mapping[str, tuple[bytes, int]]) -> bytes:

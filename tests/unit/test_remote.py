@@ -432,6 +432,8 @@ def test_fetch_overwrites_nothing(server: Server, tmp_path: Path) -> None:
         return with_connections(server, lambda connections: connections.fetch(NODE, str(remote), local))
 
     assert fetch(tmp_path / "missing").exit == 1
+    for endless in (Path("/dev/zero"), tmp_path):
+        assert f"{endless} is no regular file\n" in fetch(endless).stderr
     assert not local.exists()
     assert fetch(tmp_path / "remote").ok
     assert local.read_bytes() == content
