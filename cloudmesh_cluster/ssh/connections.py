@@ -148,7 +148,7 @@ class Connections(Logins):
     async def fetch(
         self, node: Node, remote: str, local: Path, *, sudo: bool = False, timeout: float | None = None
     ) -> CommandResult:
-        """Copy a regular file of a node to a new local file, whole or not at all, or through a link, a device or a pipe.
+        """Copy a regular file of a node to a new local file, whole or not at all, or through a link, device or pipe.
 
         Raises:
             UsageError: the local file exists already.
