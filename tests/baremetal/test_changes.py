@@ -69,10 +69,10 @@ class Field:
 
 @pytest.fixture(scope="module")
 def field(shared_cm: CommandLine, four: Machines) -> Iterator[Field]:
-    """Return four machines: the third has its SSH server on another port too, the fourth is behind the first."""
+    """Return four machines: the third has its SSH server on another port too, with a banner; the first leads to the last."""
     names = {"far": address(4), "near": address(1), "port": 22, "key": four.key, "known_hosts": four.known_hosts}
     four.introduce(also=JUMP.format(**names))
-    four.nodes.run(3, "sudo /usr/sbin/sshd -p 2222")
+    four.nodes.run(3, "sudo /usr/sbin/sshd -p 2222 -o Banner=/etc/issue.net")
     for index in four.indices:
         # The image lacks this folder of many packages; dpkg makes it for the first, and keeps it for the others.
         four.nodes.run(index, "sudo mkdir -p /usr/share/man/man1")
