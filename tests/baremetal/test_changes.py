@@ -69,7 +69,7 @@ class Field:
 
 @pytest.fixture(scope="module")
 def field(shared_cm: CommandLine, four: Machines) -> Iterator[Field]:
-    """Return four machines: the third has its SSH server on another port too, with a banner; the first leads to the last."""
+    """Return four machines: one has an SSH server on another port too, with a banner; the last is behind the first."""
     names = {"far": address(4), "near": address(1), "port": 22, "key": four.key, "known_hosts": four.known_hosts}
     four.introduce(also=JUMP.format(**names))
     four.nodes.run(3, "sudo /usr/sbin/sshd -p 2222 -o Banner=/etc/issue.net")
