@@ -46,7 +46,7 @@ unit:
 
 lint:  ## ruff, imports, mypy, shellcheck, root's work in folders of others, yamllint
 	@./bootstrap.sh check
-	@echo "lint: ruff";       $(BIN)/ruff check --quiet --output-format=concise .
+	@echo "lint: ruff";       $(BIN)/ruff check --quiet --output-format=concise .; $(BIN)/ruff format --quiet --check .
 	@echo "lint: imports";    $(BIN)/lint-imports --no-cache >/dev/null || $(BIN)/lint-imports --no-cache
 	@echo "lint: mypy";       $(BIN)/mypy --no-error-summary
 	@echo "lint: shellcheck"; shellcheck --external-sources $(SHELL_SCRIPTS)

@@ -152,9 +152,7 @@ class Cluster(ClusterView):
         from cloudmesh_cluster.operations.verify import verify
 
         how = {"full_mesh": full_mesh, "once": now}
-        return checks_table(
-            self._run("verify", lambda emit: verify(self._home, self.name, emit, **how), quiet=True)
-        )
+        return checks_table(self._run("verify", lambda emit: verify(self._home, self.name, emit, **how), quiet=True))
 
     def write(
         self,
@@ -231,9 +229,7 @@ class Cluster(ClusterView):
         """
         from cloudmesh_cluster.operations.command import put
 
-        results = self._run(
-            "put", lambda _: put(self._home, self.name, Path(local), remote, target=target), quiet=True
-        )
+        results = self._run("put", lambda _: put(self._home, self.name, Path(local), remote, target=target), quiet=True)
         return self._answers(results, f"put {local}")
 
     def get(self, remote: str, local: str | Path, *, target: str = "all") -> Table[CommandResult]:
@@ -245,9 +241,7 @@ class Cluster(ClusterView):
         """
         from cloudmesh_cluster.operations.command import get
 
-        results = self._run(
-            "get", lambda _: get(self._home, self.name, remote, str(local), target=target), quiet=True
-        )
+        results = self._run("get", lambda _: get(self._home, self.name, remote, str(local), target=target), quiet=True)
         return self._answers(results, f"get {remote}")
 
     def scale(

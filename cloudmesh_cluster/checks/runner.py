@@ -78,9 +78,7 @@ async def run_checks(
         report(result)
         return result
 
-    return await asyncio.gather(
-        *(run(check, node) for check in checks for node in check_nodes(cluster, check))
-    )
+    return await asyncio.gather(*(run(check, node) for check in checks for node in check_nodes(cluster, check)))
 
 
 def event_of(result: CheckResult) -> Event:

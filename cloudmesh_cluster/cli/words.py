@@ -127,9 +127,7 @@ def _first_word(argv: Sequence[str], start: int, command: Command) -> tuple[int,
 def _without_separator(argv: Sequence[str], at: int, skip: int, start: int, command: Command) -> list[str]:
     own = list(argv[:at])
     if skip and sum(1 for _ in positional_words(own[start:], command)) < len(command.positionals):
-        raise UsageError(
-            f"'--' stands before {_name(command, own[start:])}", hint=f"see: cm {command.name} --help"
-        )
+        raise UsageError(f"'--' stands before {_name(command, own[start:])}", hint=f"see: cm {command.name} --help")
     return own
 
 

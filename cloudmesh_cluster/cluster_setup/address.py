@@ -14,7 +14,9 @@ from cloudmesh_cluster.core.errors import ConnectionFailed, InvalidAddress
 FORM = "expected HOST:PORT or SCHEME://HOST:PORT, where HOST is an IPv4 address, an [IPv6 address] or a name"
 CONNECT_TIMEOUT = 5.0  # seconds
 
-_FORM = re.compile(r"(?:(?P<scheme>[a-z][a-z0-9+.-]*)://)?(?:\[(?P<six>[^][]*)\]|(?P<host>[^][:/]*)):(?P<port>[0-9]{1,5})")
+_FORM = re.compile(
+    r"(?:(?P<scheme>[a-z][a-z0-9+.-]*)://)?(?:\[(?P<six>[^][]*)\]|(?P<host>[^][:/]*)):(?P<port>[0-9]{1,5})"
+)
 _NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)(?:\.(?!-)[A-Za-z0-9_-]{1,63}(?<!-))*\.?")
 _DOTTED_NUMBERS = re.compile(r"[0-9.]+")
 

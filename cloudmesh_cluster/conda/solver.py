@@ -42,7 +42,6 @@ class System:
         names = ["__unix=0=0", f"__linux={self.linux}=0", f"__archspec=1={machine}"]
         return (*names, f"__glibc={self.glibc}=0") if self.glibc != "0" else tuple(names)
 
-
     def runs(self, virtual_packages: Sequence[str]) -> bool:
         """Return whether what was made for a system with these virtual packages runs on this one."""
         wanted = dict(text.split("=")[:2] for text in virtual_packages)
@@ -252,9 +251,7 @@ def package_of(record: RepoDataRecord, channels: Sequence[Channel]) -> Package:
     )
 
 
-def write_lock(
-    file: Path, records: Sequence[RepoDataRecord], channels: Sequence[Channel], *, platform: str
-) -> None:
+def write_lock(file: Path, records: Sequence[RepoDataRecord], channels: Sequence[Channel], *, platform: str) -> None:
     """Write a lock in rattler's and pixi's format, without secrets, whole or not at all."""
     import rattler
 

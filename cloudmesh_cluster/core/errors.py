@@ -80,14 +80,8 @@ class ClusterBusy(UsageError):
     """Another operation works on the cluster."""
 
     def __init__(self, cluster: str, holder: LockHolder | None) -> None:
-        who = (
-            f"{holder.operation} (process {holder.pid}, since {holder.since})"
-            if holder
-            else "another operation"
-        )
-        super().__init__(
-            f"cluster {cluster!r} is busy: {who}", hint="wait until it has ended, then try again"
-        )
+        who = f"{holder.operation} (process {holder.pid}, since {holder.since})" if holder else "another operation"
+        super().__init__(f"cluster {cluster!r} is busy: {who}", hint="wait until it has ended, then try again")
         self.cluster = cluster
         self.holder = holder
 

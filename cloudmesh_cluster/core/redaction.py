@@ -14,9 +14,7 @@ HIDDEN = "<TOKEN>"
 LEAST = 6
 """A known secret of fewer letters is not looked for: too much would be removed with it."""
 _WORD = r"[\w.-]{0,64}"  # names are short; without a limit a line of a megabyte would take minutes
-_SIGN = (
-    r"passw(?:or)?d|passphrase|secret|token|api[_-]?key|access[_-]?key|credential|(?<![^\W_])(?:pass|pwd)(?![^\W_])"
-)
+_SIGN = r"passw(?:or)?d|passphrase|secret|token|api[_-]?key|access[_-]?key|credential|(?<![^\W_])(?:pass|pwd)(?![^\W_])"
 _NAMES = rf"(?<![\w.-])(?!(?:OLD)?PWD=/){_WORD}(?:{_SIGN}){_WORD}"
 _KEYS = rf"(?<![\w.-])(?!{_WORD}(?:public|host))(?:{_WORD}[_.-])?key"
 _VALUE = r"\"(?:[^\"\\]|\\.)*\"|'[^']*'|[^\r\n,;}\]]+"

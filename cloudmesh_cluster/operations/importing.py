@@ -80,9 +80,7 @@ async def import_cluster(
         hint = f"--key FILE: clusters/{name}/id_ed25519 in the CM_HOME of the machine that made it"
         raise UsageError(f"the login key of cluster {name!r} is not here", hint=hint)
     public = public_of(read_private(file))
-    choice = choose_provider(
-        home, option=provider, profile=None, environ=environ, openstack={"os_cloud": os_cloud}
-    )
+    choice = choose_provider(home, option=provider, profile=None, environ=environ, openstack={"os_cloud": os_cloud})
     found, described, cloud = await asyncio.to_thread(_found, home, name, choice)
     if blob(public) != blob(found.login_public_key):
         raise UsageError(f"{file} is not the login key of cluster {name!r}", hint="--key with its id_ed25519")

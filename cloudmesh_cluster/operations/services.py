@@ -45,9 +45,7 @@ class PluginsRequest:
     plugins: tuple[str, ...] = ()
 
 
-async def install(
-    home: Home, name: str, plugins: Sequence[str], emit: Emit, *, ask: Ask | None = None
-) -> Summary:
+async def install(home: Home, name: str, plugins: Sequence[str], emit: Emit, *, ask: Ask | None = None) -> Summary:
     """Install plugins on a cluster and verify it.
 
     Args:

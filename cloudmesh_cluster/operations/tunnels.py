@@ -96,9 +96,7 @@ async def open_pages(
         async with _connections(home, state, name) as connections:
             try:
                 pages = [
-                    await _page(connections, node, ui, refused)
-                    for ui in uis
-                    for node in select(cluster.nodes, ui.role)
+                    await _page(connections, node, ui, refused) for ui in uis for node in select(cluster.nodes, ui.role)
                 ]
             except Unreachable as error:
                 serving = " ".join(each.plugin.name for each in plugins if set(each.plugin.ports) & set(uis))

@@ -159,4 +159,3 @@ def _undo(request: WriteRequest, script: WrittenScript, nodes: Sequence[Node]) -
     if request.recovery == "undo" and request.undo is not None:
         undo["content"] = request.undo.decode("utf-8", errors="surrogateescape")
     return undo
-

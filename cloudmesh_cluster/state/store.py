@@ -224,10 +224,7 @@ class State:
             " private_ip=excluded.private_ip, public_ip=excluded.public_ip, provider_id=excluded.provider_id,"
             " host_keys=iif(provider_id IS excluded.provider_id, host_keys, '[]'),"
             " host_key_from=iif(provider_id IS excluded.provider_id, host_key_from, NULL)",
-            [
-                (cluster, n.name, n.role, n.index, n.state, n.private_ip, n.public_ip, n.provider_id)
-                for n in nodes
-            ],
+            [(cluster, n.name, n.role, n.index, n.state, n.private_ip, n.public_ip, n.provider_id) for n in nodes],
         )
 
     def _cluster_row(self, name: str) -> sqlite3.Row:
@@ -384,8 +381,15 @@ class State:
         rows = self._db.execute("SELECT * FROM scripts WHERE cluster=? ORDER BY id", (cluster,))
         return [
             WrittenScript(
-                r["id"], r["role"], r["name"], r["digest"], r["content"], r["written_at"], r["state"],
-                r["operation"], self._decoded(ScriptExpectation, r["expect"]),
+                r["id"],
+                r["role"],
+                r["name"],
+                r["digest"],
+                r["content"],
+                r["written_at"],
+                r["state"],
+                r["operation"],
+                self._decoded(ScriptExpectation, r["expect"]),
             )
             for r in rows
         ]

@@ -77,13 +77,17 @@ def timeline_svg(line: Timeline, *, title: str, back: str = "") -> str:
 def cluster_html(cluster: Cluster, checks: Sequence[CheckResult], last: Report | None) -> str:
     """Return a cluster for a notebook: what it is, its nodes, its checks, and where the time of its making went."""
     picture = "" if last is None else timeline_svg(last.timeline, title=title_of(last))
-    return _templates().get_template("cluster.html.j2").render(
-        cluster=cluster,
-        checks=checks,
-        bad=[check for check in checks if not check.ok],
-        last=last,
-        chain=[] if last is None else _chain(last.timeline),
-        picture=picture,
+    return (
+        _templates()
+        .get_template("cluster.html.j2")
+        .render(
+            cluster=cluster,
+            checks=checks,
+            bad=[check for check in checks if not check.ok],
+            last=last,
+            chain=[] if last is None else _chain(last.timeline),
+            picture=picture,
+        )
     )
 
 
@@ -93,17 +97,21 @@ def report_html(report: Report, *, version: str) -> str:
     from cloudmesh_cluster.views.timeline_picture import legend
 
     checks = sorted(folded_checks(report.checks), key=lambda row: bool(row["ok"]))
-    return _templates().get_template("report.html.j2").render(
-        report=report,
-        operation=report.operation,
-        version=version,
-        title=title_of(report),
-        legend=legend(report.timeline.bars),
-        picture=timeline_svg(report.timeline, title=title_of(report)),
-        chain=_chain(report.timeline),
-        checks=checks,
-        good=sum(check.ok for check in report.checks),
-        versions=_versions(report),
+    return (
+        _templates()
+        .get_template("report.html.j2")
+        .render(
+            report=report,
+            operation=report.operation,
+            version=version,
+            title=title_of(report),
+            legend=legend(report.timeline.bars),
+            picture=timeline_svg(report.timeline, title=title_of(report)),
+            chain=_chain(report.timeline),
+            checks=checks,
+            good=sum(check.ok for check in report.checks),
+            versions=_versions(report),
+        )
     )
 
 

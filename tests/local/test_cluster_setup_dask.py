@@ -175,9 +175,7 @@ def _read(path: Path) -> bytes:
         return b""
 
 
-def test_a_node_that_differs_is_named(
-    scheduler: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_node_that_differs_is_named(scheduler: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The version check says which node has what, and what is here."""
     (tmp_path / "lz4-0.0.1.dist-info").mkdir()
     (tmp_path / "lz4-0.0.1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: lz4\nVersion: 0.0.1\n")

@@ -176,7 +176,7 @@ def test_a_user_who_races_with_wire_gains_nothing(node: Nodes) -> None:
     race = shlex.quote(RACE)
     node.run(1, f"sudo -u bob setsid -f flock /home/bob python3 -c {race} 6 </dev/null >/dev/null 2>&1")
     step = wiring()
-    once = f"printf %s \"$all\" | bash -c {shlex.quote(step.command)}"
+    once = f'printf %s "$all" | bash -c {shlex.quote(step.command)}'
     repeated = f"IFS= read -rd '' all || true; for i in {{1..20}}; do {once}; done"
 
     said = node.run(1, f"sudo -n -- bash -c {shlex.quote(repeated)}", stdin=step.stdin)

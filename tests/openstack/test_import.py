@@ -70,9 +70,7 @@ def clusters(cm: CommandLine) -> list[str]:
 
 def test_the_stack_says_what_it_is(first: CommandLine, devcloud: Devcloud) -> None:
     """What an import needs is in the stack: profile, settings, names of scripts; neither their text nor a key."""
-    [output] = [
-        each for each in devcloud.heat.stacks.get(STACK).outputs if each["output_key"] == "cm_cluster"
-    ]
+    [output] = [each for each in devcloud.heat.stacks.get(STACK).outputs if each["output_key"] == "cm_cluster"]
     told = json.loads(output["output_value"])
 
     assert [check["name"] for check in told["profile"]["checks"]] == ["marked"]
@@ -161,9 +159,7 @@ def test_scale_from_there(second: CommandLine, devcloud: Devcloud) -> None:
     before = servers_of(devcloud)
     second("cluster", "scale", NAME, "+1", timeout=600)
     after = servers_of(devcloud)
-    marks = json.loads(
-        second("cluster", "cmd", NAME, "-t", "worker", "-f", "json", "sudo -n cat /root/mark").stdout
-    )
+    marks = json.loads(second("cluster", "cmd", NAME, "-t", "worker", "-f", "json", "sudo -n cat /root/mark").stdout)
 
     assert [row["stdout"].strip() for row in marks] == [f"{NAME}-worker-1", f"{NAME}-worker-2"]
     assert {name: after[name] for name in before} == before
@@ -202,9 +198,7 @@ def test_rebuild_by_nova(second: CommandLine, devcloud: Devcloud) -> None:
         *("cluster", "write", NAME, "worker", "--on-failure", "rebuild", "touch /root/half; false"),
         expect=1, timeout=600,
     )  # fmt: skip
-    left = json.loads(
-        second("cluster", "cmd", NAME, "-t", "worker", "-f", "json", "sudo -n ls /root").stdout
-    )
+    left = json.loads(second("cluster", "cmd", NAME, "-t", "worker", "-f", "json", "sudo -n ls /root").stdout)
 
     assert "rebuilt" in answer.stderr
     assert servers_of(devcloud) == before

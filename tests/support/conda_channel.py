@@ -155,9 +155,7 @@ class Served:
 
 
 @contextmanager
-def serving(
-    channel: Path, *, certificate: Path | None = None, address: str = "127.0.0.1"
-) -> Iterator[Served]:
+def serving(channel: Path, *, certificate: Path | None = None, address: str = "127.0.0.1") -> Iterator[Served]:
     """Serve a channel at an address of this machine, and count who asks for what.
 
     Args:

@@ -50,9 +50,7 @@ def faulty_proxy(
                 return self._answer(status, TROUBLE, {"Content-Type": "application/json"})
             headers = {name: self.headers[name] for name in PASSED_ON if name in self.headers}
             url = target + rewrite(self.path)
-            got = requests.request(
-                self.command, url, data=body, headers=headers, timeout=300, allow_redirects=False
-            )
+            got = requests.request(self.command, url, data=body, headers=headers, timeout=300, allow_redirects=False)
             kept = {name: got.headers[name] for name in ("Content-Type", "Location") if name in got.headers}
             return self._answer(got.status_code, got.content, kept)
 

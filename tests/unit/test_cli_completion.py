@@ -115,9 +115,7 @@ printf '%s\\n' "${{COMPREPLY[@]}}"
         (["cm", "cluster", "write", "t", "master", "--file", "my s"], ["my script.sh"]),
     ],
 )
-def test_bash_completes(
-    path_with_cm: dict[str, str], tmp_path: Path, words: list[str], expected: list[str]
-) -> None:
+def test_bash_completes(path_with_cm: dict[str, str], tmp_path: Path, words: list[str], expected: list[str]) -> None:
     """In a real bash the printed function fills COMPREPLY, file names with blanks included."""
     (tmp_path / "my script.sh").touch()
     quoted = " ".join(f"'{word}'" for word in words)

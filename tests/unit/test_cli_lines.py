@@ -19,7 +19,7 @@ from cloudmesh_cluster.core.errors import UsageError
         """a "it's" 'say "x"' b\\"c""",
         """a"b c"d'e f'g""",
         "a '' \"\" b",
-        r'''a "back\\slash" "dollar\$" 'raw\n' ''',
+        r"""a "back\\slash" "dollar\$" 'raw\n' """,
         "--expect='a|b>c' --set=x=\"1 2\"",
         "name=value $HOME * ~ `x` $(y)",
     ],

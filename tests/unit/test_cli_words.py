@@ -103,7 +103,7 @@ def run(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Monk
         ("cluster cmd t ls -y", ["ls", "-y"], "all"),
         ("cluster cmd t 'ls | wc'", ["ls | wc"], "all"),
         ("cluster cmd t -- sh -c 'echo \"a  b\"; true'", ["sh", "-c", 'echo "a  b"; true'], "all"),
-        ("cluster cmd t echo \"it's\" 'say \"x\"' a\\ b", ["echo", "it's", 'say "x"', "a b"], "all"),
+        ('cluster cmd t echo "it\'s" \'say "x"\' a\\ b', ["echo", "it's", 'say "x"', "a b"], "all"),
         ("cluster cmd t -t 0,worker-[1-2] echo ''", ["echo", ""], "0,worker-[1-2]"),
         ("cluster cmd t echo --set=x='a>b' 'it'\"'\"'s'", ["echo", "--set=x=a>b", "it's"], "all"),
     ],

@@ -173,9 +173,7 @@ def test_a_stack_chooses_no_other_cloud() -> None:
 def test_a_template_of_the_stack_names_no_file() -> None:
     """The user's own resources go along, without the path of their file."""
     profile = replace(PROFILE, template=Additions("/home/ann/x.yaml", {}, {"a": {"type": "OS::Heat::Value"}}))
-    text = describe(
-        profile, provider_settings={}, network="10.88.0.0/24", scripts=[], bootstrap_keys=[], home=HOME
-    )
+    text = describe(profile, provider_settings={}, network="10.88.0.0/24", scripts=[], bootstrap_keys=[], home=HOME)
     template = read(text).profile.template
 
     assert "ann" not in text

@@ -87,6 +87,7 @@ def test_a_misspelt_name_is_said_in_the_plan(cm: CommandLine) -> None:
 
 def test_what_is_to_be_fetched(own_home: Home) -> None:
     """Payloads that are not in the cache are named; a part of a plugin has that of the whole."""
+
     def missing(name: str) -> list[str]:
         return missing_payloads(resolve(profile_named(own_home, name).plugins, own_home), own_home)
 

@@ -47,7 +47,7 @@ def problems(folder: Path) -> list[str]:
 def shell(chosen: ChosenPlugin, name: str, *, master: RoleSpec = MASTER, worker: RoleSpec = WORKER) -> str:
     """Return a variable as bash sees it that has sourced a master's settings."""
     text = settings_sh(chosen, master=master, worker=worker, role="master")
-    script = f"set -eu; {text.decode()}\nprintf %s \"${{{name}}}\""
+    script = f'set -eu; {text.decode()}\nprintf %s "${{{name}}}"'
     return subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True).stdout
 
 

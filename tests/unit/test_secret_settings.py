@@ -24,7 +24,7 @@ from cloudmesh_cluster.plugins.secrets import secret_files
 from cloudmesh_cluster.plugins.settings import settings_sh
 from tests.support.command_line import CommandLine
 
-SECRET = "it's $(a) \"secret\"\nof two lines"
+SECRET = 'it\'s $(a) "secret"\nof two lines'
 PLUGIN = """\
 description: for tests
 settings:
@@ -115,9 +115,7 @@ def test_nodes_get_it_and_only_root_reads_it(own: Home, tmp_path: Path) -> None:
     said = 'source "$0/plugin.sh"; printf %s "$CM_SETTING_OPTIONS|${CM_SETTING_PASSWORD:-}"'
 
     def sourced() -> str:
-        return subprocess.run(
-            ["bash", "-c", said, str(folder)], capture_output=True, text=True, check=True
-        ).stdout
+        return subprocess.run(["bash", "-c", said, str(folder)], capture_output=True, text=True, check=True).stdout
 
     ((name, (content, mode)),) = files.items()
     assert sourced() == "|"
@@ -144,9 +142,7 @@ def test_no_stack_and_no_plan_holds_a_secret(own: Home) -> None:
     conda = {"channels": ["https://repo/t/tok-987/main", "https://me:word-654@repo/x"]}
     profile.write_text(json.dumps({"plugins": [{"db": settings}, {"conda": conda}]}))
     plan = make_plan(own, CreateRequest("t", profile=str(profile), provider="local"), {})
-    text = describe(
-        plan.profile, provider_settings={}, network="10.88.0.0/24", scripts=[], bootstrap_keys=[], home=own
-    )
+    text = describe(plan.profile, provider_settings={}, network="10.88.0.0/24", scripts=[], bootstrap_keys=[], home=own)
     found = read_description(text, stack="cm-t", home=own)
 
     assert SECRET not in encode(plan)

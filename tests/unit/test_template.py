@@ -297,9 +297,7 @@ def test_values_stay_values(word: str) -> None:
     """No value, whatever it holds, adds a key or comes out as another text."""
     plain = loaded(stack())
     nasty = server(2, name=word, short_name=word, image=word, flavor=word, address=word)
-    found = loaded(
-        stack(marks=Marks(word), servers=[server(0), server(1), nasty], external_network=word, dns=[word])
-    )
+    found = loaded(stack(marks=Marks(word), servers=[server(0), server(1), nasty], external_network=word, dns=[word]))
 
     assert list(found["resources"]) == list(plain["resources"])
     for name, body in found["resources"].items():

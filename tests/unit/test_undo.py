@@ -250,9 +250,7 @@ def test_a_cancel_rolls_back(own_home: Home) -> None:
             undoing.set()
 
     async def work() -> None:
-        async with session(
-            own_home, "t", "create", DeleteRequest(), emit=listen, on_failure="rollback"
-        ) as current:
+        async with session(own_home, "t", "create", DeleteRequest(), emit=listen, on_failure="rollback") as current:
             await sleep(current)
 
     async def cancelled() -> None:

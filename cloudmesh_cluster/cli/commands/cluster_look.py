@@ -61,9 +61,7 @@ def _row(args: Namespace, found: Cluster) -> dict[str, Any]:
 def _list_remote(args: Namespace, session: Session) -> int:
     from cloudmesh_cluster.operations.queries.clouds import remote_clusters
 
-    rows = remote_clusters(
-        session.home, session.environ, print_warning, provider=args.provider
-    )
+    rows = remote_clusters(session.home, session.environ, print_warning, provider=args.provider)
     session.show_rows(args, [asdict(each) for each in rows], REMOTE_COLUMNS)
     return 0
 

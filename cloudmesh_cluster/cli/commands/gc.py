@@ -18,9 +18,7 @@ def collect(args: Namespace, session: Session) -> int:
     """Print what no known cluster owns, or delete it."""
     from cloudmesh_cluster.operations.garbage import find_garbage, remove_garbage
 
-    found = find_garbage(
-        session.home, session.environ, print_warning, provider=args.provider, names=args.names
-    )
+    found = find_garbage(session.home, session.environ, print_warning, provider=args.provider, names=args.names)
     session.show_rows(args, [asdict(each) for each in found], COLUMNS, brief=BRIEF)
     if not found or not args.delete:
         if found and sys.stderr.isatty():

@@ -85,9 +85,7 @@ def _chosen(home: Home, state: State, name: str, environment: str | None) -> lis
     return store.all() if environment is None else [store.one(environment)]
 
 
-def _nodes(
-    home: Home, state: State, name: str, environment: CondaEnvironment | None, target: str | None
-) -> list[Node]:
+def _nodes(home: Home, state: State, name: str, environment: CondaEnvironment | None, target: str | None) -> list[Node]:
     nodes: Sequence[Node] = state.cluster(name).nodes
     if environment is not None:
         nodes = nodes_of(environment, nodes)

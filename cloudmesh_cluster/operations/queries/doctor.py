@@ -82,9 +82,7 @@ def _of_home(home: Home, state: State, environ: Mapping[str, str]) -> dict[str, 
             versions[library] = importlib.metadata.version(library)
         except importlib.metadata.PackageNotFoundError:
             versions[library] = "absent"
-    clusters = [
-        {**asdict(each), "record": json.loads(encode(state.record(each.name)))} for each in state.clusters()
-    ]
+    clusters = [{**asdict(each), "record": json.loads(encode(state.record(each.name)))} for each in state.clusters()]
     return {
         "info.json": _json({**inspect.information(home, environ), "libraries": versions}),
         "clusters.json": _json(clusters),

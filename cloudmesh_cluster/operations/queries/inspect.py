@@ -118,8 +118,10 @@ def events(home: Home, name: str) -> tuple[list[dict[str, Any]], str]:
     known = known_secrets(home, name)
     return [
         {
-            "operation": operation, **vars(event),
-            "step": redact(event.step, known), "message": redact(event.message, known),
+            "operation": operation,
+            **vars(event),
+            "step": redact(event.step, known),
+            "message": redact(event.message, known),
         }
         for operation, event in timeline
     ], problem
@@ -189,7 +191,6 @@ def information(home: Home, environ: Mapping[str, str]) -> dict[str, Any]:
     """Return where things lie and which versions are in use."""
     import platform
     import sqlite3
-
 
     return {
         "version": __version__,

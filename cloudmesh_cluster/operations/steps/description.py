@@ -70,9 +70,7 @@ def describe(
     return encode(
         Description(
             version=__version__,
-            profile=replace(
-                profile, source="", scripts=(), plugins=plugins, template=_from(profile.template, "")
-            ),
+            profile=replace(profile, source="", scripts=(), plugins=plugins, template=_from(profile.template, "")),
             provider_settings=_shared(provider_settings),
             network=network,
             scripts=tuple(scripts),
@@ -103,9 +101,7 @@ def read_description(text: str, *, stack: str, home: Home) -> Description:
     try:
         found = decode(Description, text)
         profile, problems = checked_profile(found.profile, stack=stack)
-        problems += problems_of_rest(
-            found.network, found.scripts, found.bootstrap_keys, found.cluster_id, stack=stack
-        )
+        problems += problems_of_rest(found.network, found.scripts, found.bootstrap_keys, found.cluster_id, stack=stack)
         Settings.of(found.provider_settings)
         plugins, left_out = _fit(profile.plugins, home)
     except (UsageError, *_NONSENSE) as error:

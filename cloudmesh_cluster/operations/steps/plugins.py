@@ -64,9 +64,7 @@ async def prepare_node(
     """Bring a plugin's folder, settings and payload to a node, and install what every role has."""
     name = chosen.plugin.name
     profile = session.record.profile
-    settings = settings_sh(
-        chosen, master=profile.master, worker=profile.worker, role=node.role
-    )
+    settings = settings_sh(chosen, master=profile.master, worker=profile.worker, role=node.role)
     files = {
         str(path.relative_to(chosen.plugin.folder)): (path.read_bytes(), path.stat().st_mode & 0o777)
         for path in sorted(chosen.plugin.folder.rglob("*"))
@@ -105,9 +103,7 @@ async def _install_packages(session: Session, connections: Connections, node: No
         raise_failed(step, [await connections.run(node, line, sudo=True, stdin=archive, timeout=TIMEOUT)])
 
 
-async def _archive_for(
-    session: Session, connections: Connections, node: Node, packages: Sequence[str]
-) -> Path | None:
+async def _archive_for(session: Session, connections: Connections, node: Node, packages: Sequence[str]) -> Path | None:
     """Return the archive with packages of a node's release that a bundle has brought, if any."""
     archives = debian_archives.collected(session.home, packages)
     if not archives:
@@ -189,9 +185,7 @@ async def install_role(session: Session, connections: Connections, nodes: Sequen
     await together(call(session, connections, [node], chosen, node.role, "install") for node in nodes)
 
 
-async def join(
-    session: Session, connections: Connections, new: Sequence[Node], chosen: ChosenPlugin
-) -> None:
+async def join(session: Session, connections: Connections, new: Sequence[Node], chosen: ChosenPlugin) -> None:
     """Tell the nodes that are there already who comes, then start the plugin on the new ones, role after role."""
     names = {node.name for node in new}
     old = [node for node in session.cluster.nodes if node.name not in names]
@@ -213,9 +207,7 @@ async def stop(session: Session, connections: Connections, nodes: Sequence[Node]
         await call(session, connections, [node for node in nodes if node.role == role], chosen, role, "stop")
 
 
-async def uninstall(
-    session: Session, connections: Connections, chosen: ChosenPlugin, *, nodes: Sequence[Node]
-) -> None:
+async def uninstall(session: Session, connections: Connections, chosen: ChosenPlugin, *, nodes: Sequence[Node]) -> None:
     """Take back what a plugin installed on nodes, also where its installation was cut off in the middle."""
     name = chosen.plugin.name
     folders = [f"/usr/local/lib/cm/plugins/{name}", f"/var/cache/cm/payloads/{name}"]

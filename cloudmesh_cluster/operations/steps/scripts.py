@@ -22,9 +22,7 @@ from cloudmesh_cluster.ssh.connections import Connections
 from cloudmesh_cluster.state.records import WrittenScript
 
 
-async def replay(
-    session: Session, connections: Connections, nodes: Sequence[Node], *, roles: Sequence[str]
-) -> None:
+async def replay(session: Session, connections: Connections, nodes: Sequence[Node], *, roles: Sequence[str]) -> None:
     """Run on nodes the remembered scripts of some roles, in the order in which they were written.
 
     Raises:
@@ -103,9 +101,7 @@ def _complaint(script: WrittenScript, result: CommandResult) -> str:
     return ""
 
 
-async def test_script(
-    session: Session, connections: Connections, nodes: Sequence[Node], script: WrittenScript
-) -> None:
+async def test_script(session: Session, connections: Connections, nodes: Sequence[Node], script: WrittenScript) -> None:
     """Run the test of a script, if it has one, on the nodes where the script ran.
 
     Raises:

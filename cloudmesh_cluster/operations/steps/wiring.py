@@ -48,9 +48,7 @@ async def wire_all(session: Session, connections: Connections | None = None) -> 
         authorized_keys=authorized_keys_block(
             cluster.name, cluster.nodes, session.state.public_keys(cluster.name), session.record.profile.mesh
         ),
-        firewall=firewall(
-            session.plugins, cluster.nodes, user=session.user, default=session.record.profile.listen_to
-        ),
+        firewall=firewall(session.plugins, cluster.nodes, user=session.user, default=session.record.profile.listen_to),
         ssh_ports=ssh_ports(cluster.nodes, _ports(session)) if session.machines_stay else "",
         remove_bootstrap=not session.machines_stay,
     )

@@ -186,9 +186,7 @@ def _source(machine: Machine) -> HostKeySource:
     return "known hosts" if machine.host_key is None else "profile"
 
 
-def _recognized(
-    connection: asyncssh.SSHClientConnection, known: Any, source: HostKeySource
-) -> tuple[HostKeys, str]:
+def _recognized(connection: asyncssh.SSHClientConnection, known: Any, source: HostKeySource) -> tuple[HostKeys, str]:
     """Return the host keys to accept from now on, and the fingerprint of the one that was shown."""
     keys = list(known[0])
     shown = connection.get_server_host_key()

@@ -37,10 +37,7 @@ async def try_ports(machines: Sequence[Listening]) -> list[Problem]:
         taken = await asyncio.gather(*(_listen(each, stack) for each in machines))
         heard = {id(each): ports for each, (ports, _) in zip(machines, taken, strict=True)}
         blocked = await asyncio.gather(
-            *(
-                _try(machine, [(peer, heard[id(peer)]) for peer in peers])
-                for machine, peers in _pairs(machines)
-            )
+            *(_try(machine, [(peer, heard[id(peer)]) for peer in peers]) for machine, peers in _pairs(machines))
         )
     return [problem for _, problems in taken for problem in problems] + [each for some in blocked for each in some]
 

@@ -42,9 +42,7 @@ class Images:
             loop.call_soon_threadsafe(emit, Event("output", "image", message=line))
 
         try:
-            return await to_its_end(
-                self._build, tuple(dict.fromkeys(images)), packages, progress, stop, hurry=stop.set
-            )
+            return await to_its_end(self._build, tuple(dict.fromkeys(images)), packages, progress, stop, hurry=stop.set)
         except EngineError as error:
             raise UsageError(_one_line(error.message), hint=error.hint) from error
 

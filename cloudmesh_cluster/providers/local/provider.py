@@ -274,9 +274,7 @@ class LocalProvider:
         with _engine_errors():
             await to_its_end(partial(engine.open, host_access=self._host_access))
             running = engine.running()
-            for warning in await to_its_end(
-                engine.start, [node.name for node in nodes if node.name not in running]
-            ):
+            for warning in await to_its_end(engine.start, [node.name for node in nodes if node.name not in running]):
                 emit(Event("warning", "start", message=warning))
 
     async def stop(self, nodes: Sequence[Node]) -> None:

@@ -17,10 +17,7 @@ if TYPE_CHECKING:
 def remains(cloud: Cloud, stack: Stack) -> list[Leftover]:
     """Return everything that has the cluster's marks, with the command that removes it."""
     found = [("stack", stack.name, f"openstack stack delete {stack.name}")] if _may_be_there(stack) else []
-    found += [
-        (each.kind, each.id, f"openstack {each.kind} delete {each.id}")
-        for each in marked(cloud, stack.marks)
-    ]
+    found += [(each.kind, each.id, f"openstack {each.kind} delete {each.id}") for each in marked(cloud, stack.marks)]
     return [Leftover(*each) for each in found]
 
 

@@ -153,9 +153,7 @@ async def stop(cloud: Cloud, marks: Marks, nodes: Sequence[Node]) -> None:
     await _switch(cloud, marks, nodes, {"ACTIVE": "stop"}, until="stopped")
 
 
-async def _switch(
-    cloud: Cloud, marks: Marks, nodes: Sequence[Node], actions: Mapping[str, str], *, until: str
-) -> None:
+async def _switch(cloud: Cloud, marks: Marks, nodes: Sequence[Node], actions: Mapping[str, str], *, until: str) -> None:
     """Do with each server what its status asks for, and wait for the state that they reach by it."""
     began, wanted = time.monotonic(), {node.name for node in nodes}
     for server in await asyncio.to_thread(cloud.servers, marks):

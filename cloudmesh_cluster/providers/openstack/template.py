@@ -23,7 +23,6 @@ HOST_KEYS_SIGNAL = "@cm-host-keys-signal@"
 """What Heat replaces in the user_data of every node that is to tell it its host keys."""
 
 
-
 @dataclass(frozen=True)
 class Server:
     """A server of the template.
@@ -190,9 +189,7 @@ def grown(template: Mapping[str, Any], addition: Mapping[str, Any], *, indices: 
         indices: of the servers to add; those of the same index are replaced.
 
     """
-    added = {
-        name: body for name, body in addition["resources"].items() if is_signal(name) or index_of(name) in indices
-    }
+    added = {name: body for name, body in addition["resources"].items() if is_signal(name) or index_of(name) in indices}
     return {
         **template,
         "parameters": {**template.get("parameters", {}), **addition["parameters"]},
