@@ -44,9 +44,10 @@ check:  ## lint and unit tests: no root, no nodes
 unit:
 	@$(PYTEST) tests/unit --numprocesses=$(LANES) --no-loadscope-reorder $(ARGS)
 
-lint:  ## ruff, imports, mypy, shellcheck, root's work in folders of others, yamllint
+lint:  ## ruff, codespell, imports, mypy, shellcheck, root's work in folders of others, yamllint
 	@./bootstrap.sh check
 	@echo "lint: ruff";       $(BIN)/ruff check --quiet --output-format=concise .; $(BIN)/ruff format --quiet --check .
+	@echo "lint: codespell";  $(BIN)/codespell
 	@echo "lint: imports";    $(BIN)/lint-imports --no-cache >/dev/null || $(BIN)/lint-imports --no-cache
 	@echo "lint: mypy";       $(BIN)/mypy --no-error-summary
 	@echo "lint: shellcheck"; shellcheck --external-sources $(SHELL_SCRIPTS)

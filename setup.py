@@ -59,6 +59,7 @@ DASK = ["dask[distributed]==2026.8.0", "bokeh==3.9.2", "cloudpickle==3.1.2", "jo
 SPARK = ["pyspark[connect]==4.3.0", "pandas>=2.2,<3"]
 # What lint and unit tests need.
 CHECK = [
+    "codespell>=2.4",
     "import-linter>=2.3",
     "mypy>=1.18",
     "pytest>=8.4",

@@ -16,7 +16,7 @@ from cloudmesh_cluster.plugins.reader import load_plugin
 from tests.support.pages import shown_files, typed_lines
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("scripts/*/README.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("scripts/*/README.md")])
 SHELL_OPERATORS = ("<", ">", ">>", "|")
 
 

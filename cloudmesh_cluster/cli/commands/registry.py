@@ -5,19 +5,19 @@ from __future__ import annotations
 from cloudmesh_cluster.cli import completion
 from cloudmesh_cluster.cli.commands import (
     about,
+    bundle,
     cluster_life,
     cluster_look,
     cluster_reach,
     cluster_services,
     conda,
+    gc,
+    plugin,
+    profile,
+    provider,
     report,
     schedulers,
 )
-from cloudmesh_cluster.cli.commands import bundle as bundles
-from cloudmesh_cluster.cli.commands import gc as garbage
-from cloudmesh_cluster.cli.commands import plugin as plugins
-from cloudmesh_cluster.cli.commands import profile as profiles
-from cloudmesh_cluster.cli.commands import provider as providers
 from cloudmesh_cluster.cli.tree import Tree
 
 TREE = Tree(
@@ -42,13 +42,13 @@ TREE = Tree(
         *cluster_reach.COMMANDS,
         *cluster_services.COMMANDS,
         *conda.COMMANDS,
-        *bundles.COMMANDS,
+        *bundle.COMMANDS,
         *report.COMMANDS,
-        *profiles.COMMANDS,
-        *plugins.COMMANDS,
-        *providers.COMMANDS,
+        *profile.COMMANDS,
+        *plugin.COMMANDS,
+        *provider.COMMANDS,
         *schedulers.COMMANDS,
-        *garbage.COMMANDS,
+        *gc.COMMANDS,
         *about.COMMANDS,
         *completion.COMMANDS,
     ),
