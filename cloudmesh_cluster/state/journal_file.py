@@ -48,6 +48,18 @@ class JournalFile(sqlite3.Connection):
         """Run a statement for each row of values."""
         return self.cursor(_Cursor).executemany(*arguments)
 
+    @contextmanager
+    def transaction(self) -> Iterator[JournalFile]:
+        """Have the block in one transaction: all of it is written, or nothing."""
+        self.execute("BEGIN IMMEDIATE")
+        try:
+            yield self
+        except BaseException:  # a transaction that is cut off by Ctrl-C, too, is taken back; raised again
+            if self.in_transaction:  # a damaged file has ended it already
+                self.execute("ROLLBACK")
+            raise
+        self.execute("COMMIT")
+
     def decoded(self, decode: Callable[[str], T], text: str) -> T:
         """Return what `decode` makes of a text that the journal holds.
 

@@ -8,28 +8,25 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
 from cloudmesh_cluster.core.codec import decode, encode
-from cloudmesh_cluster.core.errors import NotFound, UsageError
+from cloudmesh_cluster.core.errors import NotFound
 from cloudmesh_cluster.core.events import Event, now
 from cloudmesh_cluster.core.home import Home
 from cloudmesh_cluster.core.model import CheckResult, Cluster, CommandResult, HostKeys, Node, ScriptExpectation, Verdict
 from cloudmesh_cluster.state.journal_file import JournalFile
 from cloudmesh_cluster.state.records import (
     LOOKING,
-    SCHEMA,
-    SCHEMA_VERSION,
-    TO_VERSION,
     WORKING,
     ClusterRecord,
     Operation,
     Step,
     WrittenScript,
 )
+from cloudmesh_cluster.state.schema import ensure_schema
 
 T = TypeVar("T")
 
@@ -48,55 +45,16 @@ class State:
         try:
             self._db.execute("PRAGMA synchronous=FULL")
             self._db.execute("PRAGMA foreign_keys=ON")
-            self._make_schema()
+            ensure_schema(self._db)
         except BaseException:
             self._db.close()
             raise
-
-    def _make_schema(self) -> None:
-        version = self._version()
-        if version == 0:
-            with self._transaction():
-                if self._version() == 0:
-                    self._execute_all(SCHEMA)
-                    self._db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
-        elif version < SCHEMA_VERSION:
-            self._renew_schema()
-        elif version > SCHEMA_VERSION:
-            raise UsageError(
-                f"the journal has version {version}, this cm knows {SCHEMA_VERSION}",
-                hint="use the version of cm that wrote it, or another CM_HOME",
-            )
-
-    def _renew_schema(self) -> None:
-        with self._transaction():
-            for version in range(self._version() + 1, SCHEMA_VERSION + 1):
-                self._execute_all(TO_VERSION[version])
-            self._db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
-
-    def _execute_all(self, statements: str) -> None:
-        for statement in filter(str.strip, statements.split(";")):
-            self._db.execute(statement)
-
-    def _version(self) -> int:
-        return int(self._db.execute("PRAGMA user_version").fetchone()[0])
 
     def __enter__(self) -> State:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._db.close()
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield self._db
-        except BaseException:  # a transaction that is cut off by Ctrl-C, too, is taken back; raised again
-            if self._db.in_transaction:  # a damaged file has ended it already
-                self._db.execute("ROLLBACK")
-            raise
-        self._db.execute("COMMIT")
 
     def _decoded(self, kind: type[T], text: str) -> T:
         return self._db.decoded(partial(decode, kind), text)
@@ -108,7 +66,7 @@ class State:
 
     def add_cluster(self, cluster: Cluster, record: ClusterRecord, scripts: Sequence[WrittenScript] = ()) -> None:
         """Store a new cluster with its nodes and the scripts that all of them will run."""
-        with self._transaction() as db:
+        with self._db.transaction() as db:
             db.execute(
                 "INSERT INTO clusters (name, state, provider, profile, created_at, record) VALUES (?, ?, ?, ?, ?, ?)",
                 (cluster.name, cluster.state, cluster.provider, cluster.profile, cluster.created_at, encode(record)),
@@ -144,17 +102,17 @@ class State:
 
     def put_record(self, name: str, record: ClusterRecord) -> None:
         """Replace what is kept of a cluster beyond its row."""
-        with self._transaction() as db:
+        with self._db.transaction() as db:
             db.execute("UPDATE clusters SET record=? WHERE name=?", (encode(record), name))
 
     def set_cluster_state(self, name: str, state: str) -> None:
         """Set the state of a cluster: creating, ready, stopped, failed, deleting..."""
-        with self._transaction() as db:
+        with self._db.transaction() as db:
             db.execute("UPDATE clusters SET state=? WHERE name=?", (state, name))
 
     def put_verdict(self, name: str, verdict: Verdict) -> None:
         """Store what a verification found; a cluster that is whole is ready or unhealthy by it."""
-        with self._transaction() as db:
+        with self._db.transaction() as db:
             db.execute("UPDATE clusters SET verdict=? WHERE name=?", (encode(verdict), name))
             marks = ", ".join("?" * len(WORKING))
             db.execute(
@@ -164,29 +122,29 @@ class State:
 
     def set_whole(self, name: str) -> None:
         """Set the state of a cluster on which nothing is half done: ready or unhealthy, by its last verification."""
-        with self._transaction():
+        with self._db.transaction():
             row = self._db.execute("SELECT verdict FROM clusters WHERE name=?", (name,)).fetchone()
             state = _state_after(self._verdict(row["verdict"])) if row else ""
             self._db.execute("UPDATE clusters SET state=? WHERE name=?", (state, name))
 
     def remove_cluster(self, name: str) -> None:
         """Forget a cluster, its nodes and scripts; the history stays."""
-        with self._transaction() as db:
+        with self._db.transaction() as db:
             db.execute("DELETE FROM clusters WHERE name=?", (name,))
 
     def put_nodes(self, cluster: str, nodes: Sequence[Node]) -> None:
         """Store nodes, replacing those of the same index; a node keeps its keys as long as it is the same machine."""
-        with self._transaction() as db:
+        with self._db.transaction() as db:
             self._put_nodes(db, cluster, nodes)
 
     def remove_nodes(self, cluster: str, names: Sequence[str]) -> None:
         """Forget nodes by name."""
-        with self._transaction() as db:
+        with self._db.transaction() as db:
             db.executemany("DELETE FROM nodes WHERE cluster=? AND name=?", [(cluster, name) for name in names])
 
     def forget_boots(self, cluster: str, names: Sequence[str]) -> None:
         """Make nodes planned ones once more: they have no keys yet."""
-        with self._transaction() as db:
+        with self._db.transaction() as db:
             db.executemany(
                 "UPDATE nodes SET state='planned', host_keys='[]', host_key_from=NULL, public_key=''"
                 " WHERE cluster=? AND name=?",
@@ -195,7 +153,7 @@ class State:
 
     def put_host_keys(self, cluster: str, node: str, host_keys: HostKeys) -> None:
         """Pin the host keys of a node."""
-        with self._transaction() as db:
+        with self._db.transaction() as db:
             db.execute(
                 "UPDATE nodes SET host_keys=?, host_key_from=? WHERE cluster=? AND name=?",
                 (json.dumps(host_keys.keys), host_keys.source, cluster, node),
@@ -203,7 +161,7 @@ class State:
 
     def put_reached(self, cluster: str, node: Node, *, public_key: str) -> None:
         """Store a node that was reached, and the public half of the key it made itself."""
-        with self._transaction() as db:
+        with self._db.transaction() as db:
             self._put_nodes(db, cluster, [node])
             db.execute("UPDATE nodes SET public_key=? WHERE cluster=? AND name=?", (public_key, cluster, node.name))
 
@@ -250,7 +208,7 @@ class State:
 
     def begin_operation(self, operation: Operation) -> None:
         """Write down an operation before it does anything."""
-        with self._transaction() as db:
+        with self._db.transaction() as db:
             db.execute(
                 "INSERT INTO operations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
@@ -261,14 +219,14 @@ class State:
 
     def end_operation(self, operation: str, *, state: str, error: str = "") -> None:
         """Write down how an operation ended."""
-        with self._transaction() as db:
+        with self._db.transaction() as db:
             db.execute(
                 "UPDATE operations SET state=?, ended_at=?, error=? WHERE id=?", (state, now(), error, operation)
             )
 
     def take_over(self, operation: str, *, pid: int) -> None:
         """Make this process the one that runs an operation which another left behind."""
-        with self._transaction() as db:
+        with self._db.transaction() as db:
             db.execute("UPDATE operations SET pid=?, state='running' WHERE id=?", (pid, operation))
 
     def operations(self, cluster: str | None = None) -> list[Operation]:
@@ -290,7 +248,7 @@ class State:
 
     def begin_step(self, operation: str, name: str, undo: dict[str, Any] | None) -> int:
         """Write down a step and how to undo it, before it is done; return its id."""
-        with self._transaction() as db:
+        with self._db.transaction() as db:
             cursor = db.execute(
                 "INSERT INTO steps (operation, name, state, undo, began_at) VALUES (?, ?, 'begun', ?, ?)",
                 (operation, name, None if undo is None else json.dumps(undo), now()),
@@ -299,7 +257,7 @@ class State:
 
     def end_step(self, step: int, *, state: str) -> None:
         """Write down that a step is done, failed or undone."""
-        with self._transaction() as db:
+        with self._db.transaction() as db:
             db.execute("UPDATE steps SET state=?, ended_at=? WHERE id=?", (state, now(), step))
 
     def steps(self, operation: str) -> list[Step]:
@@ -315,7 +273,7 @@ class State:
 
     def add_events(self, operation: str, events: Sequence[Event]) -> None:
         """Store what an operation told the world."""
-        with self._transaction() as db:
+        with self._db.transaction() as db:
             db.executemany(
                 "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?)",
                 [(operation, e.at, e.kind, e.step, e.node, e.message, e.seconds) for e in events],
@@ -333,7 +291,7 @@ class State:
 
     def add_checks(self, operation: str, results: Sequence[CheckResult]) -> None:
         """Store what checks found."""
-        with self._transaction() as db:
+        with self._db.transaction() as db:
             db.executemany(
                 "INSERT INTO checks VALUES (?, ?, ?, ?, ?, ?, ?)",
                 [(operation, r.check, r.node, r.expected, r.actual, r.ok, r.seconds) for r in results],
@@ -350,7 +308,7 @@ class State:
 
     def add_script(self, cluster: str, script: WrittenScript) -> int:
         """Store a script before it runs; return its id."""
-        with self._transaction() as db:
+        with self._db.transaction() as db:
             return self._add_script(db, cluster, script)
 
     def _add_script(self, db: sqlite3.Connection, cluster: str, script: WrittenScript) -> int:
@@ -366,14 +324,14 @@ class State:
 
     def remember_script(self, script: int, *, waived: Sequence[str] = ()) -> None:
         """Keep a script for the nodes to come; the nodes named in `waived` need not have run it."""
-        with self._transaction() as db:
+        with self._db.transaction() as db:
             rows = [(script, node, now()) for node in waived]
             db.executemany("INSERT OR IGNORE INTO runs VALUES (?, ?, NULL, 0, ?)", rows)
             db.execute("UPDATE scripts SET state='remembered' WHERE id=?", (script,))
 
     def forget_script(self, script: int) -> None:
         """Forget a script that failed."""
-        with self._transaction() as db:
+        with self._db.transaction() as db:
             db.execute("DELETE FROM scripts WHERE id=?", (script,))
 
     def scripts(self, cluster: str) -> list[WrittenScript]:
@@ -403,7 +361,7 @@ class State:
         self._put_runs(script, [(node, status, 0.0) for node, status in exits.items()])
 
     def _put_runs(self, script: int, runs: Sequence[tuple[str, int, float]]) -> None:
-        with self._transaction() as db:
+        with self._db.transaction() as db:
             db.executemany(
                 "INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?)",
                 [(script, node, status, seconds, now()) for node, status, seconds in runs],

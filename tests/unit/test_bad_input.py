@@ -20,7 +20,8 @@ from cloudmesh_cluster.nodes.keys import KeyPair
 from cloudmesh_cluster.nodes.user_data import LIMIT, user_data
 from cloudmesh_cluster.operations.scale import wanted_workers
 from cloudmesh_cluster.state.locks import cluster_lock
-from cloudmesh_cluster.state.records import SCHEMA_VERSION, ClusterRecord
+from cloudmesh_cluster.state.records import ClusterRecord
+from cloudmesh_cluster.state.schema import SCHEMA_VERSION
 from cloudmesh_cluster.state.store import State
 
 FILES = {
