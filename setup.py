@@ -60,6 +60,7 @@ SPARK = ["pyspark[connect]==4.3.0", "pandas>=2.2,<3"]
 # What lint and unit tests need.
 CHECK = [
     "codespell>=2.4",
+    "hypothesis>=6.150",
     "import-linter>=2.3",
     "mypy>=1.18",
     "pytest>=8.4",
@@ -107,7 +108,6 @@ setup(
             "ansible-core>=2.17",
             "conda-pack>=0.9",
             "conda-package-handling>=2.4",
-            "hypothesis>=6.150",
             "ipykernel>=6.29",
             "ipython>=8.30",
             "nbclient>=0.10",

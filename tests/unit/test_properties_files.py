@@ -10,8 +10,9 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import pytest
 import yaml
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from cloudmesh_cluster.config.profile import load_profile
 from cloudmesh_cluster.config.profile_yaml import to_yaml
@@ -24,10 +25,6 @@ from cloudmesh_cluster.operations.bundle.archive import Bundle, read_about
 from cloudmesh_cluster.operations.bundle.members import check_place
 from cloudmesh_cluster.providers.baremetal.routes import route_of
 from cloudmesh_cluster.providers.baremetal.settings import Settings
-
-pytest.importorskip("hypothesis")  # of the extra `test`
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
 
 few = settings(max_examples=40, deadline=None, derandomize=True, database=None)
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.sampled_from(

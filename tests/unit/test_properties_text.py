@@ -7,17 +7,14 @@ import shlex
 from contextlib import suppress
 from typing import Any
 
-import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from cloudmesh_cluster.cli.lines import Incomplete, parse
 from cloudmesh_cluster.core.errors import CmError
 from cloudmesh_cluster.core.model import Node, node_names
 from cloudmesh_cluster.core.targets import fold, select
 from cloudmesh_cluster.nodes.boot_steps import Greeting, PropagationReport, parse_greeting, parse_propagation
-
-pytest.importorskip("hypothesis")  # of the extra `test`
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
 
 NODES = tuple(
     Node(name, "worker" if index else "master", index, "running", f"10.0.0.{index}")
