@@ -280,7 +280,8 @@ def read_lock(file: Path, channels: Sequence[Channel]) -> list[RepoDataRecord]:
     text = file.read_text()
     for channel in channels:
         text = text.replace(channel.shown, channel.address)
-    with tempfile.TemporaryDirectory(prefix="cm-lock-") as folder:
+    # Beside it: the addresses may hold tokens, and what a kill leaves here goes with the cluster.
+    with tempfile.TemporaryDirectory(dir=file.parent, prefix=".lock-") as folder:
         temporary = Path(folder) / "lock"
         temporary.write_text(text)
         try:

@@ -6,11 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults import cuts, nodes
+from tests.faults import conda, cuts, nodes
 from tests.faults.case import Case, carry_out
 
-NAMES = (*(pair.name for pair in cuts.SAMPLE), "create: this machine rebooted")
-SAMPLE = tuple(case for case in (*cuts.CASES, *nodes.CASES) if case.name in NAMES)
+NAMES = (
+    *(pair.name for pair in cuts.SAMPLE),
+    "create: this machine rebooted",
+    "conda create: KILL after 'build e ...'",
+)
+SAMPLE = tuple(case for case in (*cuts.CASES, *nodes.CASES, *conda.CASES) if case.name in NAMES)
 
 
 @pytest.mark.parametrize("case", SAMPLE, ids=str)
