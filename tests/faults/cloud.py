@@ -18,7 +18,6 @@ from tests.support.cloud_project import Project, heat_behind_a_proxy, own_projec
 from tests.support.journal_watch import begun, done, started, undoing
 
 PROVIDER = "{{type: openstack, os_cloud: {cloud}, image: debian-12, flavor: m1.small}}\n"
-PROVIDERS = f"dc: {PROVIDER}troubled: {PROVIDER.format(cloud='troubled')}"
 CREATE = ("create", NAME, "-p", "sky")
 Act = Callable[[Trial, Project], str]
 
@@ -31,7 +30,8 @@ def in_a_project(tried: Trial) -> Iterator[Project]:
         with own_project(devcloud, Path(folder)) as project:
             file = tried.cm.home / "providers.yaml"
             file.touch(mode=0o600)
-            file.write_text(PROVIDERS.format(cloud=project.name))
+            entries = {"dc": project.name, "troubled": "troubled"}
+            file.write_text("".join(f"{name}: {PROVIDER.format(cloud=cloud)}" for name, cloud in entries.items()))
             (tried.cm.home / "profiles.d" / "sky.yaml").write_text(f"{PROFILE}provider: dc\n".replace("slow", "sky", 1))
             own = tried.cm
             tried.cm = replace(own, environ={**own.environ, "OS_CLIENT_CONFIG_FILE": str(project.clouds)})
