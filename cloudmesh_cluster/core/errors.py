@@ -39,7 +39,7 @@ class UsageError(CmError):
 
 
 class InvalidInput(UsageError):
-    """Input with one or more problems, all of them reported at once."""
+    """Input with one or more problems, which are reported together."""
 
     def __init__(self, problems: Sequence[Problem], *, hint: str = "") -> None:
         super().__init__("\n".join(str(problem) for problem in problems), hint=hint)
@@ -145,7 +145,7 @@ class ChecksFailed(CmError):
 
 
 class InvalidAddress(UsageError, ValueError):
-    """What should be the address of a scheduler is none."""
+    """The address of a scheduler is invalid."""
 
 
 class InvalidOption(UsageError, ValueError):

@@ -1,4 +1,4 @@
-"""Tasks of asyncio that run beside each other, or to their end."""
+"""Tasks of asyncio: run in parallel, or to their end."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def innermost(error: BaseException) -> BaseException:
 
 
 async def together(tasks: Iterable[Coroutine[Any, Any, object]]) -> None:
-    """Run coroutines at once; the first that fails cancels the others.
+    """Run coroutines in parallel; the first that fails cancels the others.
 
     Raises:
         CmError: what failed first.
@@ -44,5 +44,7 @@ async def task_group() -> AsyncIterator[asyncio.TaskGroup]:
     try:
         async with asyncio.TaskGroup() as group:
             yield group
-    except BaseExceptionGroup as failed:
+    except (
+        BaseExceptionGroup
+    ) as failed:  # callers catch the error itself, which may be a cancel; the group says no more
         raise innermost(failed) from None

@@ -84,7 +84,7 @@ class Connections(Logins):
         timeout: float | None = None,
         on_line: OnLine | None = None,
     ) -> list[CommandResult]:
-        """Run a shell line on all nodes at once; return their answers in the order of `nodes`."""
+        """Run a shell line on all nodes in parallel; return their answers in the order of `nodes`."""
         return await _all(
             self.run(node, line, sudo=sudo, stdin=stdin, timeout=timeout, on_line=on_line) for node in nodes
         )

@@ -23,7 +23,7 @@ chmod -- "$4" "$new"
 mv -fT -- "$new" "$1"
 """
 _FETCH = """\
-[ ! -e "$1" ] || [ -f "$1" ] || { echo "$1 is no regular file" >&2; exit 1; }
+[ ! -e "$1" ] || [ -f "$1" ] || { echo "$1 is not a regular file" >&2; exit 1; }
 exec cat -- "$1"
 """
 

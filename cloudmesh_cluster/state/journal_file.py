@@ -122,5 +122,7 @@ def _unusable(file: Path, error: object) -> UsageError:
 
 def _damaged(file: Path, error: object) -> UsageError:
     name = shlex.quote(str(file))
-    hint = f"put a copy of it back, or begin a new one: mv {name} {shlex.quote(f'{file}.damaged')}"
+    aside = f"mv {name} {shlex.quote(f'{file}.damaged')}"
+    # In a new journal no cluster is known, and gc takes what belongs to none.
+    hint = f"put a copy of it back; if there is none: {aside}, and cm cluster import what a cloud has before any cm gc"
     return UsageError(f"the journal {file} can't be used, it is damaged: {error}", hint=hint)

@@ -35,7 +35,7 @@ class State:
     """The journal of one home. Cheap to open; each method is one transaction.
 
     Raises:
-        UsageError: the file is no journal of this version, is damaged, or can't be written; so does every method.
+        UsageError: the file is damaged, can't be written, or a newer `cm` wrote it. Every method may raise it.
 
     """
 

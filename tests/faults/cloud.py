@@ -12,7 +12,7 @@ from itertools import cycle
 from pathlib import Path
 
 from tests.faults.case import NAME, PROFILE, Case, Trial
-from tests.faults.cuts import INT, KILL, NODE_REACHED, TERM, Cut, cut
+from tests.faults.cuts import INT, KILL, NODE_REACHED, TERM, Cut, cut, cut_and_finish
 from tests.support import devcloud_clients
 from tests.support.cloud_project import Project, heat_behind_a_proxy, own_project
 from tests.support.journal_watch import begun, done, started, undoing
@@ -48,17 +48,8 @@ def on_cloud(tried: Trial, act: Act) -> str:
 
 
 def cut_off(tried: Trial, _: Project, *, words: tuple[str, ...], cuts: tuple[Cut, ...]) -> str:
-    """Cut an operation off, and perhaps its roll-back as well; `resume` finishes it, or another delete."""
-    if words != CREATE:
-        tried.cm("cluster", *CREATE, timeout=600)
-    cut(tried, words, *cuts)
-    if words[0] == "delete":
-        tried.cm("cluster", *words, timeout=600)
-    else:
-        tried.resume()
-    if (state := tried.state()) not in ("ready", ""):
-        raise AssertionError(f"it is {state}")
-    return state or "gone"
+    """Cut an operation off in the project."""
+    return cut_and_finish(tried, words, cuts, create=CREATE)
 
 
 def import_cut_off(tried: Trial, project: Project, *, at: str) -> str:

@@ -219,4 +219,18 @@ def cut(tried: Trial, words: Sequence[str], *cuts: Cut) -> Answer | None:
         return running.answer()
 
 
+def cut_and_finish(tried: Trial, words: Sequence[str], cuts: Sequence[Cut], *, create: Sequence[str]) -> str:
+    """Cut an operation off, and perhaps its roll-back as well; `resume` finishes it, or another delete."""
+    if words != create:
+        tried.cm("cluster", *create, timeout=600)
+    cut(tried, words, *cuts)
+    if words[0] == "delete":
+        tried.cm("cluster", *words, timeout=600)
+    else:
+        tried.resume()
+    if (state := tried.state()) not in ("ready", ""):
+        raise AssertionError(f"it is {state}")
+    return state or "gone"
+
+
 CASES = tuple(Case(pair.name, "local", partial(cut_twice, pair=pair)) for pair in (*PAIRS, *ONCE))

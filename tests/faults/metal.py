@@ -13,7 +13,7 @@ from cloudmesh_cluster.providers.local.engine import images
 from cloudmesh_cluster.providers.local.engine.ids import ids_of_this_user
 from tests.baremetal.differences import differences
 from tests.faults.case import NAME, Case, Trial
-from tests.faults.cuts import INT, KILL, TERM, Cut, cut
+from tests.faults.cuts import INT, KILL, TERM, Cut, cut_and_finish
 from tests.support.journal_watch import Instant, begun, undoing
 from tests.support.machines import Machines, machines
 
@@ -47,18 +47,9 @@ def on_machines(tried: Trial, act: Act) -> str:
         return act(tried, made)
 
 
-def cut_off(tried: Trial, made: Machines, *, words: tuple[str, ...], cuts: tuple[Cut, ...]) -> str:
-    """Cut an operation off, and perhaps its roll-back as well; `resume` finishes it, or another delete."""
-    if words != CREATE:
-        tried.cm("cluster", *CREATE, timeout=600)
-    cut(tried, words, *cuts)
-    if words[0] == "delete":
-        tried.cm("cluster", *words, timeout=600)
-    else:
-        tried.resume()
-    if (state := tried.state()) not in ("ready", ""):
-        raise AssertionError(f"it is {state}")
-    return state or "gone"
+def cut_off(tried: Trial, _: Machines, *, words: tuple[str, ...], cuts: tuple[Cut, ...]) -> str:
+    """Cut an operation off on the machines."""
+    return cut_and_finish(tried, words, cuts, create=CREATE)
 
 
 CUTS: tuple[tuple[tuple[str, ...], tuple[Cut, ...]], ...] = (

@@ -65,7 +65,7 @@ def cut(file: Path) -> None:
 
 
 def write_notes(file: Path) -> None:
-    """Write what is no database."""
+    """Replace the database by plain text."""
     file.write_text("my own notes, not a database\n" * 200)
 
 

@@ -433,7 +433,7 @@ def test_fetch_overwrites_nothing(server: Server, tmp_path: Path) -> None:
 
     assert fetch(tmp_path / "missing").exit == 1
     for endless in (Path("/dev/zero"), tmp_path):
-        assert f"{endless} is no regular file\n" in fetch(endless).stderr
+        assert f"{endless} is not a regular file\n" in fetch(endless).stderr
     assert not local.exists()
     assert fetch(tmp_path / "remote").ok
     assert local.read_bytes() == content

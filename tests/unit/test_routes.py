@@ -60,8 +60,8 @@ def test_an_agents_other_keys_are_not_tried(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("odd", [b"=", b"@nothing h ssh-ed25519 AAAA", b"\xe9 ssh-ed25519 AAAA", b"h ssh-ed25519 %"])
-def test_a_line_of_known_hosts_that_is_none_is_skipped(tmp_path: Path, odd: bytes) -> None:
-    """As OpenSSH does; the others count."""
+def test_an_invalid_line_of_known_hosts_is_skipped(tmp_path: Path, odd: bytes) -> None:
+    """OpenSSH skips it, too; the other lines count."""
     key = asyncssh.generate_private_key("ssh-ed25519").export_public_key().decode().strip()
     file = tmp_path / "known"
     file.write_bytes(odd + f"\nh1 {key}\n".encode())

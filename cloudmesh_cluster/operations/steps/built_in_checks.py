@@ -28,7 +28,7 @@ async def built_in_checks(
     touching: Sequence[Node] | None = None,
     full_mesh: bool = False,
 ) -> list[CheckResult]:
-    """Run the built-in checks on all nodes at once.
+    """Run the built-in checks on all nodes in parallel.
 
     Args:
         session: the running operation.

@@ -155,14 +155,17 @@ def readable_lines(file: Path) -> str:
 def keys_for(route: Route, settings: Settings, more: Sequence[Path]) -> dict[str, Any]:
     """Return the user's keys: the one that was named, else those that ssh would try, and what the agent has."""
     named = [settings.private_key] if settings.private_key else list(route.identities)
-    loaded = [key for path in [*named, *more] if (key := _loaded(path)) is not None]
-    keys: dict[str, Any] = {"client_keys": loaded, "agent_path": route.agent or None}
+    loaded = {path: _loaded(path) for path in (*named, *more)}
+    keys: dict[str, Any] = {
+        "client_keys": [key for key in loaded.values() if key is not None],
+        "agent_path": route.agent or None,
+    }
     if settings.private_key or route.identities_only:
         # A server lets nobody try all keys of a full agent: only those of which a public half lies here.
         publics = [path.with_name(f"{path.name.removesuffix('.pub')}.pub") for path in named]
         if there := [str(path) for path in publics if path.is_file()]:
             keys["agent_identities"] = there
-        elif all(_loaded(path) is not None for path in named if path.is_file()):
+        elif all(loaded[path] is not None for path in named if path.is_file()):
             keys["agent_path"] = None
     return keys
 

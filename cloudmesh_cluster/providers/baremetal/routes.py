@@ -143,7 +143,7 @@ def _agent(text: str, tokens: Mapping[str, str]) -> str:
 def _port(text: str) -> int:
     if text.isascii() and text.isdecimal() and 0 < int(text[:6]) < 1 << 16:
         return int(text)
-    raise UsageError(f"ssh: no port: {text}", hint="correct your SSH configuration")
+    raise UsageError(f"ssh: invalid port {text!r}", hint="correct your SSH configuration")
 
 
 def _config(settings: Settings) -> list[str]:
